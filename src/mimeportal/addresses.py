@@ -1,0 +1,132 @@
+"""Addresses and domains: parsed, normalised and matched alike by client and server.
+
+Filters follow promises B.2, entries of sender lists portal-rules D.9: no wildcards, exact domain only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from mimeportal import limits
+from mimeportal.errors import UsageError
+from mimeportal.patterns import TextPattern, fold
+
+_LOCAL = re.compile(r"[^\s@<>,;:\\\"()\[\]\x00-\x20\x7f]+|\"[^\"\x00-\x1f\x7f]+\"")
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+
+
+@lru_cache(maxsize=4096)
+def normalise(address: str) -> str:
+    """Lower case, domain in IDNA ASCII form; what cannot be an address is only stripped and lowered."""
+    local, at, domain = address.strip().strip("<>").rpartition("@")
+    if not at:
+        return domain.lower()
+    return f"{local.lower()}@{_ascii_domain(domain) or domain.lower()}"
+
+
+def domain_of(address: str) -> str:
+    """The domain of a normalised address; "" for `<>` and for what has none."""
+    return address.rpartition("@")[2] if "@" in address else ""
+
+
+def parse_address(text: str) -> str:
+    """A normalised address. Raises `UsageError` naming the text when it is none."""
+    address = text.strip()
+    local, at, domain = address.rpartition("@")
+    if not at or not _LOCAL.fullmatch(local) or ".." in local or local[0] == "." or local[-1] == ".":
+        raise _no_address(text)
+    ascii_domain = _ascii_domain(domain)
+    if ascii_domain is None:
+        raise _no_address(text)
+    address = f"{local.lower()}@{ascii_domain}"
+    if len(address) > limits.ADDRESS_CHARACTERS:
+        raise UsageError(f"The address {text[:40]!r}... is longer than {limits.ADDRESS_CHARACTERS} characters.")
+    return address
+
+
+def parse_domain(text: str) -> str:
+    """A normalised domain of at least two labels. Raises `UsageError` naming the text when it is none."""
+    domain = _ascii_domain(text.strip())
+    if domain is None or len(domain) > limits.ADDRESS_CHARACTERS:
+        raise UsageError(f"Not a domain: {text!r}.", remedy="Write it as example.com.")
+    return domain
+
+
+def parse_entry(text: str) -> tuple[str, str]:
+    """An entry of a sender list as `(entry, "address" | "domain")` (portal-rules D.6, D.9).
+
+    Raises `UsageError` for wildcards, `@domain`, and whatever is neither an address nor a domain.
+    """
+    entry = text.strip()
+    if "*" in entry:
+        raise UsageError(
+            f"Sender lists take no wildcards: {text!r}.", remedy="Name an address, or a whole domain as example.com."
+        )
+    if entry.startswith("@"):
+        raise UsageError(f"Not an entry: {text!r}.", remedy=f"Write the domain as {entry[1:]}.")
+    if "@" in entry:
+        return parse_address(entry), "address"
+    try:
+        return parse_domain(entry), "domain"
+    except UsageError:
+        raise UsageError(
+            f"Not an address and not a domain: {text!r}.", remedy="Write user@example.com or example.com."
+        ) from None
+
+
+def entry_matches(entry: str, address: str) -> bool:
+    """Whether a list entry covers a normalised address: the same address, or exactly its domain."""
+    return address == entry if "@" in entry else bool(address) and domain_of(address) == entry
+
+
+def address_filter(text: str) -> Callable[[Iterable[str]], bool]:
+    """The meaning of `--from` and `--to` (promises B.2), as a test over the addresses of one message.
+
+    `a@b` is that address; `b.com` or `@b.com` exactly that domain; with `*` a glob; a bare word a substring.
+    """
+    kind, value = address_filter_kind(text)
+    if kind == "address":
+        return lambda addresses: any(normalise(address) == value for address in addresses)
+    if kind == "domain":
+        return lambda addresses: any(domain_of(normalise(address)) == value for address in addresses)
+    pattern = TextPattern.parse(value)
+    return lambda addresses: any(pattern.matches(address) for address in addresses)
+
+
+def address_filter_kind(text: str) -> tuple[str, str]:
+    """`(kind, value)` of an address filter: kind is `address`, `domain`, `glob` or `word`."""
+    wanted = text.strip()
+    if not wanted:
+        raise UsageError("An address filter is empty.", remedy="Give an address, a domain, or a word of it.")
+    if "*" in wanted:
+        return "glob", wanted
+    if wanted.startswith("@"):
+        return "domain", _ascii_domain(wanted[1:]) or fold(wanted[1:])
+    if "@" in wanted:
+        return "address", normalise(wanted)
+    if "." in wanted:
+        domain = _ascii_domain(wanted)
+        if domain is not None:
+            return "domain", domain
+    return "word", wanted
+
+
+@lru_cache(maxsize=4096)
+def _ascii_domain(domain: str) -> str | None:
+    """The domain in IDNA ASCII form, lower case; None when it cannot be one."""
+    domain = domain.rstrip(".").lower()
+    if not domain.isascii():
+        try:
+            domain = domain.encode("idna").decode("ascii")
+        except UnicodeError:
+            return None
+    labels = domain.split(".")
+    if len(labels) < 2 or not all(_LABEL.fullmatch(label) for label in labels):
+        return None
+    return domain
+
+
+def _no_address(text: str) -> UsageError:
+    return UsageError(f"Not an e-mail address: {text!r}.", remedy="Write it as user@example.com.")

@@ -1,0 +1,67 @@
+"""Every limit, in one table: sizes in octets unless the name says otherwise (promises F.1).
+
+A portal home may only lower them (`[limits]` in portal.toml, by the names in `LOWERABLE`).
+"""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# Mail that is accepted and parsed.
+MESSAGE = 72 * MIB
+HEADERS = 256 * KIB  # all headers of one message together
+HEADER = 8 * KIB  # one header that is parsed; longer ones are cut before decoding
+PARTS_LISTED = 1_000
+PARTS_TRUSTED = 250  # more: held for administrators as Suspicious Message Structure
+MIME_DEPTH = 20
+TEXT_SHOWN = 1 * MIB  # of one text part, in a preview
+
+# HTML that is shown.
+HTML = 1 * MIB
+HTML_DEPTH = 200
+INLINE_IMAGE = 5 * MIB  # one cid: image put into a page
+INLINE_IMAGES = 20 * MIB  # of all of them in one page, each as often as it is shown
+
+# Patterns of filters and hold rules.
+PATTERN = 1_000  # characters
+PATTERN_PROGRAM = 3_000  # instructions that google-re2 may make of one
+PATTERN_MEMORY = 8 * MIB
+
+# Requests.
+JSON_BODY = 1 * MIB
+JSON_DEPTH = 32
+OPAQUE_TOKEN = 4 * KIB  # an id or page token, also once inflated
+PAGE_SIZE = 500  # rows of one page at the most
+DEFAULT_PAGE_SIZE = 100
+TOTAL_COUNTED = 10_000  # above, totalCount is left out
+STATES_ASKED = 500  # ids in one holds.states
+
+# Bulk work.
+MIMECAST_BATCH = 25
+LOCAL_BATCH = 100
+CONCURRENCY = 8
+MAX_ITEMS = 1_000  # --max, unless given
+NOTIFY_UNASKED = 25  # reject notices one command sends without --notify-many
+
+# Senders.
+ADDRESS_CHARACTERS = 254
+SENDERS_ADDED = 1_000  # entries in one senders.add
+
+# Keeping and delivering.
+HOLD_DAYS = 14
+RECEIVED_LINES = 50
+WRITTEN_PER_HOUR = 20  # mails we write ourselves to one address
+FREE_DISK_SHARE = 0.05
+
+LOWERABLE = {
+    "message": MESSAGE,
+    "headers": HEADERS,
+    "parts_listed": PARTS_LISTED,
+    "parts_trusted": PARTS_TRUSTED,
+    "mime_depth": MIME_DEPTH,
+    "html": HTML,
+    "json_body": JSON_BODY,
+    "page_size": PAGE_SIZE,
+    "hold_days": HOLD_DAYS,
+}

@@ -1,0 +1,48 @@
+"""The only module that knows of the server: open a local portal inside this process, or create one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
+
+from mimeportal.errors import ConfigurationError, NotOfferedError
+
+if TYPE_CHECKING:
+    from mimeportal.transport import Transport
+    from mimeportal.wire import Api
+
+PREFIX = "local:"
+
+
+def open_transport(url: str, user: str | None, *, api: Api = "local") -> Transport:
+    """The transport for a URL. `api` restricts a local portal to what one Mimecast API offers, for tests.
+
+    Raises `ConfigurationError` when the folder is no portal home, or no person is named.
+    """
+    if not url.startswith(PREFIX):
+        raise NotOfferedError(
+            f"This version reaches portals inside this process only, not {url!r}.",
+            why="A URL of the form local:DIR names the folder of a local portal.",
+            remedy="Set MIMEPORTAL_URL=local:DIR, or make a portal with `mimeportal demo`.",
+        )
+    if not user:
+        raise ConfigurationError(
+            "Whose portal? No person is named.",
+            remedy="Set MIMEPORTAL_USER to the address of one of the portal's people.",
+        )
+    home = Path(url.removeprefix(PREFIX)).expanduser()
+    return cast("Transport", _server().EmbeddedTransport(home, user, api=api))
+
+
+def _server() -> ModuleType:
+    try:
+        from mimeportal_server import embedded
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("mimeportal"):
+            raise
+        raise ConfigurationError(
+            f"A local portal needs the package {missing.name}, which is not installed.",
+            remedy="Install it with: pip install 'mimeportal[server]'",
+        ) from None
+    return embedded

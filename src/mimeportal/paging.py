@@ -1,0 +1,55 @@
+"""One lazy iterator over the pages of a list, whatever is listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, TypeVar
+
+from mimeportal.errors import ApiError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PageOf(Generic[T]):
+    """One page: its rows, the total where the portal told it, and the token of the next page."""
+
+    rows: list[T]
+    total_count: int | None
+    next: str | None
+
+
+class Pages(Generic[T]):
+    """A list that is fetched page by page while it is iterated; nothing is sent before.
+
+    `for row in pages` walks every page. `pages.pages()` gives whole pages, `pages.first(n)` a list of at
+    most n rows. Each new iteration starts again at the first page.
+    """
+
+    def __init__(self, fetch: Callable[[str | None], PageOf[T]]) -> None:
+        self._fetch = fetch
+
+    def pages(self) -> Iterator[PageOf[T]]:
+        token: str | None = None
+        while True:
+            page = self._fetch(token)
+            yield page
+            if page.next is None:
+                return
+            if page.next == token:
+                raise ApiError(
+                    "The portal sent the same page token twice, so the list has no end.",
+                    code="err_page_token_repeated",
+                    remedy="Narrow the list with --since or another filter, and tell the portal's operator.",
+                )
+            token = page.next
+
+    def __iter__(self) -> Iterator[T]:
+        for page in self.pages():
+            yield from page.rows
+
+    def first(self, count: int) -> list[T]:
+        """At most `count` rows, fetching no page beyond them."""
+        return list(islice(self, count))

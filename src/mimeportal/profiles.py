@@ -1,0 +1,305 @@
+"""Where to go: profiles kept in a file, and the one rule that chooses among them, the environment and the command line.
+
+First match wins: what the caller names, the environment, the current profile. A URL and the credentials for it
+always come from one source; a mix is refused. `MIMEPORTAL_USER` (whose portal) is no credential and goes with any.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from mimeportal.errors import ConfigurationError, UsageError
+
+LOCAL = "local:"
+FORMATS = ("table", "json", "jsonl", "csv", "tsv")
+_CREDENTIALS = (
+    "MIMEPORTAL_CLIENT_ID",
+    "MIMEPORTAL_CLIENT_SECRET",
+    "MIMEPORTAL_APP_ID",
+    "MIMEPORTAL_APP_KEY",
+    "MIMEPORTAL_ACCESS_KEY",
+    "MIMEPORTAL_SECRET_KEY",
+)
+CREDENTIALS = (*_CREDENTIALS, *(f"{name}_FILE" for name in _CREDENTIALS), "MIMEPORTAL_PASSWORD_FILE")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One named portal: its URL, whose it is, the output format and the time zone preferred with it."""
+
+    name: str
+    url: str
+    user: str = ""
+    output: str = ""
+    tz: str = ""
+
+
+PROFILE_FIELDS = (*(entry.name for entry in fields(Profile)), "current")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a call goes. `profile` is "" when no profile was used; `sources` tells where each value came from."""
+
+    url: str
+    user: str | None
+    profile: str
+    source: str
+    output: str | None
+    tz: str | None
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+
+def resolve(
+    url: str | None = None,
+    user: str | None = None,
+    profile: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Target:
+    """Where to go, by the rule in the first lines of this module.
+
+    Raises `UsageError` for a mix, naming both sources; `ConfigurationError` when nothing says where to go, or a
+    profile that is named does not exist.
+    """
+    given = os.environ if environ is None else environ
+    if url and profile:
+        raise _mixed(f"--url {url}", f"--profile {profile}", "Each of them says which portal.")
+    if url:
+        if not url.startswith(LOCAL):
+            credentials = next((name for name in CREDENTIALS if given.get(name)), "the environment or a profile")
+            raise _mixed(
+                f"the URL from --url {url}", f"credentials from {credentials}", "--url stands alone only for local:DIR."
+            )
+        return _target(Profile("", url), "the command line", given, user)
+    if profile:
+        return _target(Store.open(given).get(profile), "the command line", given, user)
+    named, addressed = given.get("MIMEPORTAL_PROFILE"), given.get("MIMEPORTAL_URL")
+    if named and addressed:
+        raise _mixed(
+            f"MIMEPORTAL_PROFILE={named}", f"MIMEPORTAL_URL={addressed}", "Each of them says which portal."
+        )
+    if addressed:
+        return _target(Profile("", addressed), "MIMEPORTAL_URL", given, user)
+    if named:
+        return _target(Store.open(given).get(named), "MIMEPORTAL_PROFILE", given, user)
+    return _current(given, user)
+
+
+def _current(given: Mapping[str, str], user: str | None) -> Target:
+    current = Store.open(given).current()
+    credentials = next((name for name in CREDENTIALS if given.get(name)), None)
+    if current is None:
+        raise ConfigurationError(
+            "Nothing says which portal to use.",
+            why="No --profile, no --url, no MIMEPORTAL_URL, and no current profile.",
+            remedy="Set MIMEPORTAL_URL=local:DIR, or run `mimeportal profiles set NAME --url local:DIR`.",
+        )
+    if credentials:
+        raise _mixed(
+            f"the URL of the current profile {current.name!r}",
+            f"credentials from {credentials}",
+            "A URL and its credentials come from one source.",
+        )
+    return _target(current, "the current profile", given, user)
+
+
+def _target(chosen: Profile, source: str, given: Mapping[str, str], user: str | None) -> Target:
+    profile = f"profile {chosen.name}"
+    values: dict[str, str | None] = {}
+    sources = {"url": f"{profile}, from {source}" if chosen.name else source}
+    if chosen.name:
+        sources["profile"] = source
+    for name, asked, variable, kept in (
+        ("user", user, "MIMEPORTAL_USER", chosen.user),
+        ("output", None, "MIMEPORTAL_OUTPUT", chosen.output),
+        ("tz", None, "", chosen.tz),
+    ):
+        named = given.get(variable) if variable else None
+        values[name] = asked or named or kept or None
+        if values[name]:
+            sources[name] = "the command line" if asked else variable if named else profile
+    return Target(
+        url=chosen.url,
+        user=values["user"],
+        profile=chosen.name,
+        source=source,
+        output=values["output"],
+        tz=values["tz"],
+        sources=sources,
+    )
+
+
+def _mixed(first: str, second: str, why: str) -> UsageError:
+    return UsageError(
+        f"Two sources at once: {first}, and {second}.", why=why, remedy="Leave one of them out, or make a profile."
+    )
+
+
+def config_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """The folder of settings: `MIMEPORTAL_CONFIG_DIR`, else the one this system has for it."""
+    named = (os.environ if environ is None else environ).get("MIMEPORTAL_CONFIG_DIR")
+    if named:
+        return Path(named).expanduser()
+    from platformdirs import user_config_dir
+
+    return Path(user_config_dir("mimeportal"))
+
+
+class Store:
+    """The profiles in `profiles.json`: a file of mode 0600 in a folder of mode 0700, replaced whole."""
+
+    def __init__(self, path: Path, profiles: dict[str, Profile], current: str | None) -> None:
+        self.path = path
+        self._profiles = profiles
+        self._current = current
+
+    @classmethod
+    def open(cls, environ: Mapping[str, str] | None = None) -> Store:
+        """Read the file; none is no profiles. Raises `ConfigurationError` when it is broken or open to others."""
+        path = config_folder(environ) / "profiles.json"
+        try:
+            with path.open("rb") as file:
+                others = stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077
+                octets = file.read()
+        except FileNotFoundError:
+            return cls(path, {}, None)
+        except OSError as fault:
+            raise ConfigurationError(f"The profiles {path} cannot be read: {fault.strerror}.") from None
+        if others:
+            raise ConfigurationError(
+                f"The profiles {path} are open to others.",
+                why=f"Their mode grants {others:03o} beyond the owner.",
+                remedy=f"Run: chmod 600 {path}",
+            )
+        try:
+            document = json.loads(octets)
+            profiles = {name: _read(name, entry) for name, entry in document["profiles"].items()}
+            current = document.get("current")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ConfigurationError(
+                f"The profiles {path} are broken: this is not what mimeportal writes.",
+                remedy="Mend the file, or remove it and make the profiles anew with `mimeportal profiles set`.",
+            ) from None
+        return cls(path, profiles, current if current in profiles else None)
+
+    def all(self) -> Iterator[Profile]:
+        """Every profile, by name."""
+        return iter(sorted(self._profiles.values(), key=lambda profile: profile.name))
+
+    def get(self, name: str) -> Profile:
+        """A profile by name. Raises `ConfigurationError` listing the names there are."""
+        if name not in self._profiles:
+            known = ", ".join(profile.name for profile in self.all())
+            raise ConfigurationError(
+                f"There is no profile {name!r}.",
+                why=f"The profiles are {known}." if known else f"There are no profiles in {self.path}.",
+                remedy=f"Make it with `mimeportal profiles set {name} --url local:DIR`.",
+            )
+        return self._profiles[name]
+
+    def current(self) -> Profile | None:
+        return self._profiles.get(self._current or "")
+
+    def is_current(self, name: str) -> bool:
+        return name == self._current
+
+    def put(self, name: str, **changes: str | None) -> Profile:
+        """Make or change a profile; what is None stays as it is. The first profile becomes the current one."""
+        if not name or not name.isprintable() or name != name.strip() or "/" in name or len(name) > 64:
+            raise UsageError(f"Not a name for a profile: {name!r}.", remedy="Use letters, digits and hyphens.")
+        before = self._profiles.get(name, Profile(name, ""))
+        after = replace(before, **{key: value for key, value in changes.items() if value is not None})
+        _check(after)
+        if after.url.startswith(LOCAL):
+            # A profile is used from any folder.
+            folder = Path(after.url.removeprefix(LOCAL)).expanduser().absolute()
+            after = replace(after, url=f"{LOCAL}{folder}")
+        self._profiles[name] = after
+        if self.current() is None:
+            self._current = name
+        self._save()
+        return after
+
+    def use(self, name: str) -> Profile:
+        """Make a profile the current one. Raises `ConfigurationError` when there is none of the name."""
+        profile = self.get(name)
+        self._current = name
+        self._save()
+        return profile
+
+    def remove(self, name: str) -> None:
+        """Forget a profile. Raises `ConfigurationError` when there is none of the name."""
+        self.get(name)
+        del self._profiles[name]
+        if self._current == name:
+            self._current = None
+        self._save()
+
+    def _save(self) -> None:
+        entries = {
+            profile.name: {key: value for key, value in asdict(profile).items() if key != "name" and value}
+            for profile in self.all()
+        }
+        text = json.dumps({"current": self._current, "profiles": entries}, indent=2) + "\n"
+        try:
+            write_private(self.path, text.encode())
+        except OSError as fault:
+            raise ConfigurationError(f"The profiles {self.path} cannot be written: {fault.strerror}.") from None
+
+
+def _read(name: str, entry: Mapping[str, Any]) -> Profile:
+    profile = Profile(name, **entry)
+    if not all(isinstance(value, str) for value in asdict(profile).values()) or not profile.url:
+        raise TypeError
+    return profile
+
+
+def _check(profile: Profile) -> None:
+    if not profile.url:
+        raise UsageError(f"The profile {profile.name!r} has no URL.", remedy="Name it with --url local:DIR.")
+    if profile.url.removeprefix(LOCAL) == "" or not profile.url.startswith((LOCAL, "https://", "http://")):
+        raise UsageError(f"Not the URL of a portal: {profile.url!r}.", remedy="Write local:DIR, or https://HOST.")
+    if profile.output and profile.output not in FORMATS:
+        raise UsageError(f"There is no output {profile.output!r}.", remedy=f"Use one of: {', '.join(FORMATS)}.")
+    if profile.user:
+        from mimeportal.addresses import parse_address
+
+        parse_address(profile.user)
+    if profile.tz:
+        time_zone(profile.tz)
+
+
+def time_zone(name: str) -> Any:
+    """A time zone by its name. Raises `UsageError` when there is none."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise UsageError(
+            f"There is no time zone {name!r}.", remedy="Name it as Europe/London, America/New_York or UTC."
+        ) from None
+
+
+def write_private(path: Path, octets: bytes) -> None:
+    """Replace a file whole: mode 0600, in a folder that is made with mode 0700."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with suppress(FileNotFoundError):
+        part.unlink()
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(octets)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

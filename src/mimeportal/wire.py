@@ -1,0 +1,262 @@
+"""What travels between client and portal: the envelope, its failures and pages, dates, and `Endpoint`.
+
+One `Endpoint` row declares one operation. Client, server routes, capability table and docs are read off
+the rows in each noun's `contract.py`; nothing about an operation is written down a second time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from mimeportal import limits
+from mimeportal.errors import UsageError
+
+Api = Literal["api1", "api2", "local"]
+JsonObject = dict[str, Any]
+
+
+class WireModel(BaseModel):
+    """A model of the wire: camelCase in JSON, snake_case in Python; unknown fields are kept, not lost."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="allow", defer_build=True, frozen=True
+    )
+
+    def to_json(self) -> JsonObject:
+        """The JSON object that travels: aliases, and nothing for what was left unset."""
+        return self.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+class Item(WireModel):
+    """One request item."""
+
+
+class Row(WireModel):
+    """One answer row."""
+
+
+class Address(WireModel):
+    """An address as Mimecast writes it: `{"emailAddress", "displayableName"}`."""
+
+    email_address: str = ""
+    displayable_name: str = ""
+
+
+ItemT = TypeVar("ItemT", bound=Item)
+RowT = TypeVar("RowT", bound=Row)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """That one API offers an operation: with which role permission (the API's own words)."""
+
+    permission: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint(Generic[ItemT, RowT]):
+    """One operation of the portals.
+
+    name        `noun.operation`, the name in client, server, docs and fault scripts
+    path        path template; the first part of it decides nothing, the whole path is the route
+    item, row   models of one request item and one answer row
+    offered     per API (`api1`, `api2`, `local`): the `Offer`; an absent key means not offered there
+    method      HTTP method
+    host        `regional`, or `global` for what Mimecast serves from one place for all regions
+    authorised  whether the call carries the caller's credentials
+    form        how a request is written: `envelope` (`{"meta", "data"}`), `query`, `form`, `bytes`, `text`
+    answer      `rows` of an envelope, the `bytes` of a file, or the `url` where they can be fetched
+    rows_at     None: the rows are `data` itself; a name: they are `data[0].NAME`
+    count       least and greatest number of what is counted in one call
+    counted     what `count` counts: None for the items, else the name of a list inside the item
+    paging      `token` (meta.pagination), `next_page` (query), or None
+    repeat      may a call be repeated after a lost answer: `safe` (it only reads), `keyed` (the portal knows
+                a repeat by its key), `look` (only after `look` has shown that nothing was done), `never`
+    look        the operation that shows what became of a `look` operation
+    bytes_in    for byte and form bodies: the most octets a body may have
+    """
+
+    name: str
+    path: str
+    item: type[ItemT]
+    row: type[RowT]
+    offered: Mapping[Api, Offer]
+    method: str = "POST"
+    host: Literal["regional", "global"] = "regional"
+    authorised: bool = True
+    form: Literal["envelope", "query", "form", "bytes", "text"] = "envelope"
+    answer: Literal["rows", "bytes", "url"] = "rows"
+    rows_at: str | None = None
+    count: tuple[int, int] = (1, 1)
+    counted: str | None = None
+    paging: Literal["token", "next_page"] | None = None
+    repeat: Literal["safe", "keyed", "look", "never"] = "safe"
+    look: str | None = None
+    bytes_in: int = limits.JSON_BODY
+
+    @property
+    def noun(self) -> str:
+        return self.name.partition(".")[0]
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP-shaped request, whatever door it goes through."""
+
+    method: str
+    path: str
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Iterable[bytes] = ()
+    query: str = ""
+
+
+@dataclass(slots=True)
+class Response:
+    """One HTTP-shaped answer; `body` may be long and is read once."""
+
+    status: int
+    headers: dict[str, str]
+    body: Iterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One entry of `fail`. `key` echoes the request item it belongs to, None for the request as a whole."""
+
+    code: str
+    message: str = ""
+    field: str | None = None
+    retryable: bool = False
+    key: Any = None
+
+    def to_json(self) -> JsonObject:
+        error: JsonObject = {"code": self.code, "message": self.message, "retryable": self.retryable}
+        if self.field is not None:
+            error["field"] = self.field
+        return {"errors": [error]} if self.key is None else {"key": self.key, "errors": [error]}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The paging block of an answer. `size` is the number of rows on this page."""
+
+    size: int
+    total_count: int | None = None
+    next: str | None = None
+    previous: str | None = None
+
+    def to_json(self) -> JsonObject:
+        # An absent `next` is the only sign of the last page: null would send clients round for ever.
+        block: JsonObject = {"pageSize": self.size}
+        for key, value in (("totalCount", self.total_count), ("next", self.next), ("previous", self.previous)):
+            if value is not None:
+                block[key] = value
+        return block
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One decoded answer."""
+
+    status: int
+    rows: list[JsonObject]
+    failures: list[Failure]
+    page: Page | None = None
+
+
+def encode_request(
+    items: Iterable[JsonObject], *, page_size: int | None = None, page_token: str | None = None
+) -> bytes:
+    """The body of an envelope request (mimecast-api-core 1.2)."""
+    body: JsonObject = {"data": list(items)}
+    paging = {
+        key: value for key, value in (("pageSize", page_size), ("pageToken", page_token)) if value is not None
+    }
+    if paging:
+        body = {"meta": {"pagination": paging}, **body}
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def encode_answer(
+    rows: list[JsonObject],
+    failures: Iterable[Failure] = (),
+    *,
+    status: int = 200,
+    page: Page | None = None,
+    rows_at: str | None = None,
+) -> bytes:
+    """The body of an envelope answer (mimecast-api-core 1.3): `data` and `fail` are always there."""
+    meta: JsonObject = {"status": status}
+    if page is not None:
+        meta["pagination"] = page.to_json()
+    data: list[Any] = [{rows_at: rows}] if rows_at is not None else rows
+    fail = [failure.to_json() for failure in failures]
+    return json.dumps({"meta": meta, "data": data, "fail": fail}, separators=(",", ":")).encode()
+
+
+def decode_answer(body: bytes, *, status: int, rows_at: str | None = None) -> Envelope:
+    """Read an answer leniently: both shapes of `fail` (mimecast-api-core 1.4, 5.4), rows flat or named.
+
+    Raises `ValueError` when the body is no JSON object.
+    """
+    document = json.loads(body)
+    if not isinstance(document, dict):
+        raise ValueError("the answer is not a JSON object")
+    meta = document.get("meta") or {}
+    data = document.get("data")
+    rows = data if isinstance(data, list) else []
+    if rows_at is not None and rows and isinstance(rows[0], dict) and isinstance(rows[0].get(rows_at), list):
+        rows = rows[0][rows_at]
+    block = meta.get("pagination")
+    page = None
+    if isinstance(block, dict):
+        page = Page(len(rows), block.get("totalCount"), block.get("next") or None, block.get("previous") or None)
+    return Envelope(
+        int(meta.get("status") or status),
+        [row for row in rows if isinstance(row, dict)],
+        list(_failures(document.get("fail"))),
+        page,
+    )
+
+
+def _failures(fail: Any) -> Iterator[Failure]:
+    if not fail:
+        return
+    for entry in fail if isinstance(fail, list) else [fail]:
+        if not isinstance(entry, dict):
+            yield Failure("", str(entry))
+            continue
+        for error in entry.get("errors") or [entry]:
+            yield Failure(
+                str(error.get("code") or ""),
+                str(error.get("message") or ""),
+                error.get("field"),
+                bool(error.get("retryable")),
+                entry.get("key"),
+            )
+
+
+def format_date(moment: datetime) -> str:
+    """A date as Mimecast writes it: `2022-08-01T13:10:54+0000` (mimecast-api-core 1.6)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S+0000")
+
+
+def parse_date(text: str) -> datetime:
+    """Read `+0000`, `+00:00`, `Z` and naive dates (taken as UTC); the result is aware, in UTC.
+
+    Raises `UsageError` naming the text.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except (ValueError, AttributeError):
+        raise UsageError(
+            f"Not a date: {text!r}.", remedy="Write it as 2026-11-03T09:30:00+0000 (ISO 8601)."
+        ) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

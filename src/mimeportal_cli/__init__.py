@@ -1,0 +1,1 @@
+"""The `mimeportal` command: parse, call the SDK, render."""

@@ -1,0 +1,1 @@
+"""One module per noun, loaded when its command is run."""

@@ -1,0 +1,1 @@
+"""The portal itself: a small, real server that behaves as Mimecast's portals do."""

@@ -1,0 +1,266 @@
+"""How a message comes in: its octets stored, screened for each recipient, then held, queued or dropped.
+
+The one way in for import and SMTP alike. A batch is durable, octets first, when `accept()` returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, insert, select, tuple_
+
+from mimeportal.addresses import domain_of, normalise
+from mimeportal.patterns import fold
+from mimeportal_server import audit
+from mimeportal_server.mail import Summary, summarise
+from mimeportal_server.portal import Portal
+from mimeportal_server.screening import Arrival, Fate, dmarc_failed, screen
+from mimeportal_server.settings import HoldRule
+from mimeportal_server.steps import reached
+from mimeportal_server.store.blobs import name_of
+from mimeportal_server.store.schema import copies, deliveries, holds, imports, messages, senders
+
+
+@dataclass(slots=True)
+class Incoming:
+    """One message with its envelope. `recipients` are (person id, address).
+
+    `source` is where an import found it (path, position); `hold` skips screening; `again` imports anew.
+    """
+
+    octets: bytes
+    summary: Summary
+    envelope_from: str
+    recipients: Sequence[tuple[int, str]]
+    received: int
+    route: str | None = None
+    source: tuple[str, str] | None = None
+    hold: HoldRule | None = None
+    again: bool = False
+    authenticated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one message for one recipient: `held`, `delivered`, `blocked` or `already`."""
+
+    recipient: str
+    outcome: str
+    reason: str
+    notes: tuple[str, ...] = ()
+
+
+def incoming(octets: bytes, envelope_from: str | None, **envelope: Any) -> Incoming:
+    """Parse octets within limits; without an envelope sender: a single Return-Path, else From (promises C.1)."""
+    summary = summarise(octets)
+    if envelope_from is None:
+        found = summary.return_path if summary.return_path is not None else summary.from_address
+        envelope_from = found or ""
+    return Incoming(octets, summary, normalise(envelope_from), **envelope)
+
+
+def accept(portal: Portal, batch: Sequence[Incoming], *, door: str) -> list[list[Result]]:
+    """Store, screen and hold or queue a batch; results per message and recipient, in order.
+
+    Raises `UnavailableError` when the disk is nearly full, `OSError` when it fails: then nothing was taken.
+    """
+    portal.home.refuse_if_full()
+    names = [name_of(entry.octets) for entry in batch]
+    portal.home.blobs.add({name: entry.octets for name, entry in zip(names, batch, strict=True)})
+    reached("import.blobs")
+    with portal.write() as tx:
+        writer = _Writer(portal, tx, door)
+        known = writer.known_imports(batch, names)
+        results = [writer.take(entry, name, known) for entry, name in zip(batch, names, strict=True)]
+        writer.flush()
+        reached("import.written")
+    reached("import.committed")
+    return results
+
+
+class _Writer:
+    """Gathers the rows of a batch, so that each table is written once."""
+
+    def __init__(self, portal: Portal, tx: Connection, door: str) -> None:
+        self._portal = portal
+        self._tx = tx
+        self._door = door
+        self._rows: dict[Table, list[dict[str, Any]]] = {
+            table: [] for table in (messages, imports, copies, holds, deliveries)
+        }
+        self._acts: list[audit.Act] = []
+        self._last = {table: tx.scalar(select(func.max(table.c.id))) or 0 for table in (messages, holds)}
+        self._lists: dict[int, dict[str, str]] = {}
+
+    def known_imports(self, batch: Sequence[Incoming], names: Sequence[str]) -> set[tuple[str, ...]]:
+        wanted = [
+            (*entry.source, name)
+            for entry, name in zip(batch, names, strict=True)
+            if entry.source and not entry.again
+        ]
+        if not wanted:
+            return set()
+        columns = tuple_(imports.c.path, imports.c.position, imports.c.blob)
+        found = self._tx.execute(
+            select(imports.c.path, imports.c.position, imports.c.blob, imports.c.recipient).where(
+                columns.in_(wanted)
+            )
+        )
+        return {tuple(row) for row in found}
+
+    def take(self, entry: Incoming, name: str, known: set[tuple[str, ...]]) -> list[Result]:
+        results: list[Result] = []
+        message_id = 0
+        for person_id, recipient in entry.recipients:
+            key = (*entry.source, name, recipient) if entry.source else None
+            if key in known:
+                results.append(Result(recipient, "already", "imported before"))
+                continue
+            message_id = message_id or self._message(entry, name)
+            if key and not entry.again:
+                known.add(key)
+                self._rows[imports].append(
+                    dict(zip(("path", "position", "blob", "recipient"), key, strict=True), message_id=message_id)
+                )
+            results.append(self._copy(entry, name, message_id, person_id, recipient))
+        return results
+
+    def _message(self, entry: Incoming, name: str) -> int:
+        summary = entry.summary
+        number = self._next(messages)
+        self._rows[messages].append(
+            {
+                "id": number,
+                "blob": name,
+                "size": len(entry.octets),
+                "envelope_from": entry.envelope_from,
+                "from_header": summary.from_address or "",
+                "from_name": summary.from_name,
+                "subject": summary.subject,
+                "mime_message_id": summary.message_id,
+                "route": self._route(entry),
+                "has_attachments": summary.has_attachments,
+                "no_notice": self._no_notice(entry),
+                "received": entry.received,
+            }
+        )
+        return number
+
+    def _copy(self, entry: Incoming, name: str, message_id: int, person_id: int, recipient: str) -> Result:
+        fate = self._fate(entry, person_id, recipient)
+        outcome, hold_id = fate.outcome, None
+        if fate.rule is not None:
+            hold_id = self._hold(entry, fate.rule, message_id, person_id, recipient)
+        elif outcome == "delivered":
+            self._rows[deliveries].append(
+                {
+                    "message_id": message_id,
+                    "blob": name,
+                    "kind": "screened",
+                    "sender": entry.envelope_from,
+                    "recipient": recipient,
+                    "state": "queued",
+                    "queued": self._portal.clock.now(),
+                }
+            )
+        self._rows[copies].append(
+            {"message_id": message_id, "person_id": person_id, "outcome": outcome, "decided_by": fate.decided_by}
+        )
+        self._acts.append(
+            audit.Act(
+                "arrive",
+                outcome,
+                "hold" if hold_id else "message",
+                hold_id or message_id,
+                {
+                    "from": entry.envelope_from,
+                    "from_header": entry.summary.from_address or "",
+                    "to": recipient,
+                    "subject": entry.summary.subject,
+                    "decided_by": fate.decided_by,
+                },
+            )
+        )
+        reason = fate.rule.reason if fate.rule else fate.decided_by
+        return Result(recipient, outcome, reason, entry.summary.notes)
+
+    def _fate(self, entry: Incoming, person_id: int, recipient: str) -> Fate:
+        if entry.hold is not None:
+            return Fate("held", entry.hold.policy, entry.hold)
+        arrival = Arrival(
+            entry.envelope_from, recipient, entry.summary, len(entry.octets), entry.authenticated
+        )
+        return screen(arrival, self._portal.settings, self._entries(person_id))
+
+    def _hold(
+        self, entry: Incoming, rule: HoldRule, message_id: int, person_id: int, recipient: str
+    ) -> int:
+        summary = entry.summary
+        number = self._next(holds)
+        self._rows[holds].append(
+            {
+                "id": number,
+                "message_id": message_id,
+                "person_id": person_id,
+                "recipient": recipient,
+                "state": "held",
+                "level": rule.level,
+                "kind": rule.kind,
+                "reason": rule.reason,
+                "reason_code": reason_code(rule.reason),
+                "policy": rule.policy,
+                "route": self._route(entry),
+                "from_address": entry.envelope_from,
+                "from_header": summary.from_address or "",
+                "from_name": summary.from_name,
+                "subject": summary.subject,
+                "subject_folded": fold(summary.subject),
+                "size": len(entry.octets),
+                "has_attachments": summary.has_attachments,
+                "received": entry.received,
+            }
+        )
+        return number
+
+    def _entries(self, person_id: int) -> dict[str, str]:
+        if person_id not in self._lists:
+            rows = self._tx.execute(
+                select(senders.c.entry, senders.c.list).where(senders.c.person_id == person_id)
+            )
+            self._lists[person_id] = {row.entry: row.list for row in rows}
+        return self._lists[person_id]
+
+    def _route(self, entry: Incoming) -> str:
+        if entry.route:
+            return entry.route
+        return "internal" if domain_of(entry.envelope_from) in self._portal.settings.domains else "inbound"
+
+    def _no_notice(self, entry: Incoming) -> str:
+        summary = entry.summary
+        if not entry.envelope_from:
+            return "null sender"
+        if summary.is_list:
+            return "mailing list"
+        if summary.auto_submitted:
+            return "automatic mail"
+        if dmarc_failed(summary, self._portal.settings.authserv_id):
+            return "sender not authenticated"
+        return ""
+
+    def _next(self, table: Table) -> int:
+        # This transaction holds the write lock, so the numbers after the last one are its own.
+        self._last[table] += 1
+        return self._last[table]
+
+    def flush(self) -> None:
+        for table, rows in self._rows.items():
+            if rows:
+                self._tx.execute(insert(table), rows)
+        audit.record(self._tx, self._acts, at=self._portal.clock.now(), caller=None, door=self._door)
+
+
+def reason_code(reason: str) -> str:
+    """The code of a reason text: lower snake case (portal-rules B.33)."""
+    return "_".join("".join(sign if sign.isalnum() else " " for sign in fold(reason)).split())

@@ -1,0 +1,338 @@
+"""How a hold changes state: a pure table, and one transaction for the change with all its effects.
+
+    state      release                   reject                    expire
+    held       released                  rejected                  expired
+    released   already                   failed already_released   -
+    rejected   failed already_rejected   already                   -
+    expired    failed expired            failed expired            -
+
+A hold that is over its time counts as expired before any sweep marks it so. The effects of a decision,
+sender list, outbox, notice and audit, stand or fall with it (promises A.6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from mimeportal.addresses import domain_of
+from mimeportal.holds import contract
+from mimeportal.wire import Failure, JsonObject
+from mimeportal_server import audit, senders
+from mimeportal_server.clock import iso
+from mimeportal_server.people import Caller, allow, only_moderates
+from mimeportal_server.portal import Answer, Call, Portal
+from mimeportal_server.steps import reached
+from mimeportal_server.store.schema import deliveries, holds, messages, people
+from mimeportal_server.tokens import InvalidToken
+
+EVENTS = {"release": "released", "reject": "rejected", "expire": "expired"}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a decision is not taken: a code, and a sentence."""
+
+    code: str
+    sentence: str
+
+
+def next_state(state: str, event: str) -> str | Refusal | None:
+    """The state after an event; None when it stands so already; see the table above."""
+    wanted = EVENTS[event]
+    if state == "held":
+        return wanted
+    if state == wanted:
+        return None
+    if state == "expired":
+        return Refusal("expired", "It left the queue undecided: its time was over.")
+    return Refusal(f"already_{state}", f"It was {state} before.")
+
+
+def numbers(portal: Portal, ids: Iterable[str]) -> dict[str, int]:
+    """The holds that valid ids name; ids that were made up or tampered with name none."""
+    found = {}
+    for id in ids:
+        try:
+            found[id] = portal.sealer.number("hold", id)
+        except InvalidToken:
+            continue
+    return found
+
+
+# -- the three doors to a decision -------------------------------------------------------------------------
+
+
+def decide(portal: Portal, call: Call) -> Answer:
+    """Our own operation: decision, list entry and notice of each item in one step."""
+    items = [contract.DecideItem.model_validate(item) for item in call.items]
+    taken = _Deciding(portal, call).take(items)
+    answer = Answer()
+    for item, raw, told in zip(items, call.items, taken, strict=True):
+        if isinstance(told, Refusal):
+            answer.failures.append(Failure(told.code, told.sentence, key=raw))
+        else:
+            answer.rows.append({"id": item.id, **told})
+    return answer
+
+
+def release(portal: Portal, call: Call) -> Answer:
+    """Mimecast's hold-release (mimecast-api-core 6.4). An id released before fails with `already_released`."""
+    items = [contract.DecideItem(id=str(item.get("id")), decision="release") for item in call.items]
+    taken = _Deciding(portal, call).take(items)
+    return _mimecast("release", [(item.id, {"id": item.id}) for item in items], taken)
+
+
+def reject(portal: Portal, call: Call) -> Answer:
+    """Mimecast's hold-reject (mimecast-api-core 6.5): the ids lie in a list inside the one item."""
+    given = contract.RejectItem.model_validate(call.items[0])
+    items = [
+        contract.DecideItem(
+            id=id,
+            decision="reject",
+            notify=bool(given.notify),
+            message=given.message,
+            reason_type=given.reason_type,
+        )
+        for id in given.ids
+    ]
+    taken = _Deciding(portal, call).take(items)
+    return _mimecast("reject", [(item.id, {"ids": [item.id]}) for item in items], taken)
+
+
+def _mimecast(
+    verb: str, ids: Sequence[tuple[str, JsonObject]], taken: Sequence[Refusal | JsonObject]
+) -> Answer:
+    answer = Answer()
+    for (id, key), told in zip(ids, taken, strict=True):
+        if isinstance(told, Refusal):
+            answer.failures.append(Failure(told.code, told.sentence, key=key))
+        elif told["outcome"] == "already":
+            sentence = f"It was {EVENTS[verb]} before, by {told['by']} at {told['when']}."
+            answer.failures.append(Failure(f"already_{EVENTS[verb]}", sentence, key=key))
+        else:
+            answer.rows.append({"id": id, verb: True})
+    return answer
+
+
+# -- one transaction ------------------------------------------------------------------------------------
+
+
+class _Deciding:
+    """Takes the decisions of one call in one transaction; each table is written once."""
+
+    def __init__(self, portal: Portal, call: Call) -> None:
+        self._portal = portal
+        self._call = call
+        self._caller: Caller = call.caller
+        self._now = portal.clock.now()
+        self._changes: list[dict[str, Any]] = []
+        self._queued: list[dict[str, Any]] = []
+        self._acts: list[audit.Act] = []
+        self._states: dict[int, str] = {}
+        self._blocked: set[tuple[int, str, str]] = set()
+
+    def take(self, items: Sequence[contract.DecideItem]) -> list[Refusal | JsonObject]:
+        """A row (`outcome` and more) or a `Refusal` per item, in order."""
+        wanted = numbers(self._portal, (item.id for item in items))
+        with self._portal.write() as tx:
+            rows = {
+                row.id: row
+                for row in tx.execute(
+                    select(
+                        holds,
+                        messages.c.blob,
+                        messages.c.no_notice,
+                        messages.c.mime_message_id,
+                        people.c.address.label("operator"),
+                    )
+                    .join(messages, messages.c.id == holds.c.message_id)
+                    .outerjoin(people, people.c.id == holds.c.decided_by)
+                    .where(holds.c.id.in_(wanted.values()))
+                    .order_by(holds.c.id)
+                )
+            }
+            if any(only_moderates(self._caller, row) for row in rows.values()):
+                self._blocked = senders.blocked(
+                    tx, {(row.person_id, row.from_address, row.from_header) for row in rows.values()}
+                )
+            told = [self._one(tx, item, rows.get(wanted.get(item.id, 0))) for item in items]
+            reached("decision.checked")
+            self._flush(tx)
+            reached("decision.written")
+        reached("decision.committed")
+        return told
+
+    def _one(
+        self, tx: Connection, item: contract.DecideItem, row: Row[Any] | None
+    ) -> Refusal | JsonObject:
+        if row is None or not allow(self._caller, "see", row):
+            return Refusal("not_found", "There is no such held message for this caller.")
+        refusal = self._refused(item, row)
+        if refusal is not None:
+            return refusal
+        state = self._states.get(row.id) or self._state(row)
+        following = next_state(state, item.decision)
+        if isinstance(following, Refusal):
+            return following
+        if following is None:
+            by = row.operator or self._caller.address
+            return {"outcome": "already", "by": by, "when": iso(row.decided or self._now)}
+        entry = self._entry(item, row)
+        if isinstance(entry, Refusal):
+            return entry
+        return self._transition(tx, item, row, following, entry)
+
+    def _refused(self, item: contract.DecideItem, row: Row[Any]) -> Refusal | None:
+        if item.decision not in ("release", "reject"):
+            return Refusal("err_validation_value_not_allowed", f"There is no decision {item.decision!r}.")
+        if (item.permit and item.decision != "release") or (item.block and item.decision != "reject"):
+            return Refusal("err_validation_value_not_allowed", "permit goes with release, block with reject.")
+        acts = [item.decision]
+        acts += ["permit"] if item.permit else []
+        acts += ["block"] if item.block else []
+        acts += ["notify"] if item.notify else []
+        for act in acts:
+            if not allow(self._caller, act, row):
+                return Refusal("forbidden", f"This caller may not {act} this message.")
+        if only_moderates(self._caller, row) and item.decision == "release":
+            if (row.person_id, row.from_address, row.from_header) in self._blocked:
+                return Refusal("sender_blocked", "Its sender is on the recipient's blocked list.")
+        if item.reason_type is not None and item.reason_type.upper() not in contract.REASON_TYPES:
+            return Refusal("err_validation_value_not_allowed", f"There is no reason type {item.reason_type!r}.")
+        return None
+
+    def _state(self, row: Row[Any]) -> str:
+        from mimeportal_server.holds import expiry_edge
+
+        return "expired" if row.state == "held" and row.received <= expiry_edge(self._portal) else row.state
+
+    def _entry(self, item: contract.DecideItem, row: Row[Any]) -> tuple[str, str] | Refusal | None:
+        """The list entry a decision brings: what the person saw, unless the envelope is asked for."""
+        form = item.permit or item.block
+        if form is None:
+            return None
+        if form not in ("address", "domain") or item.sender_part not in ("header", "envelope"):
+            return Refusal("err_validation_value_not_allowed", "permit and block take address or domain.")
+        address = row.from_header if item.sender_part == "header" else row.from_address
+        domain = domain_of(address)
+        if not domain:
+            part = "From header" if item.sender_part == "header" else "envelope"
+            return Refusal("no_sender", f"There is no single sender in its {part}; nothing was done.")
+        if domain in self._portal.settings.domains:
+            return Refusal("own_domain", f"{address} belongs to the account's own domains; nothing was done.")
+        if form == "domain" and domain in self._portal.settings.public_providers:
+            return Refusal(
+                "public_provider", f"{domain} is a public mail provider: name the address. Nothing was done."
+            )
+        return (address if form == "address" else domain), form
+
+    def _transition(
+        self,
+        tx: Connection,
+        item: contract.DecideItem,
+        row: Row[Any],
+        following: str,
+        entry: tuple[str, str] | None,
+    ) -> JsonObject:
+        told: JsonObject = {"outcome": "done"}
+        detail = {"from": row.from_address, "from_header": row.from_header, "to": row.recipient}
+        detail["subject"] = row.subject
+        if entry is not None:
+            list = "permitted" if item.permit else "blocked"
+            senders.put(tx, row.person_id, *entry, list, source=f"hold {item.decision}", now=self._now)
+            told["entry"] = detail["entry"] = entry[0]
+        if following == "released":
+            self._queue(row)
+            if (row.person_id, row.from_address, row.from_header) in self._blocked:
+                detail["sender_blocked"] = "yes"
+        elif item.notify:
+            told["notice"] = detail["notice"] = self._notice(tx, item, row)
+        self._states[row.id] = following
+        self._changes.append(
+            {
+                "hold": row.id,
+                "to_state": following,
+                "at": self._now,
+                "by": self._caller.person_id,
+                "request": self._call.request_id,
+                "because": (item.reason_type or "").capitalize(),
+            }
+        )
+        self._acts.append(audit.Act(item.decision, "done", "hold", row.id, detail))
+        return told
+
+    def _queue(self, row: Row[Any]) -> None:
+        self._queued.append(
+            {
+                "message_id": row.message_id,
+                "hold_id": row.id,
+                "blob": row.blob,
+                "kind": "released",
+                "sender": row.from_address,
+                "recipient": row.recipient,
+                "state": "queued",
+                "queued": self._now,
+            }
+        )
+
+    def _notice(self, tx: Connection, item: contract.DecideItem, row: Row[Any]) -> str:
+        if row.kind == "spam":
+            return "left out: spam hold"
+        if row.no_notice:
+            return f"left out: {row.no_notice}"
+        from mimeportal_server import compose
+
+        return compose.queue_reject_notice(
+            self._portal,
+            tx,
+            to=row.from_address,
+            recipient=row.recipient,
+            received=row.received,
+            reason_type=item.reason_type,
+            text=item.message,
+            answers=row.mime_message_id,
+        )
+
+    def _flush(self, tx: Connection) -> None:
+        if self._changes:
+            tx.execute(_CHANGE, self._changes)
+        if self._queued:
+            tx.execute(insert(deliveries), self._queued)
+        audit.record(tx, self._acts, at=self._now, caller=self._caller, request_id=self._call.request_id)
+
+
+_CHANGE = (
+    update(holds)
+    .where(holds.c.id == bindparam("hold"), holds.c.state == "held")
+    .values(
+        state=bindparam("to_state"),
+        decided=bindparam("at"),
+        decided_by=bindparam("by"),
+        request_id=bindparam("request"),
+        reject_reason=bindparam("because"),
+    )
+)
+
+
+def expire(portal: Portal, tx: Connection, rows: Sequence[Row[Any]], edge: Mapping[int, int]) -> None:
+    """Mark holds that are over their time; `edge` maps each to the moment it ended."""
+    if not rows:
+        return
+    tx.execute(
+        _CHANGE,
+        [
+            {"hold": row.id, "to_state": "expired", "at": edge[row.id], "by": None, "request": "", "because": ""}
+            for row in rows
+        ],
+    )
+    acts = [
+        audit.Act(
+            "expire", "done", "hold", row.id, {"from": row.from_address, "to": row.recipient, "subject": row.subject}
+        )
+        for row in rows
+    ]
+    audit.record(tx, acts, at=portal.clock.now(), caller=None, door="sweep")

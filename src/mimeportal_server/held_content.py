@@ -1,0 +1,130 @@
+"""What may be seen of a held message before it is decided: its headers, texts and attachments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from mimeportal import limits
+from mimeportal.holds import contract
+from mimeportal.untrusted import safe_name
+from mimeportal.wire import Address, format_date
+from mimeportal_server import audit, mail
+from mimeportal_server.clock import moment
+from mimeportal_server.holds import still_held
+from mimeportal_server.people import allow
+from mimeportal_server.portal import Answer, Call, Portal, Refused
+from mimeportal_server.store.blobs import name_of
+from mimeportal_server.store.schema import holds, messages
+from mimeportal_server.tokens import InvalidToken
+
+
+def detail(portal: Portal, call: Call) -> Answer:
+    """message/get-message-detail (mimecast-api-core 6.9), with the texts beside it."""
+    item = contract.MessageDetailItem.model_validate(call.items[0])
+    row = _held(portal, call, _number(portal, "hold", item.id))
+    octets = portal.home.blobs.read(row.blob)
+    _record(portal, call, "view", row)
+    preview, summary = mail.preview(octets), mail.summarise(octets)
+    headers: dict[str, tuple[str, list[str]]] = {}
+    for name, value in preview.headers:
+        headers.setdefault(name.lower(), (name, []))[1].append(value)
+    received = format_date(moment(row.received))
+    told = contract.MessageDetailRow(
+        id=item.id,
+        status="ACTIVE",
+        smash=row.blob,
+        mime_message_id=summary.message_id,
+        subject=summary.subject,
+        size=row.size,
+        received=received,
+        processed=received,
+        header_date=format_date(summary.date) if summary.date else "",
+        has_html_body=bool(preview.html),
+        has_text_body=bool(preview.text),
+        envelope_from=Address(email_address=row.from_address),
+        from_=Address(email_address=row.from_header, displayable_name=row.from_name),
+        to=[_address(mailbox) for mailbox in summary.to],
+        cc=[_address(mailbox) for mailbox in summary.cc],
+        headers=[contract.HeaderRow(name=name, values=values) for name, values in headers.values()],
+        attachments=[_attachment(portal, row, octets, part) for part in preview.attachments],
+        text_body=preview.text or None,
+        html_body=preview.html,
+        notes=list(preview.notes),
+    )
+    return Answer([told.to_json()])
+
+
+def file(portal: Portal, call: Call) -> Answer:
+    """message/get-file: the octets of one attachment, or of the message itself by the hold's id."""
+    item = contract.FileItem.model_validate(call.items[0])
+    try:
+        part = portal.sealer.number("part", item.id)
+    except InvalidToken:
+        row = _held(portal, call, _number(portal, "hold", item.id))
+        _record(portal, call, "download", row)
+        return Answer(body=portal.home.blobs.pieces(row.blob), filename="message.eml")
+    hold, index = divmod(part, limits.PARTS_LISTED)
+    row = _held(portal, call, hold)
+    octets = portal.home.blobs.read(row.blob)
+    names = {entry.index: entry.filename for entry in mail.preview(octets).attachments}
+    if index not in names:
+        raise Refused("not_found", "There is no such attachment.", status=404)
+    _record(portal, call, "download", row)
+    return Answer(body=iter([mail.attachment(octets, index)]), filename=safe_name(names[index]))
+
+
+def _held(portal: Portal, call: Call, number: int) -> Row[Any]:
+    """The hold, where it is still held and the caller may see its content. Raises `Refused`."""
+    with portal.database.read() as tx:
+        row = tx.execute(
+            select(holds, messages.c.blob, messages.c.purged)
+            .join(messages, messages.c.id == holds.c.message_id)
+            .where(holds.c.id == number, still_held(portal))
+        ).first()
+    if row is None or row.purged or not allow(call.caller, "see", row):
+        raise Refused("not_found", "There is no such held message for this caller.", status=404)
+    if not allow(call.caller, "content", row):
+        raise Refused("forbidden", "This caller may not see the content of this message.", status=403)
+    return row
+
+
+def _number(portal: Portal, kind: str, id: str) -> int:
+    try:
+        return portal.sealer.number(kind, id)
+    except InvalidToken:
+        raise Refused("xdk_failure", "0007 Invalid token") from None
+
+
+def _record(portal: Portal, call: Call, action: str, row: Row[Any]) -> None:
+    facts = {"from": row.from_address, "to": row.recipient, "subject": row.subject}
+    with portal.write() as tx:
+        audit.record(
+            tx,
+            [audit.Act(action, "done", "hold", row.id, facts)],
+            at=portal.clock.now(),
+            caller=call.caller,
+            request_id=call.request_id,
+        )
+
+
+def _attachment(
+    portal: Portal, row: Row[Any], octets: bytes, part: mail.AttachmentInfo
+) -> contract.AttachmentRow:
+    return contract.AttachmentRow(
+        id=portal.sealer.id("part", row.id * limits.PARTS_LISTED + part.index),
+        filename=part.filename,
+        size=part.size,
+        extension=part.extension,
+        content_type=part.content_type,
+        content_id=part.content_id,
+        sha256=name_of(mail.attachment(octets, part.index)),
+        body_type=5,
+    )
+
+
+def _address(mailbox: tuple[str, str]) -> Address:
+    return Address(email_address=mailbox[0], displayable_name=mailbox[1])
+
+

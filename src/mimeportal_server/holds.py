@@ -1,0 +1,419 @@
+"""Held mail: who sees which, what is found, and how a decision is taken once, with all that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal_column, or_, select, true
+
+from mimeportal.addresses import address_filter_kind
+from mimeportal.errors import UsageError
+from mimeportal.holds import contract
+from mimeportal.patterns import fold
+from mimeportal.wire import JsonObject, format_date, parse_date
+from mimeportal_server import deciding, senders
+from mimeportal_server.clock import DAY, iso, milliseconds, moment
+from mimeportal_server.listing import Keyset
+from mimeportal_server.people import Caller
+from mimeportal_server.portal import Answer, Call, Portal, Refused
+from mimeportal_server.store.schema import holds, people
+
+_FORBIDDEN = "err_xdk_operation_forbidden_for_address"
+_FORBIDDEN_TEXT = "0003 Forbidden To Perform Operation For Address"
+
+# Written out, not bound, so that the partial indexes over what is held are used.
+HELD = holds.c.state == literal_column("'held'")
+_SHOWN = [
+    holds.c[name]
+    for name in (
+        "id",
+        "person_id",
+        "recipient",
+        "level",
+        "reason",
+        "reason_code",
+        "policy",
+        "route",
+        "from_address",
+        "from_header",
+        "from_name",
+        "subject",
+        "size",
+        "has_attachments",
+        "received",
+    )
+]
+
+
+def still_held(portal: Portal) -> ColumnElement[bool]:
+    """In the queue: undecided, and not over its time, whether or not a sweep has run (portal-rules B.2)."""
+    # The addition keeps this condition from choosing the index: nearly every row meets it.
+    return and_(HELD, holds.c.received + 0 > expiry_edge(portal))
+
+
+def expiry_edge(portal: Portal) -> int:
+    """What was received up to this time has left the queue."""
+    return portal.clock.steady() - portal.settings.hold_days * DAY
+
+
+def visible(caller: Caller) -> ColumnElement[bool]:
+    """The holds a caller may see at all: `people.allow(..., "see", ...)` as a condition."""
+    if caller.administrator:
+        return true()
+    own = and_(holds.c.recipient == caller.address, holds.c.level == "user")
+    return or_(own, _moderated(caller)) if caller.scopes else own
+
+
+def _moderated(caller: Caller) -> ColumnElement[bool]:
+    covered = [
+        holds.c.recipient == scope if "@" in scope else holds.c.recipient.endswith(f"@{scope}", autoescape=True)
+        for scope in sorted(caller.scopes)
+    ]
+    return and_(holds.c.level == "moderator", or_(*covered)) if covered else literal_column("0") == 1
+
+
+def _queue(portal: Portal, caller: Caller, queue: str, mailboxes: Sequence[str] | None) -> ColumnElement[bool]:
+    """One queue as a condition. Raises `Refused` for what is not the caller's."""
+    forbidden = Refused(_FORBIDDEN, _FORBIDDEN_TEXT, status=403)
+    if queue == "personal":
+        if mailboxes and any(fold(mailbox) != caller.address for mailbox in mailboxes):
+            raise forbidden
+        return and_(holds.c.recipient == caller.address, holds.c.level == "user")
+    if queue == "moderated":
+        condition = _moderated(caller)
+    elif queue == "admin":
+        if not caller.administrator:
+            raise forbidden
+        condition = true()
+    else:
+        message = f"Field must be one of [{','.join(contract.QUEUES)}]"
+        raise Refused("err_validation_value_not_allowed", message, field="queue")
+    if mailboxes:
+        condition = and_(condition, holds.c.recipient.in_([fold(mailbox) for mailbox in mailboxes]))
+    return condition
+
+
+# -- lists ---------------------------------------------------------------------------------------------
+
+
+def find(portal: Portal, call: Call) -> Answer:
+    """Our own list: any queue, every filter at once. Narrows as far as the database can; the client filters."""
+    item = contract.FindHoldsItem.model_validate(call.items[0])
+    if item.ids is not None:
+        return _find_ids(portal, call, item.ids)
+    conditions = [
+        still_held(portal),
+        _queue(portal, call.caller, item.queue or "personal", item.mailboxes),
+        *_dates(item.start, item.end),
+    ]
+    try:
+        if item.from_ is not None:
+            conditions.append(_address(item.from_, (holds.c.from_address, holds.c.from_header)))
+        if item.to is not None:
+            conditions.append(_address(item.to, (holds.c.recipient,)))
+    except UsageError as fault:
+        raise Refused("err_validation_value_not_allowed", fault.what, field="from") from None
+    for text, columns in (
+        (item.subject, (holds.c.subject_folded,)),
+        (item.policy, (func.lower(holds.c.policy),)),
+        (item.search, _searched()),
+    ):
+        if text is not None and text.isascii():
+            conditions.append(_contains(text, columns))
+        elif text is not None and columns == (holds.c.subject_folded,):
+            conditions.append(_contains(text, columns))
+    if item.reason is not None and item.reason.isascii():
+        conditions.append(
+            or_(holds.c.reason_code == fold(item.reason), _contains(item.reason, (func.lower(holds.c.reason),)))
+        )
+    if item.route is not None:
+        conditions.append(holds.c.route == fold(item.route))
+    if item.attachments is not None:
+        conditions.append(holds.c.has_attachments == item.attachments)
+    if item.larger_than is not None:
+        conditions.append(holds.c.size > item.larger_than)
+    return _page(portal, call, "holds.find", conditions, item.queue or "personal")
+
+
+def list_holds(portal: Portal, call: Call) -> Answer:
+    """Mimecast's list: one's own, or with `admin` all recipients', one search field (mimecast-api-core 6.1)."""
+    item = contract.ListHoldsItem.model_validate(_first_search(call.items[0]))
+    queue = "admin" if item.admin else "personal"
+    conditions = [
+        still_held(portal),
+        _queue(portal, call.caller, queue, None),
+        *_dates(item.start, item.end),
+    ]
+    if item.search_by is not None and item.search_by.value:
+        columns = _SEARCH_FIELDS.get(fold(item.search_by.field_name))
+        if columns is None:
+            raise Refused(
+                "err_validation_value_not_allowed",
+                "Field must be one of [all,subject,sender,recipient,reasonCode]",
+                field="searchBy.fieldName",
+            )
+        conditions.append(_contains(item.search_by.value, columns()))
+    return _page(portal, call, "holds.list", conditions, queue)
+
+
+def _page(
+    portal: Portal, call: Call, name: str, conditions: Sequence[ColumnElement[bool]], queue: str
+) -> Answer:
+    keyset = Keyset(portal, call, name, holds.c.id)
+    with portal.database.read() as tx:
+        rows, block = keyset.fetch(tx, select(*_SHOWN).where(*conditions))
+        shown = _rows(portal, tx, rows, queue)
+    return Answer(shown, page=block)
+
+
+def _find_ids(portal: Portal, call: Call, ids: Sequence[str]) -> Answer:
+    numbers = deciding.numbers(portal, ids)
+    with portal.database.read() as tx:
+        found = tx.execute(
+            select(*_SHOWN).where(
+                holds.c.id.in_(numbers.values()), still_held(portal), visible(call.caller)
+            )
+        ).all()
+        return Answer(_rows(portal, tx, found, None, call.caller))
+
+
+def _rows(
+    portal: Portal,
+    tx: Connection,
+    rows: Sequence[Row[Any]],
+    queue: str | None,
+    caller: Caller | None = None,
+) -> list[JsonObject]:
+    blocked = senders.blocked(tx, {(row.person_id, row.from_address, row.from_header) for row in rows})
+    keep = portal.settings.hold_days * DAY
+    seal = portal.sealer.id
+    shown = []
+    for row in rows:
+        shown.append(
+            {
+                "id": seal("hold", row.id),
+                "reason": row.reason,
+                "reasonId": row.reason_code.upper(),
+                "reasonCode": row.reason_code,
+                "from": {"emailAddress": row.from_address, "displayableName": ""},
+                "fromHeader": {"emailAddress": row.from_header, "displayableName": row.from_name},
+                "to": {"emailAddress": row.recipient, "displayableName": ""},
+                "subject": row.subject,
+                "route": row.route.upper(),
+                "hasAttachments": row.has_attachments,
+                "size": row.size,
+                "dateReceived": _date(row.received),
+                "policyInfo": row.policy,
+                "level": row.level,
+                "expires": _date(row.received + keep),
+                "senderBlocked": (row.person_id, row.from_address, row.from_header) in blocked,
+                "queue": queue or (_queue_of(row, caller) if caller else "personal"),
+            }
+        )
+    return shown
+
+
+def _queue_of(row: Row[Any], caller: Caller) -> str:
+    if row.recipient == caller.address and row.level == "user":
+        return "personal"
+    return "moderated" if row.level == "moderator" and caller.covers(row.recipient) else "admin"
+
+
+def _date(milliseconds: int) -> str:
+    return format_date(moment(milliseconds))
+
+
+def summary(portal: Portal, call: Call) -> Answer:
+    """Held messages per policy: of all recipients for administrators, else what the caller may see."""
+    count = func.count().label("count")
+    with portal.database.read() as tx:
+        rows = tx.execute(
+            select(holds.c.policy, count)
+            .where(still_held(portal), visible(call.caller))
+            .group_by(holds.c.policy)
+            .order_by(count.desc(), holds.c.policy)
+        ).all()
+    return Answer([{"policyInfo": row.policy, "numberOfItems": row[1]} for row in rows])
+
+
+def states(portal: Portal, call: Call) -> Answer:
+    """What became of each hold. Ids that are not the caller's to see are absent, as if they did not exist."""
+    item = contract.StatesItem.model_validate(call.items[0])
+    numbers = deciding.numbers(portal, item.ids)
+    with portal.database.read() as tx:
+        found = tx.execute(
+            select(holds, people.c.address)
+            .outerjoin(people, people.c.id == holds.c.decided_by)
+            .where(holds.c.id.in_(numbers.values()), visible(call.caller))
+        ).all()
+    by_number = {row.id: row for row in found}
+    edge = expiry_edge(portal)
+    rows = []
+    for id, number in numbers.items():
+        row = by_number.get(number)
+        if row is None:
+            continue
+        state = "expired" if row.state == "held" and row.received <= edge else row.state
+        told = contract.StateRow(
+            id=id,
+            state=state,
+            by=row.address,
+            when=iso(row.decided) if row.decided else None,
+            request_id=row.request_id or None,
+        )
+        rows.append(told.to_json())
+    return Answer(rows)
+
+
+def log(portal: Portal, call: Call) -> Answer:
+    """What left the queue: released, rejected, expired (mimecast-api-core 6.8); the last month by default."""
+    item = contract.ReleaseLogItem.model_validate(_first_search(call.items[0]) if call.items else {})
+    now = portal.clock.now()
+    start = milliseconds(_date_given(item.start, "start")) if item.start else now - 31 * DAY
+    end = milliseconds(_date_given(item.end, "end")) if item.end else now + DAY
+    conditions = [
+        holds.c.decided.is_not(None),
+        holds.c.decided >= start,
+        holds.c.decided < end,
+        visible(call.caller),
+    ]
+    for entry in item.filter_by or []:
+        if entry.get("fieldName") == "status" and entry.get("value"):
+            conditions.append(holds.c.state == fold(str(entry["value"])))
+        elif entry.get("fieldName") == "route" and fold(str(entry.get("value"))) != "all":
+            conditions.append(holds.c.route == fold(str(entry.get("value"))))
+        elif entry.get("fieldName") == "attachments":
+            conditions.append(holds.c.has_attachments == (fold(str(entry.get("value"))) == "true"))
+    if item.search_by is not None and item.search_by.value:
+        columns = _LOG_FIELDS.get(fold(item.search_by.field_name))
+        if columns is None:
+            raise Refused("err_validation_value_not_allowed", "Field is not searched", field="searchBy.fieldName")
+        conditions.append(_contains(item.search_by.value, columns()))
+    keyset = Keyset(portal, call, "holds.log", holds.c.id)
+    query = select(*_SHOWN, holds.c.state, holds.c.decided, holds.c.reject_reason, people.c.address).outerjoin(
+        people, people.c.id == holds.c.decided_by
+    )
+    with portal.database.read() as tx:
+        rows, block = keyset.fetch(tx, query.where(*conditions))
+    return Answer([_log_row(portal, row) for row in rows], page=block)
+
+
+def _log_row(portal: Portal, row: Row[Any]) -> JsonObject:
+    expired = row.state == "expired"
+    return {
+        "id": portal.sealer.id("log", row.id),
+        "route": row.route,
+        "status": row.state,
+        "released": _date(row.decided),
+        "operator": row.address or "",
+        "fromEnv": {"emailAddress": row.from_address, "displayableName": ""},
+        "fromHdr": {"emailAddress": row.from_header, "displayableName": row.from_name},
+        "to": [{"emailAddress": row.recipient, "displayableName": ""}],
+        "subject": row.subject,
+        "size": row.size,
+        "attachments": row.has_attachments,
+        "heldReason": row.reason,
+        "heldGroup": row.level,
+        "policy": row.policy,
+        "messageInfo": "Expired in queue - rejected by housekeeping" if expired else "",
+        "rejectReason": row.reject_reason,
+        "detectionLevel": "",
+    }
+
+
+# -- conditions ------------------------------------------------------------------------------------------
+
+
+def _address(text: str, columns: Sequence[Any]) -> ColumnElement[bool]:
+    kind, value = address_filter_kind(text)
+    if kind == "address":
+        return or_(*(column == value for column in columns))
+    if kind == "domain":
+        return or_(*(column.endswith(f"@{value}", autoescape=True) for column in columns))
+    return _contains(value, columns) if value.isascii() else true()
+
+
+def _contains(text: str, columns: Sequence[Any]) -> ColumnElement[bool]:
+    """Columns in folded form contain every piece of a glob, or the whole text: never less than what matches."""
+    pieces = [piece for piece in fold(text).split("*") if piece]
+    return or_(*(and_(true(), *(func.instr(column, piece) > 0 for piece in pieces)) for column in columns))
+
+
+def _dates(start: str | None, end: str | None) -> list[ColumnElement[bool]]:
+    conditions = []
+    if start:
+        conditions.append(holds.c.received >= milliseconds(_date_given(start, "start")))
+    if end:
+        conditions.append(holds.c.received + 0 < milliseconds(_date_given(end, "end")))
+    return conditions
+
+
+def _date_given(text: str, field: str) -> Any:
+    try:
+        return parse_date(text)
+    except UsageError as fault:
+        raise Refused("err_validation_invalid_date", fault.what, field=field) from None
+
+
+def _first_search(item: JsonObject) -> JsonObject:
+    """`searchBy` as a list of one is read as the one (mimecast-api-core 11.7)."""
+    search = item.get("searchBy")
+    return {**item, "searchBy": search[0] if search else None} if isinstance(search, list) else item
+
+
+def _searched() -> Sequence[Any]:
+    return (
+        holds.c.subject_folded,
+        holds.c.from_address,
+        holds.c.from_header,
+        holds.c.recipient,
+        func.lower(holds.c.reason),
+    )
+
+
+_SEARCH_FIELDS: Mapping[str, Callable[[], Sequence[Any]]] = {
+    "all": _searched,
+    "subject": lambda: (holds.c.subject_folded,),
+    "sender": lambda: (holds.c.from_address, holds.c.from_header),
+    "recipient": lambda: (holds.c.recipient,),
+    "reason_code": lambda: (holds.c.reason_code,),
+    "reasoncode": lambda: (holds.c.reason_code,),
+}
+_LOG_FIELDS: Mapping[str, Callable[[], Sequence[Any]]] = {
+    "all": lambda: (*_searched(), people.c.address),
+    "operator": lambda: (people.c.address,),
+    "from": lambda: (holds.c.from_address, holds.c.from_header),
+    "to": lambda: (holds.c.recipient,),
+    "subject": lambda: (holds.c.subject_folded,),
+    "info": lambda: (holds.c.reject_reason,),
+    "heldreason": lambda: (func.lower(holds.c.reason),),
+}
+
+
+def detail(portal: Portal, call: Call) -> Answer:
+    """Headers, texts and attachments of a held message, for whoever may see its content."""
+    from mimeportal_server import held_content
+
+    return held_content.detail(portal, call)
+
+
+def file(portal: Portal, call: Call) -> Answer:
+    """The octets of a held message or of one attachment."""
+    from mimeportal_server import held_content
+
+    return held_content.file(portal, call)
+
+
+OPERATIONS = {
+    "holds.list": list_holds,
+    "holds.find": find,
+    "holds.summary": summary,
+    "holds.states": states,
+    "holds.log": log,
+    "holds.detail": detail,
+    "holds.file": file,
+    "holds.decide": deciding.decide,
+    "holds.release": deciding.release,
+    "holds.reject": deciding.reject,
+}

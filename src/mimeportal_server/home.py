@@ -1,0 +1,104 @@
+"""A portal home: one folder with everything in it, readable by its owner alone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+from pathlib import Path
+
+from mimeportal import limits
+from mimeportal.addresses import parse_domain
+from mimeportal.errors import ConfigurationError, UnavailableError, UsageError
+from mimeportal_server import settings
+from mimeportal_server.store.blobs import Blobs
+from mimeportal_server.store.database import Database, StoreError
+from mimeportal_server.store.schema import SCHEMA
+
+DEFAULT_PUBLIC_URL = "http://127.0.0.1:8025"
+
+
+class Home:
+    """portal.toml, portal.db, secret.key, blobs/, spool/ and outgoing/ (a Maildir)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "portal.toml"
+        self.key_file = path / "secret.key"
+        self.spool = path / "spool"
+        self.outgoing = path / "outgoing"
+        self.delivery_lock = path / "delivery.lock"
+        self.database = Database(path / "portal.db")
+        self.blobs = Blobs(path / "blobs")
+        self.settings: settings.Settings
+        self.key: bytes
+
+    @classmethod
+    def create(cls, path: Path, domain: str, public_url: str = DEFAULT_PUBLIC_URL) -> Home:
+        """Make a home in an absent or empty folder. Raises `UsageError` naming what stands in the way."""
+        domain = parse_domain(domain)
+        if not public_url.startswith(("http://", "https://")) or any(sign in public_url for sign in "\"'\n\\ "):
+            raise UsageError(f"The public URL is {public_url!r}.", remedy="Write it as https://portal.example.com.")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageError(f"{path} is there already, and not empty.", remedy="Name a new folder.")
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.chmod(0o700)
+            home = cls(path)
+            for folder in (home.spool, *(home.outgoing / name for name in ("tmp", "new", "cur"))):
+                folder.mkdir(mode=0o700, parents=True)
+            home.blobs.create()
+            descriptor = os.open(home.key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as key:
+                key.write(secrets.token_bytes(32))
+            home.config.write_text(settings.template(domain, public_url), "utf-8")
+            home.database.create()
+        except OSError as fault:
+            raise UsageError(f"{path} cannot be made: {fault.strerror}.") from None
+        home._load()
+        return home
+
+    @classmethod
+    def open(cls, path: Path) -> Home:
+        """Open a home. Raises `ConfigurationError` when it is none, or when others may read it."""
+        if not (path / "portal.db").is_file() or not (path / "portal.toml").is_file():
+            raise ConfigurationError(
+                f"{path} is no portal home.",
+                remedy=f"Make one with: mimeportal-server init {path} --domain example.com",
+            )
+        home = cls(path)
+        for name in (path, home.key_file):
+            if stat.S_IMODE(name.stat().st_mode) & 0o077:
+                raise ConfigurationError(
+                    f"{name} can be read by others, and it holds people's mail.",
+                    remedy=f"Close it with: chmod go= {name}",
+                )
+        try:
+            number = home.database.schema_number()
+        except StoreError as fault:
+            raise UnavailableError(fault.sentence, remedy="Try again when it is free.") from None
+        if number != SCHEMA:
+            raise ConfigurationError(
+                f"{path} was made by another release: its schema is {number}, this one reads {SCHEMA}.",
+                remedy="Use the release that made it, or make a new home and import the mail again.",
+            )
+        home._load()
+        return home
+
+    def _load(self) -> None:
+        self.settings = settings.load(self.config)
+        self.key = self.key_file.read_bytes()
+
+    def refuse_if_full(self) -> None:
+        """Raise `UnavailableError` when less than 5 % of the disk is free: nothing more is accepted."""
+        usage = shutil.disk_usage(self.path)
+        if usage.free < usage.total * limits.FREE_DISK_SHARE:
+            raise UnavailableError(
+                f"Less than {limits.FREE_DISK_SHARE:.0%} of the disk of {self.path} is free.",
+                why="A full disk could lose mail that was accepted.",
+                remedy="Free some space and run the same command again.",
+            )
+
+    def close(self) -> None:
+        self.database.close()

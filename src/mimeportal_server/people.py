@@ -1,0 +1,147 @@
+"""The portal's people, and the one function that decides whether a caller may do something to a hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from mimeportal.addresses import domain_of, parse_address, parse_entry
+from mimeportal.errors import UsageError
+from mimeportal_server import tokens
+from mimeportal_server.clock import DAY
+from mimeportal_server.store.schema import moderates, people
+
+ROLES = ("user", "administrator")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, through which door. `os_user` is the machine's own name for an embedded caller."""
+
+    person_id: int
+    address: str
+    role: str
+    content_view: bool
+    scopes: frozenset[str]
+    door: str
+    os_user: str = ""
+
+    @property
+    def administrator(self) -> bool:
+        return self.role == "administrator"
+
+    def covers(self, address: str) -> bool:
+        """Whether this caller moderates mail to an address (portal-rules B.24 to B.28)."""
+        return address in self.scopes or domain_of(address) in self.scopes
+
+
+class HoldFacts(Protocol):
+    """What `allow()` needs to know of a hold."""
+
+    @property
+    def recipient(self) -> str: ...
+    @property
+    def level(self) -> str: ...
+
+
+# portal-rules B.31 and H: what each capacity may do with the holds it covers.
+_OWNER = frozenset({"see", "content", "release", "reject", "permit", "block"})
+_MODERATOR = frozenset({"see", "content", "release", "reject", "notify"})
+_ADMINISTRATOR = frozenset({"see", "release", "reject", "permit", "block", "notify"})
+
+
+def allow(caller: Caller, act: str, hold: HoldFacts) -> bool:
+    """Whether this caller may do this to this hold.
+
+    Acts: `see`, `content`, `release`, `reject`, `permit`, `block`, `notify`. Owners act on their own
+    user-level holds, moderators on moderator-level holds they cover (release and reject only),
+    administrators on all; content needs the content view permission (portal-rules B.30 to B.32, H).
+    """
+    if caller.address == hold.recipient and hold.level == "user" and act in _OWNER:
+        return True
+    if hold.level == "moderator" and act in _MODERATOR and caller.covers(hold.recipient):
+        return True
+    return caller.administrator and (act in _ADMINISTRATOR or (act == "content" and caller.content_view))
+
+
+def only_moderates(caller: Caller, hold: HoldFacts) -> bool:
+    """Whether the caller can act on this hold in no other capacity than a moderator's."""
+    return not caller.administrator and not (caller.address == hold.recipient and hold.level == "user")
+
+
+def caller_of(tx: Connection, address: str, door: str, os_user: str = "") -> Caller | None:
+    """The caller with this address; None when there is no such person, or they are disabled."""
+    person = find(tx, address)
+    if person is None or person.disabled:
+        return None
+    scopes = tx.scalars(select(moderates.c.scope).where(moderates.c.person_id == person.id))
+    return Caller(
+        person.id, person.address, person.role, person.content_view, frozenset(scopes), door, os_user
+    )
+
+
+def find(tx: Connection, address: str) -> Row[tuple[object, ...]] | None:
+    """The person with a normalised address."""
+    return tx.execute(select(people).where(people.c.address == address)).first()
+
+
+def add(
+    tx: Connection,
+    address: str,
+    *,
+    role: str = "user",
+    scopes: tuple[str, ...] = (),
+    content_view: bool = True,
+    domains: tuple[str, ...],
+    now: int,
+) -> tuple[int, bool]:
+    """Add a person, or give one that is there the named role and scopes; the id, and whether it is new.
+
+    Raises `UsageError` for a bad address or one outside the portal's domains.
+    """
+    normal = parse_address(address)
+    if domain_of(normal) not in domains:
+        raise UsageError(
+            f"{normal} is outside of the portal's domains ({', '.join(domains)}).",
+            remedy="Add the domain to `domains` in portal.toml, or name another address.",
+        )
+    if role not in ROLES:
+        raise UsageError(f"There is no role {role!r}.", remedy=f"Use one of: {', '.join(ROLES)}.")
+    parsed = [parse_entry(scope)[0] for scope in scopes]
+    person = find(tx, normal)
+    values = {"role": role, "content_view": content_view and role == "administrator"}
+    if person is None:
+        created = tx.execute(insert(people), {"address": normal, "created": now, **values})
+        person_id = int(created.inserted_primary_key[0])
+    else:
+        person_id = int(person.id)
+        tx.execute(update(people).where(people.c.id == person_id).values(**values))
+        tx.execute(delete(moderates).where(moderates.c.person_id == person_id))
+    if parsed:
+        tx.execute(insert(moderates), [{"person_id": person_id, "scope": scope} for scope in dict.fromkeys(parsed)])
+    return person_id, person is None
+
+
+def disable(tx: Connection, person_id: int, disabled: bool) -> None:
+    """Disable or enable a person; either way everything that was handed out before ends."""
+    tx.execute(
+        update(people)
+        .where(people.c.id == person_id)
+        .values(disabled=disabled, epoch=people.c.epoch + 1)
+    )
+
+
+def reset(tx: Connection, person_id: int, now: int) -> str:
+    """A one-time password, good for one day and one use; earlier ones end. Stored as a hash."""
+    tx.execute(update(people).where(people.c.id == person_id).values(epoch=people.c.epoch + 1))
+    return tokens.issue(tx, "one-time password", person_id, expires=now + DAY)
+
+
+def in_order(tx: Connection) -> list[tuple[Row[tuple[object, ...]], list[str]]]:
+    """All people by address, each with their scopes."""
+    scopes: dict[int, list[str]] = {}
+    for row in tx.execute(select(moderates).order_by(moderates.c.scope)):
+        scopes.setdefault(row.person_id, []).append(row.scope)
+    return [(row, scopes.get(row.id, [])) for row in tx.execute(select(people).order_by(people.c.address))]

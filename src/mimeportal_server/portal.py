@@ -1,0 +1,99 @@
+"""The service: one open home with its time, ids and chance; the nouns' behaviour lies beside it, a file each."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from mimeportal.wire import Failure, JsonObject, Page
+from mimeportal_server.clock import HOUR, Clock
+from mimeportal_server.home import Home
+from mimeportal_server.people import Caller
+from mimeportal_server.store.schema import facts
+from mimeportal_server.tokens import Sealer
+
+
+@dataclass(slots=True)
+class Call:
+    """One request as an operation sees it: who asks, the items as JSON, the page, and the request's id."""
+
+    caller: Caller
+    items: list[JsonObject]
+    page_size: int
+    page_token: str | None
+    request_id: str
+
+
+@dataclass(slots=True)
+class Answer:
+    """What an operation answers: rows, failures of single items, a page block, or a stream of octets."""
+
+    rows: list[JsonObject] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    page: Page | None = None
+    body: Iterator[bytes] | None = None
+    filename: str = ""
+
+
+class Refused(Exception):
+    """An operation refuses the request as a whole, with a failure code and an HTTP status."""
+
+    def __init__(self, code: str, message: str, *, status: int = 200, field: str | None = None) -> None:
+        super().__init__(message)
+        self.failure = Failure(code, message, field)
+        self.status = status
+
+
+class Portal:
+    """An open portal home. `wall` is the machine's clock in seconds, `new_id` makes request ids."""
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        wall: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self.home = home
+        self.settings = home.settings
+        self.database = home.database
+        self.sealer = Sealer(home.key)
+        self.new_id = new_id
+        with self.database.read() as tx:
+            known = {row.name: row.value for row in tx.execute(select(facts))}
+        self.clock = Clock(
+            wall, offset=int(known.get("clock_offset", 0)), seen=int(known.get("clock_seen", 0))
+        )
+        self.account_code = known.get("account_code") or "LOCAL"
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A write transaction. Now and then it also notes how late it is, so that a clock set back is seen."""
+        with self.database.write() as tx:
+            machine = self.clock.machine()
+            if machine > self.clock.seen + HOUR // 12 and self.clock.fault() is None:
+                set_fact(tx, "clock_seen", str(machine))
+                self.clock.seen = machine
+            yield tx
+
+    def accept_clock(self) -> None:
+        """Believe the machine's clock again, whatever was seen before (promises F.2)."""
+        machine = self.clock.machine()
+        with self.database.write() as tx:
+            tx.execute(update(facts).where(facts.c.name == "clock_seen").values(value=str(machine)))
+        self.clock = Clock(offset=self.clock.offset, seen=machine)
+
+    def close(self) -> None:
+        self.home.close()
+
+
+def set_fact(tx: Connection, name: str, value: str) -> None:
+    statement: Any = upsert(facts).values(name=name, value=value)
+    tx.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))

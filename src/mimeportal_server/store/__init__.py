@@ -1,0 +1,1 @@
+"""What the portal remembers: tables, files, and how both reach the disk."""

@@ -1,0 +1,109 @@
+"""The database of a home. Two verbs: `read()` and `write()` (promises A.6)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, select
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from mimeportal_server.store import schema
+
+_BUSY_MILLISECONDS = 10_000
+_WRITE = "mimeportal_write"
+
+
+class StoreError(Exception):
+    """The database cannot be used now: locked, read-only, full or broken. `sentence` says which."""
+
+    def __init__(self, sentence: str, *, passing: bool) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.passing = passing  # the same call may work later
+
+
+class Database:
+    """SQLite in WAL mode with synchronous=FULL; what is committed survives a power cut."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()  # queues this process's writers, which SQLite would only poll for
+        self._engine = create_engine(
+            f"sqlite:///{path}", poolclass=QueuePool, connect_args={"check_same_thread": False, "timeout": 10}
+        )
+        event.listen(self._engine, "connect", _configure)
+        event.listen(self._engine, "begin", _begin)
+
+    def create(self) -> None:
+        """Make the tables and note the schema number."""
+        with self.write() as tx:
+            schema.metadata.create_all(tx)
+            tx.execute(schema.facts.insert(), {"name": "schema", "value": str(schema.SCHEMA)})
+
+    def schema_number(self) -> int:
+        with self.read() as tx:
+            return int(tx.scalar(select(schema.facts.c.value).where(schema.facts.c.name == "schema")) or 0)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view. Raises `StoreError`."""
+        with _explained(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that holds the write lock from its start; committed and synced at its end.
+
+        Raises `StoreError`; whatever is raised inside rolls it back.
+        """
+        with _explained(), self._lock, self._engine.connect() as connection:
+            connection = connection.execution_options(**{_WRITE: True})
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _configure(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's `begin` event writes BEGIN, not the driver
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout = {_BUSY_MILLISECONDS}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "cache_size = -16384",
+        "temp_store = MEMORY",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    writing = connection.get_execution_options().get(_WRITE)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as fault:
+        text = str(fault.orig)
+        if "locked" in text or "busy" in text:
+            raise StoreError("The portal's database is in use by another program.", passing=True) from fault
+        if "readonly" in text or "read-only" in text:
+            raise StoreError("The portal's database is read-only.", passing=False) from fault
+        if "full" in text:
+            raise StoreError("The disk of the portal is full.", passing=True) from fault
+        raise StoreError(f"The portal's database cannot be used: {text}.", passing=False) from fault
+    except DatabaseError as fault:
+        if "malformed" in str(fault.orig) or "not a database" in str(fault.orig):
+            raise StoreError("The portal's database is damaged.", passing=False) from fault
+        raise

@@ -1,0 +1,221 @@
+"""The tables. Times are milliseconds since 1970 (UTC); order comes from ids, never from time (promises F.2)."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+# Another number in a home's database is another release's: it is refused, never guessed at.
+SCHEMA = 1
+
+metadata = MetaData()
+
+
+def _id() -> Column[int]:
+    return Column("id", Integer, primary_key=True)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, default="")
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, default=0)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False, default=False)
+
+
+def _to(name: str, target: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, Integer, ForeignKey(target), nullable=nullable)
+
+
+facts = Table("facts", metadata, Column("name", Text, primary_key=True), _text("value"))
+
+people = Table(
+    "people",
+    metadata,
+    _id(),
+    Column("address", Text, nullable=False, unique=True),
+    _text("role"),  # user | administrator
+    _flag("content_view"),  # an administrator may see the content of held mail
+    _flag("disabled"),
+    _number("epoch"),  # raised by whatever must end the person's tokens
+    _number("created"),
+)
+
+moderates = Table(
+    "moderates",
+    metadata,
+    _to("person_id", "people.id"),
+    Column("scope", Text, nullable=False),  # an address or a domain
+    UniqueConstraint("person_id", "scope"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    _text("purpose"),
+    _to("person_id", "people.id"),
+    _text("object"),
+    _number("epoch"),
+    _number("expires"),
+    _number("uses_left"),
+)
+
+# One accepted message: its octets lie in blobs/, its envelope and what was parsed of it here.
+messages = Table(
+    "messages",
+    metadata,
+    _id(),
+    Column("blob", Text, nullable=False, index=True),  # SHA-256, hex
+    _number("size"),
+    _text("envelope_from"),
+    _text("from_header"),  # the one address of From; "" where there is none or several
+    _text("from_name"),
+    _text("subject"),
+    _text("mime_message_id"),
+    _text("route"),
+    _flag("has_attachments"),
+    _text("no_notice"),  # why its sender is never told of a rejection; "" when it may be told
+    _number("received"),
+    Column("purge_marked", Integer),  # when it was found to be no longer kept
+    Column("purged", Integer),  # when its octets were deleted
+)
+
+# One import item, so that the same import again adds nothing (promises C.1).
+imports = Table(
+    "imports",
+    metadata,
+    Column("path", Text, nullable=False),
+    Column("position", Text, nullable=False),
+    Column("blob", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    _to("message_id", "messages.id"),
+    UniqueConstraint("path", "position", "blob", "recipient"),
+)
+
+# What screening did with a message for one recipient.
+copies = Table(
+    "copies",
+    metadata,
+    _id(),
+    _to("message_id", "messages.id"),
+    _to("person_id", "people.id"),
+    _text("outcome"),  # delivered | held | blocked
+    _text("decided_by"),  # the entry, policy or rule that decided
+)
+Index("copies_message", copies.c.message_id)
+
+_HELD = {"sqlite_where": text("state = 'held'"), "postgresql_where": text("state = 'held'")}
+
+# One message held for one recipient. What lists show and filter by is kept here once more, so that no list
+# joins; subject_folded is the subject as caseless matching sees it.
+holds = Table(
+    "holds",
+    metadata,
+    _id(),
+    _to("message_id", "messages.id"),
+    _to("person_id", "people.id"),
+    _text("recipient"),
+    _text("state"),  # held | released | rejected | expired
+    _text("level"),  # user | moderator | administrator
+    _text("kind"),  # spam | attachment | content | impersonation | other
+    _text("reason"),
+    _text("reason_code"),
+    _text("policy"),
+    _text("route"),
+    _text("from_address"),
+    _text("from_header"),
+    _text("from_name"),
+    _text("subject"),
+    _text("subject_folded"),
+    _number("size"),
+    _flag("has_attachments"),
+    _number("received"),
+    Column("decided", Integer),
+    _to("decided_by", "people.id", nullable=True),
+    _text("request_id"),
+    _text("reject_reason"),
+)
+Index("holds_message", holds.c.message_id)
+Index("held_recipient", holds.c.recipient, holds.c.id, **_HELD)
+Index("held_level", holds.c.level, holds.c.id, **_HELD)
+Index("held_from", holds.c.from_address, holds.c.id, **_HELD)
+Index("held_from_header", holds.c.from_header, holds.c.id, **_HELD)
+Index("held_received", holds.c.received, **_HELD)
+Index("holds_decided", holds.c.decided)
+
+# Managed senders. One sender stands on one list of a person (portal-rules D.14).
+senders = Table(
+    "senders",
+    metadata,
+    _id(),
+    _to("person_id", "people.id"),
+    Column("entry", Text, nullable=False),
+    _text("type"),  # address | domain
+    _text("list"),  # blocked | permitted
+    _text("source"),
+    _number("added"),
+    UniqueConstraint("person_id", "entry"),
+)
+
+# The outbox: one row per message and recipient on its way out.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _id(),
+    _to("message_id", "messages.id", nullable=True),
+    _to("hold_id", "holds.id", nullable=True),
+    Column("blob", Text, nullable=False),
+    _text("kind"),  # screened | released | written
+    _text("sender"),
+    _text("recipient"),
+    _text("state"),  # queued | spooled | sending | delivered | failed | frozen
+    _flag("maybe_twice"),
+    _number("attempts"),
+    _text("error"),
+    _number("queued"),
+    _number("not_before"),
+    Column("finished", Integer),
+)
+Index(
+    "deliveries_open",
+    deliveries.c.id,
+    sqlite_where=text("finished IS NULL"),
+    postgresql_where=text("finished IS NULL"),
+)
+Index("deliveries_hold", deliveries.c.hold_id)
+
+# Every act (promises F.3): surrogate ids here, addresses and subjects in the detail row that erasure deletes.
+audit = Table(
+    "audit",
+    metadata,
+    _id(),
+    _number("at"),
+    _text("door"),
+    _to("actor", "people.id", nullable=True),
+    _text("action"),
+    _text("outcome"),
+    _text("object_kind"),
+    Column("object_id", Integer),
+    _text("request_id"),
+)
+audit_details = Table(
+    "audit_details",
+    metadata,
+    Column("audit_id", Integer, ForeignKey("audit.id"), primary_key=True),
+    _text("detail"),  # JSON
+)

@@ -1,0 +1,148 @@
+"""Every opaque thing the portal hands out: ids, page tokens, and one-time secrets (promises E.2, E.4)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import zlib
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from mimeportal import limits
+from mimeportal_server.store.schema import people, tokens
+
+_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+class InvalidToken(Exception):
+    """`0007 Invalid token`: malformed, tampered with, of another kind, caller or query."""
+
+
+class Sealer:
+    """Makes and checks ids and page tokens: url-safe base64 of zlib of JSON, with a MAC inside."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = hmac.new(key, b"mimeportal ids and page tokens", hashlib.sha256).digest()
+
+    def id(self, kind: str, number: int, queue: str = "") -> str:
+        """The id of an object: the same for every caller (mimecast-api-core 1.7, 11.11)."""
+        return _pack(
+            {
+                "secureid": self._mac(kind, str(number)),
+                "hldqid": str(number),
+                "tmnd": kind,
+                "version": 1,
+                "tnde": "0",
+                "queue_id": queue or kind,
+            }
+        )
+
+    def number(self, kind: str, id: str) -> int:
+        """The number of the object an id names. Raises `InvalidToken`."""
+        content = _unpack(id)
+        number = content.get("hldqid")
+        if content.get("tmnd") != kind or not isinstance(number, str) or not number.isdecimal():
+            raise InvalidToken
+        self._check(content.get("secureid"), kind, number)
+        return int(number)
+
+    def page(self, caller: str, query: str, start: dict[str, Any], size: int, *, previous: bool) -> str:
+        """A page token: it carries the page size and where the page starts, for this caller and query."""
+        position = json.dumps(start, separators=(",", ":"))
+        return _pack(
+            {
+                "pagesizeid": size,
+                "previousPage": previous,
+                "tmtpagetoken": base64.urlsafe_b64encode(position.encode()).decode(),
+                "version": 1,
+                "recordstartid": self._mac("page", caller, query, str(size), position),
+            }
+        )
+
+    def start(self, caller: str, query: str, token: str) -> tuple[dict[str, Any], int]:
+        """Where the page of a token starts, and its size. Raises `InvalidToken`."""
+        content = _unpack(token)
+        try:
+            position = base64.urlsafe_b64decode(content["tmtpagetoken"]).decode()
+            size = int(content["pagesizeid"])
+            self._check(content.get("recordstartid"), "page", caller, query, str(size), position)
+            start = json.loads(position)
+        except (KeyError, TypeError, ValueError):
+            raise InvalidToken from None
+        return start, size
+
+    def _mac(self, *parts: str) -> str:
+        text = json.dumps(parts).encode()
+        return base64.b64encode(hmac.digest(self._key, text, "sha256")).decode()
+
+    def _check(self, mac: object, *parts: str) -> None:
+        if not isinstance(mac, str) or not mac.isascii() or not hmac.compare_digest(mac, self._mac(*parts)):
+            raise InvalidToken
+
+
+def _pack(content: dict[str, Any]) -> str:
+    octets = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 9)
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def _unpack(token: str) -> dict[str, Any]:
+    if not 0 < len(token) <= limits.OPAQUE_TOKEN or not _ALPHABET.issuperset(token):
+        raise InvalidToken
+    try:
+        packed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        inflater = zlib.decompressobj()
+        octets = inflater.decompress(packed, limits.OPAQUE_TOKEN)
+        if inflater.unconsumed_tail or not inflater.eof:
+            raise InvalidToken
+        content = json.loads(octets)
+    except (ValueError, zlib.error, RecursionError):
+        raise InvalidToken from None
+    # The same token can be packed in many ways; only ours is accepted, so that an id has one form.
+    if not isinstance(content, dict) or _pack(content) != token:
+        raise InvalidToken
+    return content
+
+
+def issue(
+    tx: Connection, purpose: str, person_id: int, *, object: str = "", expires: int, uses: int = 1
+) -> str:
+    """A new secret of 256 random bits; stored is its hash alone, bound to purpose, person and epoch."""
+    secret = secrets.token_urlsafe(32)
+    epoch = tx.scalar(select(people.c.epoch).where(people.c.id == person_id))
+    tx.execute(
+        tokens.insert(),
+        {
+            "hash": _hash(secret),
+            "purpose": purpose,
+            "person_id": person_id,
+            "object": object,
+            "epoch": epoch,
+            "expires": expires,
+            "uses_left": uses,
+        },
+    )
+    return secret
+
+
+def valid(tx: Connection, secret: str, purpose: str, *, now: int) -> int | None:
+    """The person a secret stands for; None when it is unknown, used up, expired or of an older epoch."""
+    found = tx.execute(
+        select(tokens.c.person_id)
+        .join(people, people.c.id == tokens.c.person_id)
+        .where(
+            tokens.c.hash == _hash(secret),
+            tokens.c.purpose == purpose,
+            tokens.c.epoch == people.c.epoch,
+            tokens.c.expires > now,
+            tokens.c.uses_left > 0,
+        )
+    ).first()
+    return found.person_id if found else None
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

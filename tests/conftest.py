@@ -1,0 +1,136 @@
+"""What tests share: portal homes, people, mail of our own writing, the folder of real mail, a clean environment."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mimeportal.portal import Portal as Client
+from mimeportal_server import arrival, importing, people
+from mimeportal_server.home import Home
+from mimeportal_server.portal import Portal
+from mimeportal_server.settings import HoldRule
+
+ANN, BOB, MOD, ADMIN = "ann@example.com", "bob@example.com", "mod@example.com", "admin@example.com"
+SPAM = "Message Hold Applied - Spam Signature policy"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No setting of the machine reaches a test."""
+    for name in list(os.environ):
+        if name.startswith("MIMEPORTAL_") and name != "MIMEPORTAL_CORPUS":
+            monkeypatch.delenv(name)
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MIMEPORTAL_CONFIG_DIR", str(tmp_path_factory.mktemp("config")))
+    monkeypatch.setenv("TZ", "UTC")
+
+
+class Lab:
+    """A portal home with ann, bob, mod (moderates bob) and admin, and a clock that tests set."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.time = 1_800_000_000.0
+        Home.create(path, "example.com").close()
+        self.server = Portal(Home.open(path), wall=lambda: self.time)
+        with self.server.write() as tx:
+            for address, role, scopes in (
+                (ANN, "user", ()),
+                (BOB, "user", ()),
+                (MOD, "user", (BOB,)),
+                (ADMIN, "administrator", ()),
+            ):
+                people.add(tx, address, role=role, scopes=scopes, domains=("example.com",), now=0)
+
+    @property
+    def url(self) -> str:
+        return f"local:{self.path}"
+
+    def advance(self, *, days: float = 0, hours: float = 0) -> None:
+        self.time += days * 86400 + hours * 3600
+
+    def client(self, address: str = ANN, *, api: str = "local") -> Client:
+        """The SDK as one of the people, through the embedded door, by this lab's clock."""
+        from mimeportal_server.embedded import EmbeddedTransport
+
+        transport = EmbeddedTransport(self.path, address, api=api, wall=lambda: self.time)  # type: ignore[arg-type]
+        return Client(transport)
+
+    def receive(
+        self,
+        octets: bytes,
+        *,
+        to: str = ANN,
+        envelope_from: str | None = None,
+        reason: str | None = SPAM,
+        level: str | None = None,
+        kind: str | None = None,
+    ) -> list[arrival.Result]:
+        """One message comes in; held for `reason`, or screened when that is None."""
+        hold = importing.hold_of(reason) if reason else None
+        if hold and (level or kind):
+            hold = HoldRule(hold.policy, kind or hold.kind, hold.reason, level or hold.level)
+        with self.server.database.read() as tx:
+            person = people.find(tx, to)
+        assert person is not None
+        message = arrival.incoming(
+            octets,
+            envelope_from,
+            recipients=[(int(person.id), to)],
+            received=self.server.clock.now(),
+            hold=hold,
+        )
+        return arrival.accept(self.server, [message], door="test")[0]
+
+    def outgoing(self) -> list[Path]:
+        return sorted((self.path / "outgoing" / "new").iterdir())
+
+
+def mail_of(
+    sender: str = "Eve <eve@elsewhere.example>",
+    subject: str = "Hello",
+    body: str = "Hello Ann.\n",
+    *,
+    to: str = ANN,
+    extra: str = "",
+) -> bytes:
+    """A small message of our own writing."""
+    head = f"From: {sender}\nTo: {to}\nSubject: {subject}\nMessage-ID: <{abs(hash(subject))}@elsewhere.example>\n"
+    return (head + extra + "Date: Fri, 15 Jan 2027 08:00:00 +0000\n\n" + body).encode()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path / "home")
+    yield lab
+    lab.server.close()
+
+
+@pytest.fixture
+def mail() -> Callable[..., bytes]:
+    return mail_of
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of real mail, unpacked; tests that want it are skipped where it is absent."""
+    named = os.environ.get("MIMEPORTAL_CORPUS")
+    source = Path(named) if named else Path(__file__).parents[2] / "shared" / "corpus"
+    if (source / "spam-1").is_dir():
+        return source
+    archives = sorted(source.glob("*.tar.gz"))
+    if not archives:
+        pytest.skip("the folder of real mail is absent (MIMEPORTAL_CORPUS)")
+    target = tmp_path_factory.mktemp("corpus")
+    for archive in archives:
+        with tarfile.open(archive) as tar:
+            tar.extractall(target, filter="data")
+    return target
+
+

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Lab:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.time = 1_800_000_000.0
+        self.time = time.time()
         Home.create(path, "example.com").close()
         self.server = Portal(Home.open(path), wall=lambda: self.time)
         with self.server.write() as tx:

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +277,7 @@ def _check(profile: Profile) -> None:
         time_zone(profile.tz)
 
 
-def time_zone(name: str) -> Any:
+def time_zone(name: str) -> tzinfo:
     """A time zone by its name. Raises `UsageError` when there is none."""
     from zoneinfo import ZoneInfo
 

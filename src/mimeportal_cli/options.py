@@ -34,6 +34,7 @@ class Settings:
         self.no_color = False
         self.no_input = False
         self.output: str | None = None  # the format that the profile prefers, once it is known
+        self.tz: str | None = None  # the time zone of the profile, likewise
         self.command = ""  # as typed, for hints such as "See `mimeportal holds list --help`"
         self._console: Console | None = None
 

@@ -1,0 +1,57 @@
+"""From the global options to an open portal, and its time zone; what is still under way is told at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING
+
+from mimeportal_cli.options import settings
+
+if TYPE_CHECKING:
+    from mimeportal.portal import Portal
+    from mimeportal.profiles import Target
+
+
+def target() -> Target:
+    """Where the command line, the environment or a profile says to go; its output format is preferred from now on."""
+    from mimeportal import profiles
+
+    chosen = settings()
+    found = profiles.resolve(url=chosen.url, profile=chosen.profile)
+    chosen.output, chosen.tz = found.output, found.tz
+    return found
+
+
+@contextmanager
+def opened() -> Iterator[Portal]:
+    """The portal of this command. Closing it delivers what was released; what is still queued is told on stderr."""
+    from mimeportal import local
+    from mimeportal.portal import Portal
+
+    where = target()
+    portal = Portal(local.open_transport(where.url, where.user), profile=where.profile)
+    try:
+        yield portal
+    finally:
+        sentence = portal.close()
+        if sentence:
+            settings().console.warn(sentence)
+
+
+def zone_of(portal: Portal, asked: str | None) -> tzinfo:
+    """The zone in which times are read and shown: `--tz`, the profile's, the account's, else UTC."""
+    from mimeportal.account import contract
+    from mimeportal.errors import UsageError
+    from mimeportal.profiles import time_zone
+
+    name = asked or settings().tz
+    if name:
+        return time_zone(name)
+    if portal.session.offers(contract.WHOAMI):
+        try:
+            return time_zone(portal.account.whoami().time_zone)
+        except UsageError:
+            pass  # the portal knows a zone that this machine does not
+    return UTC

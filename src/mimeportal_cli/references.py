@@ -1,0 +1,114 @@
+"""Short references: `#` and 8 characters in place of an id of 130 to 400, and how they are found again.
+
+A reference is the start of the id's SHA-256 in base32. The list printed last, per profile, is remembered so that
+what a person copies from it is found without asking the portal.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from base64 import b32encode
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mimeportal.errors import ForbiddenError, NotFoundError, NotOfferedError, UsageError
+
+if TYPE_CHECKING:
+    from mimeportal.portal import Portal
+
+_LENGTH = 8
+_REFERENCE = re.compile(r"#?[a-zA-Z2-7]{8}")
+_QUEUES = ("personal", "moderated", "admin")
+
+
+def reference(id: str) -> str:
+    """The short reference of an id."""
+    return "#" + b32encode(sha256(id.encode("utf-8", "surrogatepass")).digest())[:_LENGTH].decode().lower()
+
+
+def as_reference(value: object, _record: object, _columns: object) -> str:
+    """How a table shows an id."""
+    return reference(str(value))
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text is a reference, with or without `#`; no id is that short."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
+def resolved(portal: Portal, ids: Iterable[str], remembered: Remembered) -> Iterator[str]:
+    """The ids, references replaced by what they stand for.
+
+    Looks among the ids printed last, then lists. Raises `UsageError` when two ids fit, `NotFoundError` for none.
+    """
+    for id in ids:
+        if not is_reference(id):
+            if id.startswith("#"):
+                raise UsageError(
+                    f"Not a reference: {id!r}.", remedy=f"A reference is # and {_LENGTH} characters of a table's id column."
+                )
+            yield id
+            continue
+        wanted = "#" + id.lstrip("#").lower()
+        found = _matching(wanted, remembered.ids()) or _matching(wanted, _listed(portal))
+        if not found:
+            raise NotFoundError(
+                f"No held message has the reference {wanted}.",
+                why="It is neither in the list printed last nor held now.",
+                remedy="List again: it may have been decided or have expired.",
+            )
+        if len(found) > 1:
+            raise UsageError(
+                f"The reference {wanted} stands for {len(found)} messages.",
+                remedy="Name the full id, from `mimeportal holds list --columns id -o tsv`.",
+            )
+        yield found[0]
+
+
+def _matching(wanted: str, ids: Iterable[str]) -> list[str]:
+    return list({id: None for id in ids if reference(id) == wanted})
+
+
+def _listed(portal: Portal) -> Iterator[str]:
+    for queue in _QUEUES:
+        try:
+            for hold in portal.holds.list(queue=queue):
+                yield hold.id
+        except (ForbiddenError, NotOfferedError, UsageError):
+            continue  # not this caller's queue
+
+
+class Remembered:
+    """The ids of the list printed last, for one profile (or one URL and person), in a file of mode 0600."""
+
+    def __init__(self, portal: Portal) -> None:
+        whose = sha256("\n".join((portal.profile, portal.url, portal.user or "")).encode()).hexdigest()[:16]
+        self.path = _folder() / f"listed-{whose}"
+
+    def ids(self) -> Sequence[str]:
+        """What was printed last; nothing when there is none, or it cannot be read."""
+        try:
+            return self.path.read_text("utf-8").split()
+        except (OSError, UnicodeDecodeError):
+            return ()
+
+    def keep(self, ids: Iterable[str]) -> None:
+        """Remember these. A folder that cannot be written only means that references are found by listing."""
+        from mimeportal.profiles import write_private
+
+        try:
+            write_private(self.path, "".join(f"{id}\n" for id in ids if not re.search(r"\s", id)).encode())
+        except OSError:
+            pass
+
+
+def _folder() -> Path:
+    named = os.environ.get("MIMEPORTAL_CONFIG_DIR")
+    if named:
+        return Path(named).expanduser() / "cache"
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("mimeportal"))

@@ -1,0 +1,89 @@
+"""Times and sizes as people type them: `7d`, `yesterday`, `2026-11-03`, `10k`."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+from mimeportal.errors import UsageError
+
+_AGO = re.compile(r"([0-9]{1,9})\s*([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+# 03/11/2026 is two days, depending on who reads it.
+_AMBIGUOUS = re.compile(r"[0-9]{1,2}[/.-][0-9]{1,2}([/.-][0-9]+)?(\s.*)?")
+_SIZE = re.compile(r"([0-9]{1,15})\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
+_FORMS = "Write 7d, 24h, 30m, today, yesterday, 2026-11-03, 2026-11-03T09:30 or 09:30."
+
+
+def past_time(text: str, zone: tzinfo, now: datetime) -> datetime:
+    """The instant that a filter names. Raises `UsageError` for what is no time, and for `+7d`, which lies ahead."""
+    wanted = text.strip()
+    if wanted.startswith("+"):
+        raise UsageError(
+            f"A filter looks back, and {text!r} lies ahead.", remedy=f"Write {wanted[1:]} for that long ago."
+        )
+    ago = _AGO.fullmatch(wanted.lower())
+    try:
+        if ago:
+            return (now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).astimezone(zone).replace(microsecond=0)
+        return _named(wanted, zone, now.astimezone(zone))
+    except (OverflowError, ValueError):
+        raise UsageError(f"Not a time: {text!r}.", remedy=_FORMS) from None
+
+
+def _named(wanted: str, zone: tzinfo, now: datetime) -> datetime:
+    midnight = datetime.combine(now.date(), time(), zone)
+    word = wanted.lower()
+    if word == "now":
+        return now
+    if word == "today":
+        return midnight
+    if word == "yesterday":
+        return datetime.combine(now.date() - timedelta(days=1), time(), zone)
+    try:
+        return datetime.combine(date.fromisoformat(wanted), time(), zone)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(wanted)
+    except ValueError:
+        moment = _spoken(wanted, midnight)
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+
+
+def _spoken(wanted: str, midnight: datetime) -> datetime:
+    """`3 Nov 2026`, `Nov 3 9:30`, `09:30`."""
+    if _AMBIGUOUS.fullmatch(wanted):
+        raise UsageError(f"Which day is {wanted!r}?", remedy="Write it as 2026-11-03.")
+    # A lone number would be taken for a day of this month.
+    if not re.search(r"[0-9]", wanted) or wanted.isdigit() or not re.search(r"[a-z:]", wanted, re.IGNORECASE):
+        raise ValueError(wanted)
+    import warnings
+
+    from dateutil import parser
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # an unknown name of a zone would be dropped in silence
+        try:
+            return parser.parse(wanted, default=midnight)
+        except (Warning, TypeError):
+            raise ValueError(wanted) from None
+
+
+def told(moment: datetime, zone: tzinfo) -> str:
+    """An instant as a person checks it: with its offset and the name of its zone."""
+    name = "UTC" if zone is UTC else str(zone)
+    return f"{moment.astimezone(zone).isoformat(' ', 'seconds')} ({name})"
+
+
+def short(moment: datetime, zone: tzinfo) -> str:
+    """An instant in a table: to the minute, with its zone."""
+    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def size(text: str) -> int:
+    """Octets: `10k` is 10 * 1024. Raises `UsageError` for what is no size."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"Not a size: {text!r}.", remedy="Write octets, or 10k, 5M, 1G.")
+    return int(match[1]) * 1024 ** " kmg".index(match[2].lower() or " ")

@@ -164,8 +164,7 @@ class Selection:
         """Keep only the `count` oldest by date received; returns how many were dropped."""
         before = len(self)
         self._database.execute(
-            "DELETE FROM item WHERE position NOT IN "
-            "(SELECT position FROM item ORDER BY date, position DESC LIMIT ?)",
+            "DELETE FROM item WHERE position NOT IN (SELECT position FROM item ORDER BY date, position DESC LIMIT ?)",
             (count,),
         )
         return before - len(self)
@@ -450,9 +449,7 @@ class _Run:
         for _ in range(rounds):
             verdicts = self._looked(items)
             outcomes += [Outcome(item, v, _now()) for item, v in zip(items, verdicts, strict=True) if v]
-            undone = [
-                self.worker.again(item) for item, v in zip(items, verdicts, strict=True) if v is None
-            ]
+            undone = [self.worker.again(item) for item, v in zip(items, verdicts, strict=True) if v is None]
             items = []
             for start in range(0, len(undone), self.size):
                 told, lost, stop = self._try(undone[start : start + self.size])
@@ -473,9 +470,7 @@ class _Run:
             return [_LOST] * len(items)
 
 
-_LOST = Verdict(
-    "unknown", code="answer_lost", error="The answer was lost, and looking did not show what became of it."
-)
+_LOST = Verdict("unknown", code="answer_lost", error="The answer was lost, and looking did not show what became of it.")
 
 
 def collect(items: Iterable[Item]) -> Selection:
@@ -589,9 +584,7 @@ def line_of(outcome: Outcome, context: Context) -> dict[str, Any]:
         "action": item.action,
         "outcome": None if pending else verdict.outcome,
         # A plan marks what a filter would have left out and only an id names (promises B.5).
-        "code": ("sender_blocked" if item.described.get("sender_blocked") else None)
-        if pending
-        else verdict.code,
+        "code": ("sender_blocked" if item.described.get("sender_blocked") else None) if pending else verdict.code,
         "error": verdict.error,
         "request_id": verdict.request_id,
         "time": None if pending else outcome.time.isoformat(timespec="milliseconds"),

@@ -102,9 +102,7 @@ class LostAnswerError(UnavailableError):
     """The request may have been carried out, but no complete answer arrived."""
 
 
-FORBIDDEN_CODES = frozenset(
-    {"err_xdk_operation_forbidden_for_address", "err_forbidden", "app_forbidden", "forbidden"}
-)
+FORBIDDEN_CODES = frozenset({"err_xdk_operation_forbidden_for_address", "err_forbidden", "app_forbidden", "forbidden"})
 NOT_FOUND_CODES = frozenset({"err_not_found", "not_found", "xdk_failure"})
 
 

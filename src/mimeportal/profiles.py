@@ -83,9 +83,7 @@ def resolve(
         return _target(Store.open(given).get(profile), "the command line", given, user)
     named, addressed = given.get("MIMEPORTAL_PROFILE"), given.get("MIMEPORTAL_URL")
     if named and addressed:
-        raise _mixed(
-            f"MIMEPORTAL_PROFILE={named}", f"MIMEPORTAL_URL={addressed}", "Each of them says which portal."
-        )
+        raise _mixed(f"MIMEPORTAL_PROFILE={named}", f"MIMEPORTAL_URL={addressed}", "Each of them says which portal.")
     if addressed:
         return _target(Profile("", addressed), "MIMEPORTAL_URL", given, user)
     if named:

@@ -93,9 +93,7 @@ class Session:
         counted = len(items) if endpoint.counted is None else _inside(items, endpoint.counted)
         if not least <= counted <= most:
             raise UsageError(f"{endpoint.name} takes {least} to {most} at once, not {counted}.")
-        body = encode_request(
-            [item.to_json() for item in items], page_size=page_size, page_token=page_token
-        )
+        body = encode_request([item.to_json() for item in items], page_size=page_size, page_token=page_token)
         response = self.transport.send(_request(endpoint, body))
         request_id = response.headers.get("x-request-id", "")
         envelope = _decode(endpoint, response, request_id)

@@ -87,9 +87,7 @@ def uncell(text: str) -> str:
 
 
 _NOT_IN_NAMES = re.compile(f'[\x00-\x1f<>:"|?*{_UNSEEN}]')
-_RESERVED_NAME = re.compile(
-    r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|$)", re.IGNORECASE
-)
+_RESERVED_NAME = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|$)", re.IGNORECASE)
 _NAME_OCTETS = 200
 _EXTENSION_OCTETS = 40
 
@@ -135,9 +133,7 @@ def header_value(text: str, *, name: str = "header") -> str:
     Raises `UsageError` naming `name` when it holds a line end or NUL: it could start a header of its own.
     """
     if _NOT_IN_HEADERS.search(text):
-        raise UsageError(
-            f"The {name} holds a line end or NUL: {text[:60]!r}.", remedy=f"Write the {name} on one line."
-        )
+        raise UsageError(f"The {name} holds a line end or NUL: {text[:60]!r}.", remedy=f"Write the {name} on one line.")
     return clean(text).strip()
 
 
@@ -176,9 +172,7 @@ _IMAGE_TYPES = (
 )
 
 
-def safe_html(
-    html: str, *, cid_images: Mapping[str, bytes] | None = None, remote_images: bool = False
-) -> str | None:
+def safe_html(html: str, *, cid_images: Mapping[str, bytes] | None = None, remote_images: bool = False) -> str | None:
     """A fragment of HTML that can stand in a page of ours (promises D.2); None: show the text part instead.
 
     cid_images      Content-ID, without its angle brackets, to the octets of the image
@@ -396,11 +390,7 @@ def _link(value: str) -> _Link | None:
 
         # Without what follows the address: a stranger's subject, text and further recipients.
         address = unquote(text[7:].partition("?")[0]).strip()
-        return (
-            _Link("mailto:" + quote(address, safe="@,.+-_=!~*'"), visible(address))
-            if "@" in address
-            else None
-        )
+        return _Link("mailto:" + quote(address, safe="@,.+-_=!~*'"), visible(address)) if "@" in address else None
     web = _WEB_LINK.fullmatch(text)
     if web is None:
         return None

@@ -176,9 +176,7 @@ def encode_request(
 ) -> bytes:
     """The body of an envelope request (mimecast-api-core 1.2)."""
     body: JsonObject = {"data": list(items)}
-    paging = {
-        key: value for key, value in (("pageSize", page_size), ("pageToken", page_token)) if value is not None
-    }
+    paging = {key: value for key, value in (("pageSize", page_size), ("pageToken", page_token)) if value is not None}
     if paging:
         body = {"meta": {"pagination": paging}, **body}
     return json.dumps(body, separators=(",", ":")).encode()
@@ -256,7 +254,5 @@ def parse_date(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text.strip())
     except (ValueError, AttributeError):
-        raise UsageError(
-            f"Not a date: {text!r}.", remedy="Write it as 2026-11-03T09:30:00+0000 (ISO 8601)."
-        ) from None
+        raise UsageError(f"Not a date: {text!r}.", remedy="Write it as 2026-11-03T09:30:00+0000 (ISO 8601).") from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

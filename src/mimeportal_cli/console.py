@@ -71,6 +71,10 @@ class Console:
         self._out.flush()
         self._err.flush()
 
+    def close_stdout(self) -> None:
+        """Send what is written from now on nowhere: whoever read it is gone."""
+        silence(self._out)
+
     # -- stderr ------------------------------------------------------------------------------------------
 
     def note(self, text: str) -> None:
@@ -158,6 +162,14 @@ class Console:
     @property
     def _animates(self) -> bool:
         return self.stderr_is_terminal and not self._settings.quiet and os.environ.get("TERM") != "dumb"
+
+
+def silence(stream: Any) -> None:
+    """Lead a stream nowhere, what it still holds included: the interpreter would complain about it at the end."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _visible(text: str) -> str:

@@ -5,7 +5,6 @@ The codes are part of the command's contract: `TEXTS` is what `help exit-codes` 
 
 from __future__ import annotations
 
-import os
 import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -110,7 +109,10 @@ def run_program(program: click.Command, name: str, args: Sequence[str] | None = 
             settings.console.flush()
     except BrokenPipeError:
         # Whoever reads our output has seen enough, as `head` does. That is no failure.
-        _silence()
+        from mimeportal_cli.console import silence
+
+        silence(sys.stdout)
+        silence(sys.stderr)
         return ExitCode.DONE
     return code if isinstance(code, int) else ExitCode.DONE
 
@@ -152,14 +154,3 @@ def _tell_click(fault: click.ClickException, settings: Settings) -> int:
     usage = context.get_usage().replace("\n", " ") if context else _WHY[ExitCode.USAGE]
     settings.console.error(fault.format_message(), " ".join(usage.split()), f"See `{command} --help`.")
     return fault.exit_code if isinstance(fault, click.UsageError) else ExitCode.FAILED
-
-
-def _silence() -> None:
-    """Send what is still buffered nowhere, or the interpreter complains about it on its way out."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
-        except (OSError, ValueError, AttributeError):
-            pass

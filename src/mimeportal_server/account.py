@@ -9,7 +9,7 @@ from mimeportal_server.portal import Answer, Call, Portal
 from mimeportal_server.store.schema import people
 
 
-def show(portal: Portal, call: Call) -> Answer:
+def show(portal: Portal, _call: Call) -> Answer:
     """The account's code, name, domain and number of people (mimecast-api-portal 5.6)."""
     with portal.database.read() as tx:
         count = tx.scalar(select(func.count()).select_from(people))

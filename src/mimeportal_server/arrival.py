@@ -96,17 +96,13 @@ class _Writer:
 
     def known_imports(self, batch: Sequence[Incoming], names: Sequence[str]) -> set[tuple[str, ...]]:
         wanted = [
-            (*entry.source, name)
-            for entry, name in zip(batch, names, strict=True)
-            if entry.source and not entry.again
+            (*entry.source, name) for entry, name in zip(batch, names, strict=True) if entry.source and not entry.again
         ]
         if not wanted:
             return set()
         columns = tuple_(imports.c.path, imports.c.position, imports.c.blob)
         found = self._tx.execute(
-            select(imports.c.path, imports.c.position, imports.c.blob, imports.c.recipient).where(
-                columns.in_(wanted)
-            )
+            select(imports.c.path, imports.c.position, imports.c.blob, imports.c.recipient).where(columns.in_(wanted))
         )
         return {tuple(row) for row in found}
 
@@ -189,14 +185,10 @@ class _Writer:
     def _fate(self, entry: Incoming, person_id: int, recipient: str) -> Fate:
         if entry.hold is not None:
             return Fate("held", entry.hold.policy, entry.hold)
-        arrival = Arrival(
-            entry.envelope_from, recipient, entry.summary, len(entry.octets), entry.authenticated
-        )
+        arrival = Arrival(entry.envelope_from, recipient, entry.summary, len(entry.octets), entry.authenticated)
         return screen(arrival, self._portal.settings, self._entries(person_id))
 
-    def _hold(
-        self, entry: Incoming, rule: HoldRule, message_id: int, person_id: int, recipient: str
-    ) -> int:
+    def _hold(self, entry: Incoming, rule: HoldRule, message_id: int, person_id: int, recipient: str) -> int:
         summary = entry.summary
         number = self._next(holds)
         self._rows[holds].append(
@@ -226,9 +218,7 @@ class _Writer:
 
     def _entries(self, person_id: int) -> dict[str, str]:
         if person_id not in self._lists:
-            rows = self._tx.execute(
-                select(senders.c.entry, senders.c.list).where(senders.c.person_id == person_id)
-            )
+            rows = self._tx.execute(select(senders.c.entry, senders.c.list).where(senders.c.person_id == person_id))
             self._lists[person_id] = {row.entry: row.list for row in rows}
         return self._lists[person_id]
 

@@ -103,9 +103,7 @@ def reject(portal: Portal, call: Call) -> Answer:
     return _mimecast("reject", [(item.id, {"ids": [item.id]}) for item in items], taken)
 
 
-def _mimecast(
-    verb: str, ids: Sequence[tuple[str, JsonObject]], taken: Sequence[Refusal | JsonObject]
-) -> Answer:
+def _mimecast(verb: str, ids: Sequence[tuple[str, JsonObject]], taken: Sequence[Refusal | JsonObject]) -> Answer:
     answer = Answer()
     for (id, key), told in zip(ids, taken, strict=True):
         if isinstance(told, Refusal):
@@ -166,9 +164,7 @@ class _Deciding:
         reached("decision.committed")
         return told
 
-    def _one(
-        self, tx: Connection, item: contract.DecideItem, row: Row[Any] | None
-    ) -> Refusal | JsonObject:
+    def _one(self, tx: Connection, item: contract.DecideItem, row: Row[Any] | None) -> Refusal | JsonObject:
         if row is None or not allow(self._caller, "see", row):
             return Refusal("not_found", "There is no such held message for this caller.")
         refusal = self._refused(item, row)

@@ -51,10 +51,7 @@ def pending(portal: Portal) -> int:
     """How many deliveries are still under way."""
     with portal.database.read() as tx:
         return int(
-            tx.scalar(
-                select(func.count()).select_from(deliveries).where(_OPEN, deliveries.c.state != "frozen")
-            )
-            or 0
+            tx.scalar(select(func.count()).select_from(deliveries).where(_OPEN, deliveries.c.state != "frozen")) or 0
         )
 
 

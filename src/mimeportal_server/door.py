@@ -65,9 +65,7 @@ class Door:
             headers["content-disposition"] = f'attachment; filename="{_ascii(answer.filename)}"'
             return Response(200, headers, answer.body)
         assert endpoint is not None
-        body = encode_answer(
-            answer.rows, answer.failures, page=answer.page, rows_at=endpoint.rows_at
-        )
+        body = encode_answer(answer.rows, answer.failures, page=answer.page, rows_at=endpoint.rows_at)
         return Response(200, _headers("application/json", request_id), iter([body]))
 
     def _answer(
@@ -197,5 +195,3 @@ def _headers(content_type: str, request_id: str) -> dict[str, str]:
 
 def _ascii(name: str) -> str:
     return "".join(sign if sign.isascii() and sign.isprintable() and sign not in '"\\' else "_" for sign in name)
-
-

@@ -26,9 +26,7 @@ class EmbeddedTransport:
 
     parallel = 1  # decisions wait for each other in the database: more at once are no faster
 
-    def __init__(
-        self, home: Path, user: str, *, api: Api = "local", wall: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, home: Path, user: str, *, api: Api = "local", wall: Callable[[], float] = time.time) -> None:
         self.api: Api = api
         self.url = f"local:{home}"
         self.user: str | None = normalise(user)

@@ -109,9 +109,7 @@ def _record(portal: Portal, call: Call, action: str, row: Row[Any]) -> None:
         )
 
 
-def _attachment(
-    portal: Portal, row: Row[Any], octets: bytes, part: mail.AttachmentInfo
-) -> contract.AttachmentRow:
+def _attachment(portal: Portal, row: Row[Any], octets: bytes, part: mail.AttachmentInfo) -> contract.AttachmentRow:
     return contract.AttachmentRow(
         id=portal.sealer.id("part", row.id * limits.PARTS_LISTED + part.index),
         filename=part.filename,
@@ -126,5 +124,3 @@ def _attachment(
 
 def _address(mailbox: tuple[str, str]) -> Address:
     return Address(email_address=mailbox[0], displayable_name=mailbox[1])
-
-

@@ -119,9 +119,7 @@ def find(portal: Portal, call: Call) -> Answer:
         (item.policy, (func.lower(holds.c.policy),)),
         (item.search, _searched()),
     ):
-        if text is not None and text.isascii():
-            conditions.append(_contains(text, columns))
-        elif text is not None and columns == (holds.c.subject_folded,):
+        if (text is not None and text.isascii()) or (text is not None and columns == (holds.c.subject_folded,)):
             conditions.append(_contains(text, columns))
     if item.reason is not None and item.reason.isascii():
         conditions.append(
@@ -157,9 +155,7 @@ def list_holds(portal: Portal, call: Call) -> Answer:
     return _page(portal, call, "holds.list", conditions, queue)
 
 
-def _page(
-    portal: Portal, call: Call, name: str, conditions: Sequence[ColumnElement[bool]], queue: str
-) -> Answer:
+def _page(portal: Portal, call: Call, name: str, conditions: Sequence[ColumnElement[bool]], queue: str) -> Answer:
     keyset = Keyset(portal, call, name, holds.c.id)
     with portal.database.read() as tx:
         rows, block = keyset.fetch(tx, select(*_SHOWN).where(*conditions))
@@ -171,9 +167,7 @@ def _find_ids(portal: Portal, call: Call, ids: Sequence[str]) -> Answer:
     numbers = deciding.numbers(portal, ids)
     with portal.database.read() as tx:
         found = tx.execute(
-            select(*_SHOWN).where(
-                holds.c.id.in_(numbers.values()), still_held(portal), visible(call.caller)
-            )
+            select(*_SHOWN).where(holds.c.id.in_(numbers.values()), still_held(portal), visible(call.caller))
         ).all()
         return Answer(_rows(portal, tx, found, None, call.caller))
 

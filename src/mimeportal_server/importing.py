@@ -153,9 +153,7 @@ class _Import:
         stored = arrival.accept(self._portal, [message for _, message in batch], door="import")
         for (found, _), results in zip(batch, stored, strict=True):
             for result in results:
-                yield Line(
-                    found.path, found.position, result.recipient, result.outcome, result.reason, result.notes
-                )
+                yield Line(found.path, found.position, result.recipient, result.outcome, result.reason, result.notes)
 
 
 def hold_of(reason: str) -> HoldRule:

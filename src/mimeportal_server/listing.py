@@ -18,9 +18,7 @@ class Keyset:
     What is decided, added or removed meanwhile shifts no row to another page: keys stay where they are.
     """
 
-    def __init__(
-        self, portal: Portal, call: Call, name: str, key: Column[Any], *, descending: bool = True
-    ) -> None:
+    def __init__(self, portal: Portal, call: Call, name: str, key: Column[Any], *, descending: bool = True) -> None:
         self._sealer = portal.sealer
         self._caller = str(call.caller.person_id)
         self._query = json.dumps([name, call.items], sort_keys=True)
@@ -67,5 +65,3 @@ class Keyset:
     def _token(self, side: str, edge: Any, total: int | None) -> str:
         start = {side: edge} if total is None else {side: edge, "total": total}
         return self._sealer.page(self._caller, self._query, start, self._size, previous=side == "before")
-
-

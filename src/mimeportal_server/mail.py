@@ -230,6 +230,10 @@ _FOLD = re.compile(rb"\n(?=[ \t])")
 _FIELD = re.compile(rb"^([!-9;-~]++)[ \t]*+:[ \t]*+([^\n]*+)", re.MULTILINE)
 
 
+# Hold rules and sender lists go by these: what is cut off them could be what they look for.
+_DECIDING = {"from", "content-type", "content-disposition", "content-transfer-encoding"}
+
+
 @dataclass(frozen=True, slots=True)
 class Headers:
     """The headers of a message or part, values unfolded but not decoded.
@@ -263,9 +267,7 @@ class Headers:
         return decoded(values[0]) if values else ""
 
 
-def read_headers(
-    octets: bytes, start: int = 0, end: int | None = None, *, most: int | None = None
-) -> Headers:
+def read_headers(octets: bytes, start: int = 0, end: int | None = None, *, most: int | None = None) -> Headers:
     """The header block at `start`, of which no more than `most` octets (`limits.HEADERS`) are read.
 
     A value longer than `limits.HEADER` is cut.
@@ -293,6 +295,8 @@ def read_headers(
         if len(value) > limits.HEADER:
             notes.append(f"the header {name[:60]} was cut at {limits.HEADER} octets")
             value = value[: limits.HEADER]
+            if name.lower() in _DECIDING:
+                suspicious = suspicious or notes[-1]
         value = value.rstrip()
         fields.append((name, value))
         by_name.setdefault(name.lower(), []).append(value)
@@ -301,9 +305,7 @@ def read_headers(
 
 def _after_blank_line(octets: bytes, start: int, end: int) -> int:
     found = [
-        at + len(blank)
-        for blank in (b"\n\n", b"\n\r\n")
-        if (at := octets.find(blank, max(0, start - 2), end)) >= 0
+        at + len(blank) for blank in (b"\n\n", b"\n\r\n") if (at := octets.find(blank, max(0, start - 2), end)) >= 0
     ]
     return min(found, default=end)
 
@@ -415,14 +417,13 @@ def decode(octets: bytes, charset: str) -> str:
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start >= len(octets) - 3 and error.reason == "unexpected end of data":
-            return octets[: error.start].decode("utf-8")  # a limit cut a character
+        whole = octets[: error.start]
+        if error.reason == "unexpected end of data" and not whole.isascii():
+            return whole.decode("utf-8")  # it is UTF-8, of which a limit cut the last character
     return octets.decode("cp1252", "replace")
 
 
-_NOT_BASE64 = bytes(
-    set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
-)
+_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
 
 
 def decode_base64(octets: bytes) -> bytes:
@@ -644,11 +645,9 @@ class _Structure:
         self.parts = 0
         self.false_delimiters = 0
 
-    def walk(
-        self, headers: Headers, end: int, *, depth: int = 0, parent: str = "", embedded: bool = False
-    ) -> None:
+    def walk(self, headers: Headers, end: int, *, depth: int = 0, parent: str = "", embedded: bool = False) -> None:
         default = "message/rfc822" if parent == "multipart/digest" else "text/plain"
-        content_type, found = parameters(headers.first("content-type"))
+        content_type, found = self._parameters(headers, "content-type")
         if content_type.count("/") != 1:
             content_type = default
         start = min(headers.body, end)
@@ -659,13 +658,14 @@ class _Structure:
             if self._walk_multipart(content_type, found, start, end, depth, embedded):
                 return
             content_type = "text/plain"
-        part = _leaf(content_type, found, headers, start, end, parent, embedded)
+        disposition = self._parameters(headers, "content-disposition")
+        part = _leaf(content_type, found, disposition, headers, start, end, parent, embedded)
         self.leaves.append(part)
         if content_type == "message/rfc822" and part.encoding not in ("base64", "quoted-printable"):
             if depth >= limits.MIME_DEPTH:
                 self._suspect(f"parts are nested deeper than {limits.MIME_DEPTH} levels")
             elif self._count():
-                inner = read_headers(self.octets, start, end, most=_PART_HEADERS)
+                inner = self._headers_of_part(start, end)
                 self.walk(inner, end, depth=depth + 1, embedded=True)
 
     def _walk_multipart(
@@ -681,8 +681,7 @@ class _Structure:
             any_part = True
             if not self._count():
                 break
-            inner = read_headers(self.octets, part_start, part_end, most=_PART_HEADERS)
-            self.notes += inner.notes
+            inner = self._headers_of_part(part_start, part_end)
             self.walk(inner, part_end, depth=depth + 1, parent=content_type, embedded=embedded)
         if not any_part:
             self.notes.append("the boundary of a multipart does not occur")
@@ -714,6 +713,19 @@ class _Structure:
     def _line_end_before(self, position: int) -> int:
         return 2 if self.octets[max(0, position - 2) : position] == b"\r\n" else 1
 
+    def _headers_of_part(self, start: int, end: int) -> Headers:
+        headers = read_headers(self.octets, start, end, most=_PART_HEADERS)
+        self.notes += headers.notes
+        self.suspicious = self.suspicious or headers.suspicious
+        return headers
+
+    def _parameters(self, headers: Headers, name: str) -> tuple[str, dict[str, str]]:
+        """The parameters of a header; more than are read could hide a file name from hold rules."""
+        value = headers.first(name)
+        if value.count(";") > _PARAMETERS:
+            self._suspect(f"the header {name} has more than {_PARAMETERS} parameters")
+        return parameters(value)
+
     def _count(self) -> bool:
         """Count one more part; False when no more are listed."""
         self.parts += 1
@@ -738,13 +750,14 @@ def _structure(octets: bytes, headers: Headers) -> _Structure:
 def _leaf(
     content_type: str,
     found: dict[str, str],
+    content_disposition: tuple[str, dict[str, str]],
     headers: Headers,
     start: int,
     end: int,
     parent: str,
     embedded: bool,
 ) -> Part:
-    disposition, more = parameters(headers.first("content-disposition"))
+    disposition, more = content_disposition
     filename = (parameter(more, "filename") or parameter(found, "name")).strip()
     content_id = headers.first("content-id").strip("<> \t")
     encoding = _first_word(headers.first("content-transfer-encoding"))
@@ -809,9 +822,7 @@ def _preview(octets: bytes) -> Preview:
     pages = [part for part in bodies if part.content_type == "text/html"]
     plain = [part for part in bodies if part.content_type == "text/plain"]
     html, cut_html = _joined_text(octets, pages, limits.HTML)
-    text, cut_text = _joined_text(
-        octets, plain or [part for part in bodies if part not in pages], limits.TEXT_SHOWN
-    )
+    text, cut_text = _joined_text(octets, plain or [part for part in bodies if part not in pages], limits.TEXT_SHOWN)
     if cut_html:
         notes.append(f"the HTML is longer than {limits.HTML} octets and not shown as such")
     if not text.strip() and html.strip():
@@ -879,6 +890,7 @@ def split_mbox(path: str | Path) -> Iterator[tuple[int, bytes | None]]:
             if at_line and after_blank and line.startswith(b"From ") and _is_separator(line):
                 yield from box.take()
                 box = _Mbox(offset)
+                after_blank = False
             else:
                 box.add(line)
                 after_blank = at_line and line in (b"\n", b"\r\n")
@@ -908,11 +920,7 @@ class _Mbox:
             self.lines.clear()
 
     def take(self) -> Iterator[tuple[int, bytes | None]]:
-        if (
-            self.offset is None
-            and not any(line.strip() for line in self.lines)
-            and self.size <= limits.MESSAGE
-        ):
+        if self.offset is None and not any(line.strip() for line in self.lines) and self.size <= limits.MESSAGE:
             return
         if self.lines and self.lines[-1] in (b"\n", b"\r\n"):
             self.size -= len(self.lines.pop())

@@ -77,9 +77,7 @@ def caller_of(tx: Connection, address: str, door: str, os_user: str = "") -> Cal
     if person is None or person.disabled:
         return None
     scopes = tx.scalars(select(moderates.c.scope).where(moderates.c.person_id == person.id))
-    return Caller(
-        person.id, person.address, person.role, person.content_view, frozenset(scopes), door, os_user
-    )
+    return Caller(person.id, person.address, person.role, person.content_view, frozenset(scopes), door, os_user)
 
 
 def find(tx: Connection, address: str) -> Row[tuple[object, ...]] | None:
@@ -114,6 +112,7 @@ def add(
     values = {"role": role, "content_view": content_view and role == "administrator"}
     if person is None:
         created = tx.execute(insert(people), {"address": normal, "created": now, **values})
+        assert created.inserted_primary_key is not None
         person_id = int(created.inserted_primary_key[0])
     else:
         person_id = int(person.id)
@@ -126,11 +125,7 @@ def add(
 
 def disable(tx: Connection, person_id: int, disabled: bool) -> None:
     """Disable or enable a person; either way everything that was handed out before ends."""
-    tx.execute(
-        update(people)
-        .where(people.c.id == person_id)
-        .values(disabled=disabled, epoch=people.c.epoch + 1)
-    )
+    tx.execute(update(people).where(people.c.id == person_id).values(disabled=disabled, epoch=people.c.epoch + 1))
 
 
 def reset(tx: Connection, person_id: int, now: int) -> str:

@@ -52,9 +52,7 @@ SUSPICIOUS = HoldRule(
 
 def screen(arrival: Arrival, settings: Settings, lists: Mapping[str, str]) -> Fate:
     """Decide. `lists` maps the recipient's entries to `permitted` or `blocked`."""
-    addresses = tuple(
-        dict.fromkeys(a for a in (arrival.summary.from_address, arrival.envelope_from) if a)
-    )
+    addresses = tuple(dict.fromkeys(a for a in (arrival.summary.from_address, arrival.envelope_from) if a))
     may_permit = _may_be_permitted(arrival, settings)
     permitted_by = ""
     if entry := _match(settings.blocked_senders, addresses):
@@ -91,9 +89,7 @@ def matches(rule: HoldRule, arrival: Arrival) -> bool:
         return False
     if rule.attachment_name and not _any_text(rule.attachment_name, [a.filename for a in summary.attachments]):
         return False
-    if rule.attachment_type and not _any_text(
-        rule.attachment_type, [a.content_type for a in summary.attachments]
-    ):
+    if rule.attachment_type and not _any_text(rule.attachment_type, [a.content_type for a in summary.attachments]):
         return False
     return rule.larger_than is None or arrival.size > rule.larger_than
 

@@ -33,9 +33,7 @@ class Change:
     moved_from: str | None = None
 
 
-def put(
-    tx: Connection, person_id: int, entry: str, type: str, list: str, *, source: str, now: int
-) -> Change:
+def put(tx: Connection, person_id: int, entry: str, type: str, list: str, *, source: str, now: int) -> Change:
     """Put an entry on a list, taking it off the other one: one sender, one list (portal-rules D.14)."""
     found = tx.execute(
         select(senders.c.id, senders.c.list).where(senders.c.person_id == person_id, senders.c.entry == entry)
@@ -46,15 +44,11 @@ def put(
         return Change("done")
     if found.list == list:
         return Change("already")
-    tx.execute(
-        update(senders).where(senders.c.id == found.id).values(list=list, source=source, added=now)
-    )
+    tx.execute(update(senders).where(senders.c.id == found.id).values(list=list, source=source, added=now))
     return Change("done", found.list)
 
 
-def blocked(
-    tx: Connection, holds: Collection[tuple[int, str, str]]
-) -> set[tuple[int, str, str]]:
+def blocked(tx: Connection, holds: Collection[tuple[int, str, str]]) -> set[tuple[int, str, str]]:
     """Of (person, envelope sender, header sender): those whose sender the person blocks, and does not permit."""
     wanted = {entry for _, *addresses in holds for a in addresses for entry in (a, domain_of(a)) if entry}
     if not wanted:
@@ -93,9 +87,7 @@ def permit_or_block(portal: Portal, call: Call) -> Answer:
             action = item.get("action") or ""
             if action not in _LISTS:
                 message = "Field must be one of [permit,block]"
-                answer.failures.append(
-                    Failure("err_validation_value_not_allowed", message, "action", key=item)
-                )
+                answer.failures.append(Failure("err_validation_value_not_allowed", message, "action", key=item))
                 continue
             person = _owner(tx, call, to)
             if person is None or domain_of(sender) in portal.settings.domains:
@@ -181,9 +173,7 @@ def _parsed(
     except UsageError as fault:
         raise Refused(_BAD_ENTRY, fault.what, field="entry") from None
     if item.list not in contract.WRITABLE:
-        raise Refused(
-            "err_validation_value_not_allowed", f"There is no list {item.list!r} to change.", field="list"
-        )
+        raise Refused("err_validation_value_not_allowed", f"There is no list {item.list!r} to change.", field="list")
     if verb == "add" and (entry if type == "domain" else domain_of(entry)) in portal.settings.domains:
         raise Refused("own_domain", f"{entry} belongs to the account's own domains.", field="entry")
     person = _owner(tx, call, item.mailbox or call.caller.address)

@@ -166,17 +166,13 @@ class _Reader:
             limits=self._limits(lowered),
         )
 
-    def _table(
-        self, table: Any, name: str, keys: tuple[str, ...], tables: tuple[str, ...] = ()
-    ) -> dict[str, Any]:
+    def _table(self, table: Any, name: str, keys: tuple[str, ...], tables: tuple[str, ...] = ()) -> dict[str, Any]:
         if not isinstance(table, dict):
             raise UsageError(f"{name} is not a table.", remedy=f"Write it under a line [{name}].")
         for key in table:
             if key not in keys and key not in tables:
                 where = f"{name}.{key}" if name else key
-                raise UsageError(
-                    f"unknown setting {where!r}.", remedy=f"Known here: {', '.join((*keys, *tables))}."
-                )
+                raise UsageError(f"unknown setting {where!r}.", remedy=f"Known here: {', '.join((*keys, *tables))}.")
         self._where = name
         return {key: table[key] for key in keys if key in table}
 

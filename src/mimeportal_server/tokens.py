@@ -107,9 +107,7 @@ def _unpack(token: str) -> dict[str, Any]:
     return content
 
 
-def issue(
-    tx: Connection, purpose: str, person_id: int, *, object: str = "", expires: int, uses: int = 1
-) -> str:
+def issue(tx: Connection, purpose: str, person_id: int, *, object: str = "", expires: int, uses: int = 1) -> str:
     """A new secret of 256 random bits; stored is its hash alone, bound to purpose, person and epoch."""
     secret = secrets.token_urlsafe(32)
     epoch = tx.scalar(select(people.c.epoch).where(people.c.id == person_id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mimeportal.holds.client import Hold, HoldFilter, HoldsClient, HeldMessage
+    from mimeportal.holds.client import HeldMessage, Hold, HoldFilter, HoldsClient
 
 __all__ = ["HeldMessage", "Hold", "HoldFilter", "HoldsClient"]
 

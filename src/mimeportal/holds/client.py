@@ -115,9 +115,7 @@ class HoldFilter:
     @property
     def narrows(self) -> bool:
         """Whether any condition but the queue is set."""
-        return any(
-            getattr(self, entry.name) not in (None, ()) for entry in fields(self) if entry.name != "queue"
-        )
+        return any(getattr(self, entry.name) not in (None, ()) for entry in fields(self) if entry.name != "queue")
 
     @cached_property
     def _tests(self) -> Sequence[Callable[[Hold], bool]]:
@@ -218,13 +216,9 @@ class HoldsClient:
 
         def fetch(token: str | None) -> PageOf[Hold]:
             if self._session.offers(contract.FIND):
-                answer = self._session.call(
-                    contract.FIND, [_find_item(wanted)], page_size=size, page_token=token
-                )
+                answer = self._session.call(contract.FIND, [_find_item(wanted)], page_size=size, page_token=token)
             else:
-                answer = self._session.call(
-                    contract.LIST, [self._list_item(wanted)], page_size=size, page_token=token
-                )
+                answer = self._session.call(contract.LIST, [self._list_item(wanted)], page_size=size, page_token=token)
             holds = [hold for row in answer.rows if wanted.matches(hold := Hold.from_row(row, queue))]
             page = answer.page
             return PageOf(holds, page.total_count if page else None, page.next if page else None)
@@ -296,9 +290,7 @@ class HoldsClient:
             return pattern is None or any(pattern.matches(text) for text in _log_texts(row))
 
         def fetch(token: str | None) -> PageOf[ReleaseLogRow]:
-            answer = self._session.call(
-                contract.LOG, [item], page_size=page_size or limits.PAGE_SIZE, page_token=token
-            )
+            answer = self._session.call(contract.LOG, [item], page_size=page_size or limits.PAGE_SIZE, page_token=token)
             page = answer.page
             rows = [row for row in answer.rows if matches(row)]
             return PageOf(rows, page.total_count if page else None, page.next if page else None)
@@ -371,9 +363,7 @@ class HoldsClient:
         from mimeportal.holds import deciding
 
         if sum(choice is not None for choice in (ids, filter, retry_from)) != 1:
-            raise UsageError(
-                "Name held messages by id, by filter, or by a report to take up: exactly one of them."
-            )
+            raise UsageError("Name held messages by id, by filter, or by a report to take up: exactly one of them.")
         return deciding.plan(
             self._portal, verb, ids=ids, filter=filter, retry_from=retry_from, limit=limit, options=options
         )
@@ -393,9 +383,7 @@ class HoldsClient:
         self, plan: Plan, report: Report | None, on_outcomes: Callable[[Sequence[Outcome]], None] | None
     ) -> BulkResult:
         with plan:
-            result = plan.run(
-                report=report, concurrency=self._session.transport.parallel, on_outcomes=on_outcomes
-            )
+            result = plan.run(report=report, concurrency=self._session.transport.parallel, on_outcomes=on_outcomes)
         if result.interrupted:
             raise KeyboardInterrupt
         if result.stopped:
@@ -493,6 +481,3 @@ def left_out_of_release(holds: Iterable[Hold], left_out: Counter[str]) -> Iterat
             left_out["sender_blocked"] += 1
         else:
             yield hold
-
-
-

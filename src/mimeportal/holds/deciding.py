@@ -17,7 +17,6 @@ from mimeportal.holds import contract
 from mimeportal.holds.client import Hold, HoldFilter, described, left_out_of_release
 from mimeportal.senders import contract as senders
 from mimeportal.transport import Answer, Session, not_offered
-from mimeportal.wire import Row
 
 if TYPE_CHECKING:
     from mimeportal.holds.rules import Rule
@@ -127,14 +126,13 @@ def _finished(
 ) -> Plan:
     if limit is not None:
         selection.keep_oldest(limit)
-    if not notify_many and len(selection) > limits.NOTIFY_UNASKED:
-        if any(item.options.get("notify") for item in selection):
-            count = len(selection)
-            selection.close()
-            raise DeclinedError(
-                f"{count} notices would go to senders, more than {limits.NOTIFY_UNASKED}; nothing was changed.",
-                remedy="Leave --notify out, or add --notify-many.",
-            )
+    notices = 0 if notify_many else sum(bool(item.options.get("notify")) for item in selection)
+    if notices > limits.NOTIFY_UNASKED:
+        selection.close()
+        raise DeclinedError(
+            f"{notices} notices would go to senders, more than {limits.NOTIFY_UNASKED}; nothing was changed.",
+            remedy="Leave --notify out, or add --notify-many.",
+        )
     worker: Worker
     if portal.session.offers(contract.DECIDE):
         worker = LocalWorker(portal.session)
@@ -202,13 +200,9 @@ class LocalWorker:
         verdicts = _failed(answer, "id")
         for row in answer.rows:
             if row.outcome == "done":
-                verdicts[row.id] = Verdict(
-                    "done", request_id=answer.request_id, entry=row.entry, notice=row.notice
-                )
+                verdicts[row.id] = Verdict("done", request_id=answer.request_id, entry=row.entry, notice=row.notice)
             elif row.outcome == "already":
-                verdicts[row.id] = Verdict(
-                    "already", error=f"By {row.by} at {row.when}.", request_id=answer.request_id
-                )
+                verdicts[row.id] = Verdict("already", error=f"By {row.by} at {row.when}.", request_id=answer.request_id)
         return [verdicts.get(item.id) for item in items]
 
     def look(self, items: Sequence[Item]) -> list[Verdict | None]:
@@ -376,6 +370,3 @@ def _failed(answer: Answer[Any], key: str) -> dict[str, Verdict]:
             if isinstance(id, str):
                 verdicts[id] = Verdict("failed", failure.code, failure.message, answer.request_id)
     return verdicts
-
-
-

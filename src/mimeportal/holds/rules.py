@@ -1,11 +1,11 @@
 """The rules file of `holds apply`: TOML in, rules out; the first that matches decides.
 
-    [[rule]]
-    name = "partner newsletters"
-    from = "partner.example"          # as --from (promises B.2)
-    subject = "*newsletter*"          # substring, or glob with *
-    decide = "release"                # release, reject or keep
-    permit = "address"                # the options of the verb
+[[rule]]
+name = "partner newsletters"
+from = "partner.example"          # as --from (promises B.2)
+subject = "*newsletter*"          # substring, or glob with *
+decide = "release"                # release, reject or keep
+permit = "address"                # the options of the verb
 """
 
 from __future__ import annotations
@@ -94,9 +94,7 @@ def _rule(path: Path, number: int, entry: Any) -> Rule:
         if type(value) is not wanted:
             raise UsageError(f"{where}: {key} takes {_SPOKEN[wanted]}, not {value!r}.")
     conditions = {_CONDITIONS[key][0]: value for key, value in entry.items() if key in _CONDITIONS}
-    regexes = {
-        field_name: TextPattern.regex(entry[key]) for key, field_name in _REGEXES.items() if key in entry
-    }
+    regexes = {field_name: TextPattern.regex(entry[key]) for key, field_name in _REGEXES.items() if key in entry}
     condition = HoldFilter(**conditions)
     condition.check()  # a condition that cannot be read is found now, not at the first message
     options = {key: entry[key] for key in _OPTIONS if key in entry}

@@ -108,9 +108,7 @@ class SendersClient:
         """Take entries off a list; what is not on it is `already`. Raises `NotOfferedError` on Mimecast."""
         _check_list(list)
         self._session.require(contract.REMOVE, "removing one mailbox's sender entry")
-        return self._change(
-            contract.REMOVE, [parse_entry(entry) for entry in dict.fromkeys(entries)], list, mailbox
-        )
+        return self._change(contract.REMOVE, [parse_entry(entry) for entry in dict.fromkeys(entries)], list, mailbox)
 
     def _change(
         self,
@@ -139,8 +137,7 @@ class SendersClient:
         changes: MutableSequence[SenderChange] = []
         for start in range(0, len(entries), 100):
             items = [
-                contract.PermitOrBlockItem(sender=entry, to=to, action=action)
-                for entry in entries[start : start + 100]
+                contract.PermitOrBlockItem(sender=entry, to=to, action=action) for entry in entries[start : start + 100]
             ]
             answer = self._session.call(contract.PERMIT_OR_BLOCK, items)
             for failure in answer.failures:

@@ -6,11 +6,12 @@ import ctypes
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 _CHUNK = 1024 * 1024
 
 try:
-    _syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    _syncfs: Any = ctypes.CDLL(None, use_errno=True).syncfs
 except (AttributeError, OSError, TypeError):
     _syncfs = None
 

@@ -1,6 +1,8 @@
-"""The tables. Times are milliseconds since 1970 (UTC); order comes from ids, never from time (promises F.2)."""
+"""The tables. Times are milliseconds since 1970 (UTC); order comes from ids, never from time (F.2)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import (
     Boolean,
@@ -119,7 +121,7 @@ copies = Table(
 )
 Index("copies_message", copies.c.message_id)
 
-_HELD = {"sqlite_where": text("state = 'held'"), "postgresql_where": text("state = 'held'")}
+_HELD: dict[str, Any] = {"sqlite_where": text("state = 'held'"), "postgresql_where": text("state = 'held'")}
 
 # One message held for one recipient. What lists show and filter by is kept here once more, so that no list
 # joins; subject_folded is the subject as caseless matching sees it.

@@ -1,0 +1,39 @@
+"""The `mimeportal` command: a table of commands, each imported when it is run.
+
+Whatever is imported here is paid for by `--help`, `--version` and every completion: click, and nothing heavier.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from mimeportal._version import __version__
+from mimeportal_cli.options import LazyGroup
+
+# name -> (where the command is, its short help)
+TABLE = {
+    "demo": ("mimeportal_cli.commands.demo:demo", "A portal with real mail, and the main job shown on it."),
+    "profiles": ("mimeportal_cli.commands.profiles:profiles", "Portals by name: where they are and whose."),
+    "holds": ("mimeportal_cli.commands.holds:holds", "Held mail: list, read, release, reject."),
+    "senders": ("mimeportal_cli.commands.senders:senders", "Whom a mailbox blocks and permits."),
+    "account": ("mimeportal_cli.commands.account:account", "The account, and who is asking."),
+    "help": ("mimeportal_cli.commands.help:help", "Topics: environment, output, filters, exit codes, profiles."),
+}
+
+
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def _root(context: click.Context) -> None:
+    """Mimecast's Personal Portal and Secure Messaging Portal in the shell.
+
+    \b
+    mimeportal holds list --since 7d                what is held
+    mimeportal holds show '#k3v9q2xd'               read one before deciding
+    mimeportal holds release k3v9q2xd               let it through
+    mimeportal holds reject --from spam.example     look, answer yes, and they are gone
+    """
+
+
+cli = LazyGroup("mimeportal", table=TABLE, callback=_root, help=_root.__doc__)

@@ -1,0 +1,146 @@
+"""A home in one file, and back: the database first, then the blobs it names (promises F.3)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sqlite3
+import tarfile
+import tempfile
+from pathlib import Path
+
+from sqlalchemy import update
+
+from mimeportal.errors import UsageError
+from mimeportal_server import audit
+from mimeportal_server.home import Home
+from mimeportal_server.portal import Portal
+from mimeportal_server.store import disk
+from mimeportal_server.store.schema import deliveries, people
+
+_FILES = ("portal.toml", "secret.key", "portal.db")
+_BLOB = re.compile(r"blobs/([0-9a-f]{64})")
+
+
+def backup(portal: Portal, target: Path) -> int:
+    """Write a home to one new file, mode 0600, whole or not at all; the number of blobs in it.
+
+    The portal may be in use meanwhile. Raises `UsageError` when the file exists.
+    """
+    if target.exists():
+        raise UsageError(f"{target} exists already, and is not overwritten.", remedy="Name another file.")
+    part = target.with_name(target.name + ".part")
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as folder:
+        copy = Path(folder) / "portal.db"
+        _copy_database(portal.home.database.path, copy)
+        names = _blob_names(copy)
+        count = 0
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            with tarfile.open(fileobj=file, mode="w|gz") as tar:
+                for name in _FILES:
+                    tar.add(copy if name == "portal.db" else portal.home.path / name, arcname=name)
+                for name in names:
+                    try:
+                        tar.add(portal.home.blobs.path(name), arcname=f"blobs/{name}")
+                        count += 1
+                    except FileNotFoundError:
+                        continue  # purged since the database was copied
+            file.flush()
+            os.fsync(file.fileno())
+    os.rename(part, target)
+    disk.sync_folder(target.parent)
+    return count
+
+
+def restore(source: Path, home_path: Path) -> Home:
+    """Make a home from a backup in an absent or empty folder.
+
+    What was on its way out is frozen for review: it may have left before (promises C.2). Everything handed
+    out to people, links and log-ins, ends. Raises `UsageError` for a file that is no backup.
+    """
+    if home_path.exists() and (not home_path.is_dir() or any(home_path.iterdir())):
+        raise UsageError(f"{home_path} is there already, and not empty.", remedy="Name a new folder.")
+    home_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home_path.chmod(0o700)
+    home = Home(home_path)
+    for folder in (home.spool, *(home.outgoing / name for name in ("tmp", "new", "cur"))):
+        folder.mkdir(mode=0o700, parents=True)
+    home.blobs.create()
+    try:
+        with tarfile.open(source, mode="r|gz") as tar:
+            for member in tar:
+                _extract(tar, member, home)
+    except (tarfile.TarError, EOFError, OSError) as fault:
+        raise UsageError(f"{source} cannot be restored: {fault}.", remedy="Name a file made by `backup`.") from None
+    for name in _FILES:
+        if not (home_path / name).exists():
+            raise UsageError(f"{source} is no backup: it holds no {name}.", remedy="Name a file made by `backup`.")
+    home = Home.open(home_path)
+    _after_restore(home)
+    disk.sync(home_path)
+    return home
+
+
+def thaw(portal: Portal) -> int:
+    """Let what a restore froze go out after all; how many."""
+    with portal.write() as tx:
+        done = tx.execute(update(deliveries).where(deliveries.c.state == "frozen").values(state="queued"))
+    return int(done.rowcount)
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.close(descriptor)
+    origin, copy = sqlite3.connect(source), sqlite3.connect(target)
+    try:
+        origin.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+    finally:
+        copy.close()
+        origin.close()
+
+
+def _blob_names(database: Path) -> list[str]:
+    connection = sqlite3.connect(database)
+    try:
+        rows = connection.execute(
+            "SELECT blob FROM messages WHERE purged IS NULL UNION "
+            "SELECT blob FROM deliveries WHERE finished IS NULL ORDER BY blob"
+        ).fetchall()
+    finally:
+        connection.close()
+    return [row[0] for row in rows]
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, home: Home) -> None:
+    blob = _BLOB.fullmatch(member.name)
+    file = tar.extractfile(member) if member.isreg() else None
+    if file is None or (member.name not in _FILES and blob is None):
+        raise tarfile.TarError(f"{member.name!r} is no part of a backup")
+    target = home.blobs.path(blob[1]) if blob else home.path / member.name
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    disk.write(target, iter(lambda: file.read(1024 * 1024), b""))
+    if blob and _digest(target) != blob[1]:
+        raise tarfile.TarError(f"{member.name} is damaged")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _after_restore(home: Home) -> None:
+    portal = Portal(home)
+    with portal.write() as tx:
+        tx.execute(update(people).values(epoch=people.c.epoch + 1))
+        tx.execute(
+            update(deliveries)
+            .where(deliveries.c.finished.is_(None))
+            .where(deliveries.c.state.in_(("spooled", "sending")))
+            .values(maybe_twice=True)
+        )
+        tx.execute(update(deliveries).where(deliveries.c.finished.is_(None)).values(state="frozen"))
+        act = audit.Act("restore", "done", "portal", None)
+        audit.record(tx, [act], at=portal.clock.now(), caller=None, door="restore")

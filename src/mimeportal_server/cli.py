@@ -1,0 +1,389 @@
+"""The `mimeportal-server` command: make a portal home, add people and mail, keep it in order."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mimeportal._version import __version__
+from mimeportal_cli.options import CONTEXT, Group, LocalCommand, option, settings
+from mimeportal_cli.output import Output, Shape, output_options
+
+if TYPE_CHECKING:
+    from mimeportal_server.portal import Portal
+
+_PEOPLE = Shape(("address", "role", "moderates", "content_view", "disabled"), empty="No people yet.")
+_IMPORTED = Shape(
+    ("file", "position", "recipient", "outcome", "reason", "notes"),
+    table=("file", "recipient", "outcome", "reason", "notes"),
+    empty="No mail was found there.",
+)
+_FACTS = Shape(("name", "value"))
+_DELIVERIES = Shape(
+    (
+        "id",
+        "file",
+        "kind",
+        "sender",
+        "recipient",
+        "state",
+        "maybe_twice",
+        "attempts",
+        "error",
+        "queued",
+        "finished",
+    ),
+    table=("id", "kind", "sender", "recipient", "state", "error", "queued"),
+    empty="Nothing was delivered yet.",
+)
+_LATER = 6  # exit code: try again later
+_SOME = 3  # exit code: some items failed
+
+
+class ServerGroup(Group):
+    """A group of commands that work on a home on this machine."""
+
+    command_class = LocalCommand
+    reaches_portal = False
+
+
+@click.group(cls=ServerGroup, context_settings=CONTEXT)
+@click.version_option(__version__, message="mimeportal-server %(version)s")
+def main() -> None:
+    """A local portal: its home, its people, its mail."""
+
+
+def run() -> None:
+    """The entry point."""
+    from mimeportal_cli.exits import run_program
+
+    raise SystemExit(run_program(main, "mimeportal-server"))
+
+
+_home = option(
+    "--home",
+    metavar="DIR",
+    envvar="MIMEPORTAL_HOME",
+    required=True,
+    show_envvar=True,
+    help="The portal home.",
+)
+
+
+@contextmanager
+def _portal(home: str) -> Iterator[Portal]:
+    from mimeportal.errors import UnavailableError
+    from mimeportal_server.home import Home
+    from mimeportal_server.portal import Portal
+    from mimeportal_server.store.database import StoreError
+
+    try:
+        portal = Portal(Home.open(Path(home)))
+        try:
+            yield portal
+        finally:
+            portal.close()
+    except StoreError as fault:
+        remedy = "Try again when it is free." if fault.passing else "Look at the home's files and their owner."
+        raise UnavailableError(fault.sentence, why=f"In {home}.", remedy=remedy) from None
+
+
+def _as_operator() -> str:
+    return os.environ.get("USER") or "operator"
+
+
+@main.command()
+@click.argument("folder", metavar="DIR")
+@option("--domain", metavar="DOMAIN", required=True, help="The domain of the portal's people.")
+@option("--public-url", metavar="URL", help="What links in mail start with [http://127.0.0.1:8025].")
+def init(folder: str, domain: str, public_url: str | None) -> None:
+    """Make a portal home.
+
+    \b
+    Example:
+      mimeportal-server init home --domain example.com
+    """
+    from mimeportal_server.home import DEFAULT_PUBLIC_URL, Home
+
+    Home.create(Path(folder), domain, public_url or DEFAULT_PUBLIC_URL).close()
+    console = settings().console
+    console.note(f"Made a portal home for {domain} in {folder}.")
+    console.note(f"Add people: mimeportal-server people add ann@{domain} --home {folder}")
+
+
+@main.group()
+def people() -> None:
+    """The portal's people."""
+
+
+@people.command("add")
+@click.argument("address")
+@option("--role", type=click.Choice(("user", "administrator")), default="user", show_default=True)
+@option(
+    "--moderates",
+    "scopes",
+    metavar="ADDRESS|DOMAIN",
+    multiple=True,
+    help="Whose moderated mail they decide on; repeatable.",
+)
+@option(
+    "--content-view/--no-content-view",
+    default=True,
+    show_default=True,
+    help="Whether an administrator may see the content of held mail.",
+)
+@_home
+def people_add(address: str, role: str, scopes: tuple[str, ...], content_view: bool, home: str) -> None:
+    """Add a person, or give one that is there another role.
+
+    A new person has no password until `people reset` gives a one-time one.
+    """
+    from mimeportal_server import audit
+    from mimeportal_server import people as persons
+
+    with _portal(home) as portal, portal.write() as tx:
+        now = portal.clock.now()
+        person, new = persons.add(
+            tx,
+            address,
+            role=role,
+            scopes=scopes,
+            content_view=content_view,
+            domains=portal.settings.domains,
+            now=now,
+        )
+        detail = {"address": address, "role": role, "moderates": list(scopes), "os_user": _as_operator()}
+        act = audit.Act("add person" if new else "change person", "done", "person", person, detail)
+        audit.record(tx, [act], at=now, caller=None, door="command")
+    settings().console.note(f"{'Added' if new else 'Changed'} {address}.")
+
+
+@people.command("list")
+@output_options(_PEOPLE)
+@_home
+def people_list(output: Output, home: str) -> None:
+    """List the portal's people."""
+    from mimeportal_server import people as persons
+
+    with _portal(home) as portal, portal.database.read() as tx:
+        rows = persons.in_order(tx)
+    output.rows(
+        {
+            "address": row.address,
+            "role": row.role,
+            "moderates": " ".join(scopes),
+            "content_view": row.content_view,
+            "disabled": row.disabled,
+        }
+        for row, scopes in rows
+    )
+
+
+@people.command("disable")
+@click.argument("address")
+@_home
+def people_disable(address: str, home: str) -> None:
+    """Refuse a person from now on; their mail is kept."""
+    _able(home, address, disabled=True)
+
+
+@people.command("enable")
+@click.argument("address")
+@_home
+def people_enable(address: str, home: str) -> None:
+    """Let a disabled person in again."""
+    _able(home, address, disabled=False)
+
+
+def _able(home: str, address: str, *, disabled: bool) -> None:
+    from mimeportal_server import people as persons
+
+    verb = "disable" if disabled else "enable"
+    with _portal(home) as portal, portal.write() as tx:
+        person = _person(portal, tx, address)
+        persons.disable(tx, person, disabled)
+        _record(portal, tx, f"{verb} person", person, address)
+    settings().console.note(f"{verb.capitalize()}d {address}.")
+
+
+@people.command("reset")
+@click.argument("address")
+@_home
+def people_reset(address: str, home: str) -> None:
+    """Print a one-time password, good for one day; earlier ones end."""
+    from mimeportal_server import people as persons
+
+    with _portal(home) as portal, portal.write() as tx:
+        person = _person(portal, tx, address)
+        secret = persons.reset(tx, person, portal.clock.machine())
+        _record(portal, tx, "reset password", person, address)
+    settings().console.write(f"{secret}\n")
+    settings().console.note(f"A one-time password for {address}, good for 24 hours. It is shown only here.")
+
+
+def _person(portal: Portal, tx: Any, address: str) -> int:
+    from mimeportal.addresses import normalise
+    from mimeportal.errors import NotFoundError
+    from mimeportal_server import people as persons
+
+    found = persons.find(tx, normalise(address))
+    if found is None:
+        raise NotFoundError(
+            f"{address} is none of the portal's people.",
+            why=f"In {portal.home.path}.",
+            remedy=f"See them with: mimeportal-server people list --home {portal.home.path}",
+        )
+    return int(found.id)
+
+
+def _record(portal: Portal, tx: Any, action: str, person: int, address: str) -> None:
+    from mimeportal_server import audit
+
+    act = audit.Act(action, "done", "person", person, {"address": address, "os_user": _as_operator()})
+    audit.record(tx, [act], at=portal.clock.now(), caller=None, door="command")
+
+
+@main.command("import")
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True)
+@option("--recipient", metavar="ADDRESS", help="Whose mail it is [Delivered-To, else To and Cc].")
+@option("--hold", metavar="REASON", help="Hold everything for this reason instead of screening it.")
+@option("--route", type=click.Choice(("inbound", "outbound")), help="[by sender and recipient]")
+@option("--received", metavar="now|header|WHEN", default="now", show_default=True, help="When it came in.")
+@option("--again", is_flag=True, help="Import anew what was imported before.")
+@output_options(_IMPORTED, limit=False)
+@_home
+def import_(
+    paths: tuple[str, ...],
+    recipient: str | None,
+    hold: str | None,
+    route: str | None,
+    received: str,
+    again: bool,
+    output: Output,
+    home: str,
+) -> int:
+    """Import mail: folders of .eml files, Maildirs, mboxes, single messages.
+
+    The same import again adds nothing. Without --hold mail is screened as it is from SMTP, and delivered
+    when nothing holds it.
+
+    \b
+    Example:
+      mimeportal-server import --home home spam/ --recipient ann@example.com \\
+        --hold "Message Hold Applied - Spam Signature policy"
+    """
+    from mimeportal.wire import parse_date
+    from mimeportal_server import delivery, importing
+
+    counts: Counter[str] = Counter()
+    options = importing.Options(
+        recipient,
+        hold,
+        route,
+        received if received in ("now", "header") else parse_date(received),
+        again,
+    )
+
+    def counted(lines: Iterator[importing.Line]) -> Iterator[dict[str, Any]]:
+        for line in lines:
+            counts[line.outcome] += 1
+            yield {
+                "file": line.file,
+                "position": line.position,
+                "recipient": line.recipient,
+                "outcome": line.outcome,
+                "reason": line.reason,
+                "notes": "; ".join(line.notes),
+            }
+
+    with _portal(home) as portal:
+        output.rows(counted(importing.run(portal, [Path(path) for path in paths], options)))
+        counts["delivered to outgoing/"] = delivery.deliver(portal)["delivered"] if counts["delivered"] else 0
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    settings().console.note(f"Imported: {told or 'nothing'}.")
+    return _SOME if counts["error"] else 0
+
+
+@main.command()
+@option("--deliveries", is_flag=True, help="Every delivery: its file, from whom, to whom, its state.")
+@output_options(_DELIVERIES)
+@_home
+def status(deliveries: bool, output: Output, home: str) -> None:
+    """How the portal is, or what it delivered."""
+    from mimeportal.errors import UsageError
+    from mimeportal_server import status as states
+
+    if not deliveries:
+        if output.columns:
+            raise UsageError("--columns goes with --deliveries.")
+        output.shape = _FACTS
+    with _portal(home) as portal:
+        output.rows(states.delivery_rows(portal) if deliveries else states.facts(portal))
+
+
+@main.command()
+@option("--thaw", is_flag=True, help="Also send what a restore froze, after you have reviewed it.")
+@_home
+def sweep(thaw: bool, home: str) -> int:
+    """Do what time brings: expire, let go of what is no longer kept, deliver what is queued."""
+    from mimeportal_server import backup, keeping
+
+    console = settings().console
+    with _portal(home) as portal:
+        if thaw:
+            console.note(f"{backup.thaw(portal)} frozen deliveries go out.")
+        counts = keeping.sweep(portal)
+        fault = portal.clock.fault()
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    console.note(f"Swept: {told or 'nothing to do'}.")
+    if fault:
+        console.warn(f"{fault} Nothing expires until it is right, or `mimeportal-server clock accept` is run.")
+    return _LATER if counts["queued"] or fault else 0
+
+
+@main.command("backup")
+@click.argument("file")
+@_home
+def backup_(file: str, home: str) -> None:
+    """Write the whole home to one file, while it is in use."""
+    from mimeportal_server import backup
+
+    with _portal(home) as portal:
+        count = backup.backup(portal, Path(file))
+    settings().console.note(f"Wrote {file}: the database and {count} messages. Keep it as safe as the home.")
+
+
+@main.command()
+@click.argument("file")
+@_home
+def restore(file: str, home: str) -> None:
+    """Make a home from a backup, in a new folder.
+
+    What was on its way out is frozen: look at it with `status --deliveries`, then run `sweep --thaw`.
+    """
+    from mimeportal_server import backup
+
+    backup.restore(Path(file), Path(home)).close()
+    console = settings().console
+    console.note(f"Restored {file} to {home}. Earlier links and log-ins have ended.")
+    console.note(f"Queued deliveries are frozen: mimeportal-server status --deliveries --home {home}")
+
+
+@main.group()
+def clock() -> None:
+    """The clock that holds expire by."""
+
+
+@clock.command("accept")
+@_home
+def clock_accept(home: str) -> None:
+    """Believe the machine's clock again after it was set."""
+    with _portal(home) as portal:
+        portal.accept_clock()
+    settings().console.note("The clock is believed.")

@@ -1,0 +1,158 @@
+"""What a sweep does: mark what is over its time, let go of octets that nothing keeps, deliver what is queued."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
+
+from mimeportal_server import audit, deciding, delivery
+from mimeportal_server.clock import DAY
+from mimeportal_server.holds import HELD, expiry_edge
+from mimeportal_server.portal import Portal
+from mimeportal_server.steps import reached
+from mimeportal_server.store.schema import copies, deliveries, holds, messages
+
+_BATCH = 500
+
+
+def sweep(portal: Portal) -> Counter[str]:
+    """Everything that time brings; counts of `expired`, `marked`, `purged`, `delivered`, `failed`, `queued`.
+
+    While the clock is not believed nothing expires and nothing is let go (promises F.2).
+    """
+    counts: Counter[str] = Counter()
+    if portal.clock.fault() is None:
+        counts["expired"] = _expire(portal)
+        counts["marked"] = _mark(portal)
+        counts["purged"] = _purge(portal)
+        _remove_strays(portal)
+    counts += delivery.deliver(portal)
+    return counts
+
+
+def _expire(portal: Portal) -> int:
+    edge = expiry_edge(portal)
+    keep = portal.settings.hold_days * DAY
+    total = 0
+    while True:
+        with portal.write() as tx:
+            rows = tx.execute(
+                select(holds).where(HELD, holds.c.received <= edge).order_by(holds.c.id).limit(_BATCH)
+            ).all()
+            deciding.expire(portal, tx, rows, {row.id: row.received + keep for row in rows})
+        reached("sweep.expired")
+        total += len(rows)
+        if len(rows) < _BATCH:
+            return total
+
+
+def _mark(portal: Portal) -> int:
+    """Mark messages that nothing keeps any more; their octets stay for another day."""
+    now = portal.clock.now()
+    with portal.write() as tx:
+        unmarked = and_(messages.c.purge_marked.is_(None), ~_kept(portal))
+        marked = tx.execute(update(messages).where(unmarked).values(purge_marked=now))
+        tx.execute(
+            update(messages)
+            .where(messages.c.purge_marked.is_not(None), messages.c.purged.is_(None), _kept(portal))
+            .values(purge_marked=None)
+        )
+    return int(marked.rowcount)
+
+
+def _kept(portal: Portal) -> ColumnElement[bool]:
+    """Whether anything keeps a message: it is held, on its way, or archived (portal-rules B.4, B.22).
+
+    Of a rejected message only the metadata is kept; of a delivered or expired one the archive copy.
+    """
+    hold = holds.c.message_id == messages.c.id
+    reasons = [
+        exists().where(hold, holds.c.state == "held"),
+        exists().where(deliveries.c.message_id == messages.c.id, deliveries.c.finished.is_(None)),
+    ]
+    if portal.settings.archiving:
+        delivered = and_(copies.c.message_id == messages.c.id, copies.c.outcome == "delivered")
+        reasons += [exists().where(hold, holds.c.state.in_(("released", "expired"))), exists().where(delivered)]
+    return or_(*reasons)
+
+
+def _purge(portal: Portal) -> int:
+    """Delete the octets of messages that were marked a day ago or earlier."""
+    total = 0
+    for batch in _marked(portal):
+        with portal.write() as tx:
+            names = {row.blob for row in batch}
+            tx.execute(
+                update(messages)
+                .where(messages.c.id.in_([row.id for row in batch]), ~_kept(portal))
+                .values(purged=portal.clock.now())
+            )
+            still = set(
+                tx.scalars(select(messages.c.blob).where(messages.c.blob.in_(names), messages.c.purged.is_(None)))
+            ) | _outgoing(tx, names)
+            acts = [audit.Act("purge", "done", "message", row.id) for row in batch if row.blob not in still]
+            audit.record(tx, acts, at=portal.clock.now(), caller=None, door="sweep")
+        # Octets go only after the commit that says so: a kill in between leaves a stray file, never a gap.
+        reached("sweep.purged")
+        for name in names - still:
+            portal.home.blobs.delete(name)
+            total += 1
+    return total
+
+
+def _marked(portal: Portal) -> Iterator[list[Any]]:
+    last = 0
+    while True:
+        with portal.database.read() as tx:
+            batch = list(
+                tx.execute(
+                    select(messages.c.id, messages.c.blob)
+                    .where(
+                        messages.c.id > last,
+                        messages.c.purged.is_(None),
+                        messages.c.purge_marked <= portal.clock.now() - DAY,
+                    )
+                    .order_by(messages.c.id)
+                    .limit(_BATCH)
+                )
+            )
+        if not batch:
+            return
+        last = batch[-1].id
+        yield batch
+
+
+def _outgoing(tx: Connection, names: set[str]) -> set[str]:
+    return set(
+        tx.scalars(select(deliveries.c.blob).where(deliveries.c.blob.in_(names), deliveries.c.finished.is_(None)))
+    )
+
+
+def _remove_strays(portal: Portal) -> None:
+    """Files that no message names: what a kill left between the file and the row, once it is a day old."""
+    old = time.time() - DAY / 1000
+    with portal.database.read() as tx:
+        strays = [
+            name
+            for name in portal.home.blobs.names()
+            if portal.home.blobs.path(name).stat().st_mtime < old and not _named(tx, name)
+        ]
+    for name in strays:
+        portal.home.blobs.delete(name)
+
+
+def _named(tx: Connection, name: str) -> bool:
+    message = select(func.count()).select_from(messages).where(messages.c.blob == name)
+    if tx.scalar(message.where(messages.c.purged.is_(None))):
+        return True
+    return bool(
+        tx.scalar(
+            select(func.count())
+            .select_from(deliveries)
+            .where(deliveries.c.blob == name, deliveries.c.finished.is_(None))
+        )
+    )

@@ -243,7 +243,7 @@ def _failures(fail: Any) -> Iterator[Failure]:
 
 def format_date(moment: datetime) -> str:
     """A date as Mimecast writes it: `2022-08-01T13:10:54+0000` (mimecast-api-core 1.6)."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S+0000")
+    return moment.astimezone(UTC).isoformat(timespec="seconds")[:-6] + "+0000"
 
 
 def parse_date(text: str) -> datetime:

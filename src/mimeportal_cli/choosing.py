@@ -78,6 +78,25 @@ class Choice:
         """Whether anything at all was chosen."""
         return self.by_id or self._narrows or bool(self._given.get("all"))
 
+    @property
+    def queue(self) -> str | None:
+        """The queue that was written out."""
+        queue: str | None = self._given.get("queue")
+        return queue
+
+    def one_mailbox(self, portal: Portal) -> bool:
+        """Whether only one mailbox can be meant, so that a table need not name it."""
+        return not self.by_id and portal.is_person and self.queue in (None, "personal")
+
+    def require_queue(self, portal: Portal) -> None:
+        """Raise `UsageError` where everything is meant, and the queue is not plain."""
+        if self.queue is None and not portal.is_person:
+            raise _usage(
+                "All of a queue needs --queue written out.",
+                "Outside of a personal queue it means other people's mail.",
+                "Add --queue admin, or --queue personal --mailbox ADDRESS.",
+            )
+
     def require(self, portal: Portal, verb: str) -> None:
         """Raise `UsageError` unless a bulk verb may act on this choice."""
         if not self.any:
@@ -86,12 +105,8 @@ class Choice:
                 "Neither an id nor a filter was given.",
                 "Name ids or a filter, or all of a queue with --all.",
             )
-        if self._given.get("all") and self._given.get("queue") is None and not portal.is_person:
-            raise _usage(
-                "--all needs --queue written out.",
-                "Outside of a personal queue it means other people's mail.",
-                "Add --queue admin, or --queue personal --mailbox ADDRESS.",
-            )
+        if self._given.get("all"):
+            self.require_queue(portal)
 
     # -- ids ---------------------------------------------------------------------------------------------
 

@@ -23,17 +23,21 @@ TABLE = {
 }
 
 
+@click.group(cls=LazyGroup, name="mimeportal", table=TABLE)
 @click.version_option(__version__, message="%(prog)s %(version)s")
-@click.pass_context
-def _root(context: click.Context) -> None:
+def cli() -> None:
     """Mimecast's Personal Portal and Secure Messaging Portal in the shell.
 
     \b
-    mimeportal holds list --since 7d                what is held
-    mimeportal holds show '#k3v9q2xd'               read one before deciding
-    mimeportal holds release k3v9q2xd               let it through
-    mimeportal holds reject --from spam.example     look, answer yes, and they are gone
+      mimeportal holds list --since 7d                what is held
+      mimeportal holds show k3v9q2xd                  read one of them
+      mimeportal holds release k3v9q2xd               let it through
+      mimeportal holds reject --from spam.example     shown, asked for, rejected
     """
 
 
-cli = LazyGroup("mimeportal", table=TABLE, callback=_root, help=_root.__doc__)
+def run() -> None:
+    """The entry point."""
+    from mimeportal_cli.exits import run_program
+
+    sys.exit(run_program(cli, "mimeportal"))

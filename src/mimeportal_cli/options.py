@@ -115,20 +115,20 @@ class _Shared(click.Command):
         return [*super().get_params(ctx), *shared]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if isinstance(self, click.Group):
+            self.format_commands(ctx, formatter)
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is None:
+            if record is None or isinstance(parameter, click.Argument):
                 continue
-            named = getattr(parameter, "section", "Global options" if parameter.name == "help" else "Options")
-            sections.setdefault(named, []).append(record)
+            general = "Global options" if parameter is self.get_help_option(ctx) else "Options"
+            sections.setdefault(getattr(parameter, "section", general), []).append(record)
         last = sections.pop("Global options", [])
         for title, records in [*sections.items(), ("Global options", last)]:
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
-        if isinstance(self, click.Group):
-            self.format_commands(ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         ctx.ensure_object(Settings).command = ctx.command_path

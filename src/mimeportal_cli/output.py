@@ -327,9 +327,12 @@ class _Table:
         first = self.widths is None
         if self.widths is None:
             self.widths = _widths([heading, *self.waiting], self.width)
-        # The last column is ragged: nothing stands to the right of it.
-        limits = [*self.widths[:-1], self.widths[-1] if self.width else None]
-        rows = [[_cut(cell, most) for cell, most in zip(row, limits, strict=True)] for row in self.waiting]
+            # The last column is ragged: nothing stands to the right of it.
+            if self.width is not None:
+                self.widths[-1] = max(self.widths[-1], self.width - sum(self.widths[:-1]) - 2 * len(self.widths) + 2)
+        rows = self.waiting
+        if self.width is not None:
+            rows = [[_cut(cell, most) for cell, most in zip(row, self.widths, strict=True)] for row in rows]
         title, *lines = _laid_out(heading, rows, self.widths)
         if first:
             self.text((f"\x1b[1m{title}\x1b[0m" if self.bold else title) + "\n")
@@ -349,7 +352,7 @@ def _laid_out(heading: Sequence[str], rows: Sequence[Sequence[str]], widths: Seq
 
 def _widths(rows: Sequence[Sequence[str]], room: int | None) -> list[int]:
     """How wide each column is: as its widest cell, or less where the terminal has no room for all."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
     if room is None:
         return widths
     excess = sum(widths) + 2 * (len(widths) - 1) - room
@@ -368,17 +371,22 @@ def _widths(rows: Sequence[Sequence[str]], room: int | None) -> list[int]:
     return widths
 
 
-def _cut(text: str, width: int | None) -> str:
-    if width is None or (len(text) <= width and text.isascii()):
-        return text
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
     from unicodedata import east_asian_width
 
-    used = 0
-    for position, character in enumerate(text):
-        used += 2 if east_asian_width(character) in "WF" else 1
-        if used > width:
-            return text[: max(position - 1, 0)] + "…"
-    return text
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _cut(text: str, width: int) -> str:
+    if _columns(text) <= width:
+        return text
+    while text and _columns(text) >= width:
+        # Takes off at least half of what is too much, so that a long text is short after a few rounds.
+        text = text[: len(text) - max(1, (_columns(text) - width) // 2)]
+    return text + "…"
 
 
 # -- values ------------------------------------------------------------------------------------------------

@@ -77,8 +77,8 @@ def told(moment: datetime, zone: tzinfo) -> str:
 
 
 def short(moment: datetime, zone: tzinfo) -> str:
-    """An instant in a table: to the minute, with its zone."""
-    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z")
+    """An instant in a table, to the minute."""
+    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M")
 
 
 def size(text: str) -> int:

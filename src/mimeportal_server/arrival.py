@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, tuple_
+from sqlalchemy import Connection, Table, func, insert, select
 
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
@@ -95,16 +95,11 @@ class _Writer:
         self._lists: dict[int, dict[str, str]] = {}
 
     def known_imports(self, batch: Sequence[Incoming], names: Sequence[str]) -> set[tuple[str, ...]]:
-        wanted = [
-            (*entry.source, name) for entry, name in zip(batch, names, strict=True) if entry.source and not entry.again
-        ]
-        if not wanted:
+        """What was imported before of the octets in this batch, as (path, position, blob, recipient)."""
+        if not any(entry.source and not entry.again for entry in batch):
             return set()
-        columns = tuple_(imports.c.path, imports.c.position, imports.c.blob)
-        found = self._tx.execute(
-            select(imports.c.path, imports.c.position, imports.c.blob, imports.c.recipient).where(columns.in_(wanted))
-        )
-        return {tuple(row) for row in found}
+        columns = (imports.c.path, imports.c.position, imports.c.blob, imports.c.recipient)
+        return {tuple(row) for row in self._tx.execute(select(*columns).where(imports.c.blob.in_(names)))}
 
     def take(self, entry: Incoming, name: str, known: set[tuple[str, ...]]) -> list[Result]:
         results: list[Result] = []

@@ -22,7 +22,7 @@ from mimeportal.addresses import domain_of
 from mimeportal.holds import contract
 from mimeportal.wire import Failure, JsonObject
 from mimeportal_server import audit, senders
-from mimeportal_server.clock import iso
+from mimeportal_server.clock import DAY, iso
 from mimeportal_server.people import Caller, allow, only_moderates
 from mimeportal_server.portal import Answer, Call, Portal
 from mimeportal_server.steps import reached
@@ -61,6 +61,11 @@ def numbers(portal: Portal, ids: Iterable[str]) -> dict[str, int]:
         except InvalidToken:
             continue
     return found
+
+
+def expiry_edge(portal: Portal) -> int:
+    """What was received up to this time has left the queue, whether or not a sweep has run (portal-rules B.2)."""
+    return portal.clock.steady() - portal.settings.hold_days * DAY
 
 
 # -- the three doors to a decision -------------------------------------------------------------------------
@@ -153,10 +158,8 @@ class _Deciding:
                     .order_by(holds.c.id)
                 )
             }
-            if any(only_moderates(self._caller, row) for row in rows.values()):
-                self._blocked = senders.blocked(
-                    tx, {(row.person_id, row.from_address, row.from_header) for row in rows.values()}
-                )
+            if any(item.decision == "release" for item in items):
+                self._blocked = senders.blocked(tx, {_senders(row) for row in rows.values()})
             told = [self._one(tx, item, rows.get(wanted.get(item.id, 0))) for item in items]
             reached("decision.checked")
             self._flush(tx)
@@ -194,16 +197,13 @@ class _Deciding:
         for act in acts:
             if not allow(self._caller, act, row):
                 return Refusal("forbidden", f"This caller may not {act} this message.")
-        if only_moderates(self._caller, row) and item.decision == "release":
-            if (row.person_id, row.from_address, row.from_header) in self._blocked:
-                return Refusal("sender_blocked", "Its sender is on the recipient's blocked list.")
+        if item.decision == "release" and only_moderates(self._caller, row) and _senders(row) in self._blocked:
+            return Refusal("sender_blocked", "Its sender is on the recipient's blocked list.")
         if item.reason_type is not None and item.reason_type.upper() not in contract.REASON_TYPES:
             return Refusal("err_validation_value_not_allowed", f"There is no reason type {item.reason_type!r}.")
         return None
 
     def _state(self, row: Row[Any]) -> str:
-        from mimeportal_server.holds import expiry_edge
-
         return "expired" if row.state == "held" and row.received <= expiry_edge(self._portal) else row.state
 
     def _entry(self, item: contract.DecideItem, row: Row[Any]) -> tuple[str, str] | Refusal | None:
@@ -243,7 +243,7 @@ class _Deciding:
             told["entry"] = detail["entry"] = entry[0]
         if following == "released":
             self._queue(row)
-            if (row.person_id, row.from_address, row.from_header) in self._blocked:
+            if _senders(row) in self._blocked:
                 detail["sender_blocked"] = "yes"
         elif item.notify:
             told["notice"] = detail["notice"] = self._notice(tx, item, row)
@@ -299,6 +299,10 @@ class _Deciding:
         if self._queued:
             tx.execute(insert(deliveries), self._queued)
         audit.record(tx, self._acts, at=self._now, caller=self._caller, request_id=self._call.request_id)
+
+
+def _senders(row: Row[Any]) -> tuple[int, str, str]:
+    return row.person_id, row.from_address, row.from_header
 
 
 _CHANGE = (

@@ -49,12 +49,7 @@ _SHOWN = [
 def still_held(portal: Portal) -> ColumnElement[bool]:
     """In the queue: undecided, and not over its time, whether or not a sweep has run (portal-rules B.2)."""
     # The addition keeps this condition from choosing the index: nearly every row meets it.
-    return and_(HELD, holds.c.received + 0 > expiry_edge(portal))
-
-
-def expiry_edge(portal: Portal) -> int:
-    """What was received up to this time has left the queue."""
-    return portal.clock.steady() - portal.settings.hold_days * DAY
+    return and_(HELD, holds.c.received + 0 > deciding.expiry_edge(portal))
 
 
 def visible(caller: Caller) -> ColumnElement[bool]:
@@ -73,7 +68,7 @@ def _moderated(caller: Caller) -> ColumnElement[bool]:
     return and_(holds.c.level == "moderator", or_(*covered)) if covered else literal_column("0") == 1
 
 
-def _queue(portal: Portal, caller: Caller, queue: str, mailboxes: Sequence[str] | None) -> ColumnElement[bool]:
+def _queue(caller: Caller, queue: str, mailboxes: Sequence[str] | None) -> ColumnElement[bool]:
     """One queue as a condition. Raises `Refused` for what is not the caller's."""
     forbidden = Refused(_FORBIDDEN, _FORBIDDEN_TEXT, status=403)
     if queue == "personal":
@@ -104,7 +99,7 @@ def find(portal: Portal, call: Call) -> Answer:
         return _find_ids(portal, call, item.ids)
     conditions = [
         still_held(portal),
-        _queue(portal, call.caller, item.queue or "personal", item.mailboxes),
+        _queue(call.caller, item.queue or "personal", item.mailboxes),
         *_dates(item.start, item.end),
     ]
     try:
@@ -140,7 +135,7 @@ def list_holds(portal: Portal, call: Call) -> Answer:
     queue = "admin" if item.admin else "personal"
     conditions = [
         still_held(portal),
-        _queue(portal, call.caller, queue, None),
+        _queue(call.caller, queue, None),
         *_dates(item.start, item.end),
     ]
     if item.search_by is not None and item.search_by.value:
@@ -242,7 +237,7 @@ def states(portal: Portal, call: Call) -> Answer:
             .where(holds.c.id.in_(numbers.values()), visible(call.caller))
         ).all()
     by_number = {row.id: row for row in found}
-    edge = expiry_edge(portal)
+    edge = deciding.expiry_edge(portal)
     rows = []
     for id, number in numbers.items():
         row = by_number.get(number)

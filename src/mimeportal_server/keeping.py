@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, selec
 
 from mimeportal_server import audit, deciding, delivery
 from mimeportal_server.clock import DAY
-from mimeportal_server.holds import HELD, expiry_edge
+from mimeportal_server.holds import HELD
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
 from mimeportal_server.store.schema import copies, deliveries, holds, messages
@@ -35,7 +35,7 @@ def sweep(portal: Portal) -> Counter[str]:
 
 
 def _expire(portal: Portal) -> int:
-    edge = expiry_edge(portal)
+    edge = deciding.expiry_edge(portal)
     keep = portal.settings.hold_days * DAY
     total = 0
     while True:

@@ -722,7 +722,7 @@ class _Structure:
     def _parameters(self, headers: Headers, name: str) -> tuple[str, dict[str, str]]:
         """The parameters of a header; more than are read could hide a file name from hold rules."""
         value = headers.first(name)
-        if value.count(";") > _PARAMETERS:
+        if min(value.count(";"), value.count("=")) > _PARAMETERS:
             self._suspect(f"the header {name} has more than {_PARAMETERS} parameters")
         return parameters(value)
 

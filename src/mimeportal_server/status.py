@@ -47,8 +47,8 @@ def facts(portal: Portal) -> list[Fact]:
 
         held = count(still_held(portal))
         unmarked = count(HELD) - held
-        rows = tx.execute(select(deliveries.c.state, func.count()).group_by(deliveries.c.state))
-        by_state: dict[str, int] = {state: number for state, number in rows}
+        rows = tx.execute(select(deliveries.c.state, func.count().label("count")).group_by(deliveries.c.state))
+        by_state = {row.state: row.count for row in rows}
         told = [
             Fact("home", str(portal.home.path)),
             Fact("domains", " ".join(portal.settings.domains)),

@@ -78,9 +78,7 @@ class TestVisible:
     def test_nothing_that_acts_is_left(self, text: str) -> None:
         shown = visible(text)
         assert all(shows(character) for character in shown)
-        assert not any(
-            unicodedata.bidirectional(character) in ("RLO", "LRO", "RLE", "LRE") for character in shown
-        )
+        assert not any(unicodedata.bidirectional(character) in ("RLO", "LRO", "RLE", "LRE") for character in shown)
         assert visible(shown) == shown
         assert len(shown.splitlines()) <= 1
 
@@ -90,9 +88,7 @@ class TestVisible:
         for code in range(sys.maxunicode + 1):
             character = chr(code)
             category = unicodedata.category(character)
-            if category == "Cc" or (
-                category == "Cf" and code not in showing and not 0x13430 <= code <= 0x1345F
-            ):
+            if category == "Cc" or (category == "Cf" and code not in showing and not 0x13430 <= code <= 0x1345F):
                 assert visible(character) != character, f"U+{code:04X}"
 
     def test_lines_of_a_body_stay(self) -> None:
@@ -100,9 +96,7 @@ class TestVisible:
 
 
 class TestCell:
-    @pytest.mark.parametrize(
-        "text", ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "\t=1", "\rx", "\n=1", "\u00a0@x"]
-    )
+    @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "\t=1", "\rx", "\n=1", "\u00a0@x"])
     def test_no_cell_is_a_formula(self, text: str) -> None:
         assert cell(text).startswith("'")
 
@@ -241,9 +235,7 @@ class TestSafeHtml:
             assert word not in safe, safe
 
     def test_ordinary_mail_is_kept(self) -> None:
-        html = (
-            '<p>Hello <b>you</b></p><table border="1"><tbody><tr><td colspan="2">x</td></tr></tbody></table>'
-        )
+        html = '<p>Hello <b>you</b></p><table border="1"><tbody><tr><td colspan="2">x</td></tr></tbody></table>'
         assert safe_html(html) == html
 
     @pytest.mark.parametrize(
@@ -279,9 +271,7 @@ class TestSafeHtml:
             assert safe.endswith(f"</a> [{shown}]")
 
     def test_a_link_inside_a_link(self) -> None:
-        safe = safe_html(
-            '<a href="https://a.example">x<table><tr><td><a href="https://b.example">y</a></table></a>'
-        )
+        safe = safe_html('<a href="https://a.example">x<table><tr><td><a href="https://b.example">y</a></table></a>')
         assert safe is not None
         assert safe.count("[a.example]") == 1
         assert safe.count("[b.example]") == 1
@@ -297,9 +287,7 @@ class TestSafeHtml:
             (b"", None),
         ],
     )
-    def test_an_image_of_the_message_is_shown_if_its_content_is_one(
-        self, octets: bytes, kind: str | None
-    ) -> None:
+    def test_an_image_of_the_message_is_shown_if_its_content_is_one(self, octets: bytes, kind: str | None) -> None:
         safe = safe_html('<img src="cid:a%40b" alt="Logo">', cid_images={"a@b": octets})
         assert safe is not None
         assert 'alt="Logo"' in safe

@@ -171,13 +171,14 @@ class HoldFilter:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One attachment of a held message; `size` in octets."""
+    """One attachment of a held message; `size` in octets, `content_id` what HTML names an inline image by."""
 
     id: str
     name: str
     content_type: str
     size: int
     sha256: str
+    content_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +253,9 @@ class HoldsClient:
             text=detail.text_body,
             html=detail.html_body,
             attachments=[
-                Attachment(entry.id, entry.filename, entry.content_type, entry.size, entry.sha256)
+                Attachment(
+                    entry.id, entry.filename, entry.content_type, entry.size, entry.sha256, entry.content_id
+                )
                 for entry in detail.attachments
             ],
             notes=detail.notes,

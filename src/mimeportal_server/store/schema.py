@@ -106,7 +106,7 @@ imports = Table(
     Column("blob", Text, nullable=False),
     Column("recipient", Text, nullable=False),
     _to("message_id", "messages.id"),
-    UniqueConstraint("path", "position", "blob", "recipient"),
+    UniqueConstraint("blob", "path", "position", "recipient"),
 )
 
 # What screening did with a message for one recipient.
@@ -121,7 +121,8 @@ copies = Table(
 )
 Index("copies_message", copies.c.message_id)
 
-_HELD: dict[str, Any] = {"sqlite_where": text("state = 'held'"), "postgresql_where": text("state = 'held'")}
+# For SQLite alone: an argument for another engine would import its whole dialect at every start.
+_HELD: dict[str, Any] = {"sqlite_where": text("state = 'held'")}
 
 # One message held for one recipient. What lists show and filter by is kept here once more, so that no list
 # joins; subject_folded is the subject as caseless matching sees it.
@@ -197,7 +198,6 @@ Index(
     "deliveries_open",
     deliveries.c.id,
     sqlite_where=text("finished IS NULL"),
-    postgresql_where=text("finished IS NULL"),
 )
 Index("deliveries_hold", deliveries.c.hold_id)
 

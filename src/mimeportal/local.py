@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
@@ -32,12 +33,20 @@ def open_transport(url: str, user: str | None, *, api: Api = "local") -> Transpo
             remedy="Set MIMEPORTAL_USER to the address of one of the portal's people.",
         )
     home = Path(url.removeprefix(PREFIX)).expanduser()
-    return cast("Transport", _server().EmbeddedTransport(home, user, api=api))
+    return cast("Transport", _server("embedded").EmbeddedTransport(home, user, api=api))
 
 
-def _server() -> ModuleType:
+def make_demo(home: Path) -> int:
+    """Make a portal home with people and mail of our own writing; how many messages are held in it.
+
+    Raises `UsageError` when the folder is not empty.
+    """
+    return cast("int", _server("samples").make_home(home))
+
+
+def _server(name: str) -> ModuleType:
     try:
-        from mimeportal_server import embedded
+        return import_module(f"mimeportal_server.{name}")
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("mimeportal"):
             raise
@@ -45,4 +54,3 @@ def _server() -> ModuleType:
             f"A local portal needs the package {missing.name}, which is not installed.",
             remedy="Install it with: pip install 'mimeportal[server]'",
         ) from None
-    return embedded

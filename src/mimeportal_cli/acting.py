@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mimeportal_cli.exits import ExitCode, tell
 from mimeportal_cli.options import bundle, option, settings
 from mimeportal_cli.output import Output, Shape
-from mimeportal_cli.references import as_reference, reference
+from mimeportal_cli.references import as_reference
+from mimeportal_cli.telling import Ending, Survey, Verb, ask, both_senders, messages, tell_left_out
 
 if TYPE_CHECKING:
-    from mimeportal.bulk import BulkResult, Item, Outcome, Plan, Report
+    from mimeportal.bulk import BulkResult, Outcome, Plan, Report
     from mimeportal.portal import Portal
+    from mimeportal_cli.choosing import Choice
 
 UNASKED = 10  # typed ids that are released without a question
-_SHOWN = 5
-_NAMED = 3  # mailboxes a line names before it counts them
 _SECTION = "Acting"
 
 # As `mimeportal.bulk.REPORT_FIELDS`; a test compares them.
@@ -55,24 +52,8 @@ OUTCOMES = Shape(
 PLANNED = Shape(
     REPORT_FIELDS,
     table=("id", "action", "date_received", "from_header", "to_address", "entry", "rule", "subject"),
-    cells={"id": as_reference},
     empty="No held messages match.",
 )
-
-
-@dataclass(frozen=True)
-class Verb:
-    """The words of one bulk verb."""
-
-    name: str
-    asks: str
-    would: str
-    done: str
-
-
-RELEASE = Verb("release", "Release", "Would release", "Released")
-REJECT = Verb("reject", "Reject", "Would reject", "Rejected")
-APPLY = Verb("apply", "Decide", "Would decide", "Decided")
 
 
 class Acting:
@@ -121,116 +102,45 @@ class Acting:
         return Report(self.report, append=self.append) if self.report else None
 
 
-@dataclass
-class Survey:
-    """What a plan holds, read once: where, whose, the first few, how often each rule."""
-
-    where: str
-    first: list[Item]
-    rules: Counter[str]
-    actions: Counter[str]
-
-    @classmethod
-    def of(cls, plan: Plan, portal: Portal, queue: str | None) -> Survey:
-        queues: set[str] = set()
-        mailboxes: set[str] = set()
-        rules: Counter[str] = Counter()
-        actions: Counter[str] = Counter()
-        first: list[Item] = []
-        for item in plan.selection:
-            if len(first) < _SHOWN:
-                first.append(item)
-            queues.add(str(item.described.get("queue") or ""))
-            mailboxes.add(str(item.described.get("to_address") or ""))
-            rules[item.rule or ""] += 1
-            actions[item.action] += 1
-        named = sorted(filter(None, queues)) or [queue or ("personal" if portal.is_person else "admin")]
-        whose = sorted(filter(None, mailboxes)) or [portal.user or "of the account"]
-        where = place(
-            portal, queue=" and ".join(named), mailbox=" and ".join(whose) if len(whose) <= _NAMED else f"{len(whose):,}"
-        )
-        return cls(where, first, rules, actions)
-
-
-def place(portal: Portal, **more: str) -> str:
-    """Where an act happens, for every question, plan and totals line."""
-    parts = {"profile": portal.profile or "none", "account": portal.account.code, "URL": portal.url, **more}
-    return ", ".join(f"{name} {value}" for name, value in parts.items())
-
-
-@dataclass
-class Ending:
-    """What a bulk verb came to. Told when the portal is closed: its totals are the last line on stderr."""
-
-    verb: Verb
-    where: str
-    result: BulkResult | None
-    planned: int
-    one_typed: bool
-    fault: OSError | None = None
-
-    def conclude(self) -> None:
-        """Print what stopped it and the totals, and end with the exit code that says so."""
-        console = settings().console
-        if self.result is None:
-            console.note(f"{self.verb.would} {_messages(self.planned)} ({self.where}).")
-            return
-        code = self._problems(self.result)
-        line = f"{_totals(self.verb, self.result)} ({self.where})."
-        if code == ExitCode.DONE:
-            console.note(line)
-        else:
-            console.warn(line)
-        click.get_current_context().exit(code)
-
-    def _problems(self, result: BulkResult) -> int:
-        console = settings().console
-        for notice, count in sorted(result.notices.items()):
-            console.note(f"Notices to senders: {count:,} {notice}.")
-        if self.fault is not None:
-            console.error(f"The records could not be written: {self.fault.strerror}.")
-        if result.stopped is not None:
-            code = tell(result.stopped, settings())
-            return ExitCode.INTERRUPTED if result.interrupted else code
-        if result.interrupted:
-            console.error("Interrupted: the batches under way were finished, the rest was not begun.")
-            return ExitCode.INTERRUPTED
-        if not result.clean:
-            if self.one_typed and result.problems:
-                return _told_alone(result.problems[0])
-            return ExitCode.SOME_FAILED
-        return ExitCode.FAILED if self.fault is not None else ExitCode.DONE
-
-
 def decide(
-    portal: Portal,
-    plan: Plan,
-    acting: Acting,
-    output: Output,
-    verb: Verb,
-    *,
-    asks: bool,
-    one_typed: bool = False,
-    queue: str | None = None,
-    ordered: Callable[[Any], Any] = lambda lines: lines,
+    portal: Portal, plan: Plan, acting: Acting, choice: Choice, output: Output, verb: Verb, *, asks: bool
 ) -> Ending:
     """Carry a plan out, or only show it; asks first where it must. Raises `DeclinedError` when it may not."""
-    survey = Survey.of(plan, portal, queue)
-    count = len(plan)
-    _tell_left_out(plan)
+    survey = Survey.of(plan, portal, choice.queue)
+    tell_left_out(plan)
+    ending = Ending(verb, survey.where, len(plan), one_typed=choice.only_typed and len(choice.typed) == 1)
     if acting.dry_run:
-        output.shape = PLANNED
-        if acting.report:
-            plan.write(acting.report)
-        output.rows(ordered(plan.lines()))
-        if count > acting.maximum:
-            settings().console.warn(f"{_messages(count)} are more than --max {acting.maximum:,}: this would be refused.")
-        return Ending(verb, survey.where, None, count, one_typed)
+        _show_plan(portal, plan, acting, choice, output)
+        return ending
     plan.refuse_above(acting.maximum)
-    if count and asks and not acting.yes:
-        _ask(plan, survey, verb)
-    result, fault = _run(portal, plan, acting, output)
-    return Ending(verb, survey.where, result, count, one_typed, fault)
+    if len(plan) and asks and not acting.yes:
+        ask(plan, survey, verb, _time_cell(portal, choice))
+    ending.result, ending.fault = _run(portal, plan, acting, output)
+    return ending
+
+
+def _show_plan(portal: Portal, plan: Plan, acting: Acting, choice: Choice, output: Output) -> None:
+    if acting.report:
+        plan.write(acting.report)
+    cells: dict[str, Callable[[Any, Any, Any], str]] = {"id": as_reference, "from_header": both_senders}
+    if output.format == "table":
+        cells["date_received"] = _time_cell(portal, choice)
+    output.shape = Shape(PLANNED.names, table=PLANNED.table, empty=PLANNED.empty, cells=cells)
+    output.rows(choice.sorted(plan.lines()))
+    if len(plan) > acting.maximum:
+        settings().console.warn(
+            f"{messages(len(plan))} are more than --max {acting.maximum:,}: without --dry-run this is refused."
+        )
+
+
+def _time_cell(portal: Portal, choice: Choice) -> Callable[[Any, Any, Any], str]:
+    """How a recorded time is shown: in the account's zone."""
+    from mimeportal.wire import parse_date
+    from mimeportal_cli.opening import zone_of
+    from mimeportal_cli.times import short
+
+    zone = zone_of(portal, choice.tz)
+    return lambda value, _, __: short(parse_date(value), zone) if value else ""
 
 
 def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[BulkResult, OSError | None]:
@@ -278,83 +188,6 @@ def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[Bu
     return result, fault
 
 
-def _ask(plan: Plan, survey: Survey, verb: Verb) -> None:
-    console = settings().console
-    count = len(plan)
-    for item in survey.first:
-        facts = item.described
-        sender = facts.get("from_header") or facts.get("from_address") or ""
-        parts = [reference(item.id), item.action if verb is APPLY else "", str(facts.get("date_received") or "")[:16]]
-        parts += [str(sender), "to " + str(facts.get("to_address") or "?"), str(facts.get("subject") or "")]
-        line = "  " + "  ".join(part for part in parts if part)
-        console.warn(line[: console.width - 1])
-    if count > len(survey.first):
-        console.warn(f"  and {count - len(survey.first):,} more")
-    for rule, decided in sorted(survey.rules.items()):
-        if rule:
-            console.warn(f"  {decided:,} by rule {rule}")
-    entries, named = plan.selection.entries()
-    if entries:
-        more = f" and {entries - len(named):,} more" if entries > len(named) else ""
-        kinds = "senders" if entries > 1 else "sender"
-        console.warn(f"  adds {entries:,} {kinds} to the lists: {', '.join(named)}{more}")
-    if verb is APPLY:
-        split = ", ".join(f"{action} {decided:,}" for action, decided in sorted(survey.actions.items()))
-        console.confirm(f"Decide {_messages(count)}: {split} ({survey.where})?")
-    else:
-        console.confirm(f"{verb.asks} {_messages(count)} ({survey.where})?")
-
-
-_LEFT_OUT = {
-    "sender_blocked": "left out: the recipient blocks the sender (named by id they are released)",
-    "no_rule": "left alone: no rule matches",
-    "kept": "kept by a rule",
-}
-
-
-def _tell_left_out(plan: Plan) -> None:
-    console = settings().console
-    for why, count in sorted(plan.left_out.items()):
-        console.note(f"{_messages(count)} {_LEFT_OUT.get(why, why)}.")
-
-
-def _totals(verb: Verb, result: BulkResult) -> str:
-    totals = result.totals
-    parts = [f"{verb.done} {totals['done']:,}"]
-    for name in ("already", "failed", "unknown"):
-        if totals[name]:
-            parts.append(f"{name} {totals[name]:,}")
-    if result.not_attempted:
-        parts.append(f"not attempted {result.not_attempted:,}")
-    codes = ", ".join(f"{code} {count:,}" for code, count in result.codes.most_common())
-    return ", ".join(parts) + (f" [{codes}]" if codes else "")
-
-
-def _told_alone(problem: Outcome) -> int:
-    """The one message that was named could not be decided: its own exit code (promises A.7)."""
-    from mimeportal.errors import FORBIDDEN_CODES, NOT_FOUND_CODES
-
-    verdict = problem.verdict
-    code = verdict.code or "unknown"
-    request = f", request {verdict.request_id}" if verdict.request_id else ""
-    if code in NOT_FOUND_CODES or code in ("expired", "already_released", "already_rejected"):
-        ending, remedy = ExitCode.NOT_FOUND, "See what became of it: `mimeportal holds log`."
-    elif code in FORBIDDEN_CODES:
-        ending, remedy = ExitCode.NOT_ALLOWED, "Ask an administrator of this portal for the permission."
-    elif verdict.outcome == "unknown":
-        ending, remedy = ExitCode.UNAVAILABLE, "Look before you try again: `mimeportal holds list`."
-    else:
-        ending, remedy = ExitCode.SOME_FAILED, "Look at it with `mimeportal holds show`, and try another way."
-    settings().console.error(
-        f"{reference(problem.id)}: {verdict.error or code}", f"code {code}{request}", remedy
-    )
-    return ending
-
-
-def _messages(count: int) -> str:
-    return f"{count:,} held message" + ("" if count == 1 else "s")
-
-
 # -- options -----------------------------------------------------------------------------------------------
 
 
@@ -368,7 +201,12 @@ _OPTIONS = {
     "dry_run": _act("--dry-run", is_flag=True, help="Show the plan; change nothing."),
     "yes": _act("--yes", is_flag=True, help="Do not ask."),
     "maximum": _act(
-        "--max", "maximum", metavar="N", type=click.IntRange(min=0), default=_MAXIMUM, show_default=True,
+        "--max",
+        "maximum",
+        metavar="N",
+        type=click.IntRange(min=0),
+        default=_MAXIMUM,
+        show_default=True,
         help="Refuse to act on more than N.",
     ),
     "report": _act("--report", metavar="FILE", help="Write one line of jsonl per message, as it is decided."),
@@ -379,7 +217,11 @@ _OPTIONS = {
         "--batch-size", metavar="N", type=click.IntRange(min=1), help="Messages in one request. Default: the most."
     ),
     "concurrency": _act(
-        "--concurrency", metavar="N", type=click.IntRange(min=1), default=_CONCURRENCY, show_default=True,
+        "--concurrency",
+        metavar="N",
+        type=click.IntRange(min=1),
+        default=_CONCURRENCY,
+        show_default=True,
         help="Requests at once.",
     ),
 }

@@ -149,7 +149,7 @@ class Choice:
             since=since,
             until=until,
             larger_than=size(larger) if larger is not None else None,
-            **conditions,  # type: ignore[arg-type]
+            **conditions,
         )
         chosen.check()
         return chosen
@@ -234,7 +234,7 @@ def read_ids(source: str) -> Iterator[str | Mapping[str, Any]]:
 def _lines(source: str) -> Iterator[tuple[int, str]]:
     """The lines of a file, or of stdin for `-`, numbered, without blank ones."""
     try:
-        file: BinaryIO = sys.stdin.buffer if source == "-" else open(source, "rb")
+        file: BinaryIO = sys.stdin.buffer if source == "-" else open(source, "rb")  # noqa: SIM115
     except OSError as fault:
         raise _usage(f"{source} cannot be read: {fault.strerror}.", "", "Name a file, or - for stdin.") from None
     with file:

@@ -154,9 +154,7 @@ class Console:
         import click
 
         hide = hidden or not self._animates
-        with click.progressbar(
-            length=max(total, 1), label=label, file=self._err, hidden=hide, show_pos=True
-        ) as bar:
+        with click.progressbar(length=max(total, 1), label=label, file=self._err, hidden=hide, show_pos=True) as bar:
             yield bar
 
     @property

@@ -89,9 +89,7 @@ def tell(error: MimeportalError, settings: Settings) -> ExitCode:
     """Print an error as three lines: what happened, why, what to type next. Returns its exit code."""
     code = exit_code(error)
     command = settings.command or "mimeportal"
-    settings.console.error(
-        error.what, error.why or _WHY[code], error.remedy or _NEXT[code].format(command=command)
-    )
+    settings.console.error(error.what, error.why or _WHY[code], error.remedy or _NEXT[code].format(command=command))
     return code
 
 

@@ -101,7 +101,12 @@ _HOW = [
     _global("--no-input", is_flag=True, help="Never ask; what would ask is refused."),
 ]
 _TIMEOUT = [
-    _global("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Wait this long for a portal over the network."),
+    _global(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="Wait this long for a portal over the network.",
+    ),
 ]
 
 

@@ -48,7 +48,8 @@ def resolved(portal: Portal, ids: Iterable[str], remembered: Remembered) -> Iter
         if not is_reference(id):
             if id.startswith("#"):
                 raise UsageError(
-                    f"Not a reference: {id!r}.", remedy=f"A reference is # and {_LENGTH} characters of a table's id column."
+                    f"Not a reference: {id!r}.",
+                    remedy=f"A reference is # and {_LENGTH} characters of a table's id column.",
                 )
             yield id
             continue

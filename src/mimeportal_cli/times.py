@@ -86,4 +86,5 @@ def size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"Not a size: {text!r}.", remedy="Write octets, or 10k, 5M, 1G.")
-    return int(match[1]) * 1024 ** " kmg".index(match[2].lower() or " ")
+    octets: int = int(match[1]) * 1024 ** " kmg".index(match[2].lower() or " ")
+    return octets

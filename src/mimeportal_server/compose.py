@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 
 from sqlalchemy import Connection, func, insert, select
 
 from mimeportal import limits
-from mimeportal.addresses import domain_of
-from mimeportal.untrusted import header_value
+from mimeportal.addresses import domain_of, parse_address
+from mimeportal.errors import UsageError
+from mimeportal.untrusted import header_value, visible
 from mimeportal_server.clock import HOUR, moment
 from mimeportal_server.portal import Portal
 from mimeportal_server.store.blobs import name_of
@@ -31,6 +33,8 @@ def queue_reject_notice(
 
     It carries nothing of the original but its Message-ID: sent to a forged sender it must be worth nothing.
     """
+    if not _usable(to):
+        return "left out: its sender's address takes no mail"
     if _written_lately(portal, tx, to) >= limits.WRITTEN_PER_HOUR:
         return "left out: too many notices to this address"
     lines = [f"Your message to {recipient} of {format_datetime(moment(received))} was rejected."]
@@ -39,16 +43,60 @@ def queue_reject_notice(
     if text:
         lines += ["", text]
     lines += ["", "This message was written automatically; replies to it are not read."]
+    return _queue(portal, tx, to=to, subject="Message rejected", lines=lines, answers=answers)
+
+
+def queue_delivery_failure_notice(
+    portal: Portal,
+    tx: Connection,
+    *,
+    to: str,
+    recipient: str,
+    subject: str,
+    released: int,
+    error: str,
+    delivery: str,
+    maybe_delivered: bool,
+) -> str:
+    """Queue the notice that a released message could not be delivered; `queued`, or why it was left out.
+
+    It goes to whoever released it, one of the portal's own people, never to the sender (promises C.5).
+    """
+    before = _written_lately(portal, tx, to)
+    if before >= limits.WRITTEN_PER_HOUR:
+        return "left out: too many notices to this address"
+    lines = [
+        f"A message to {recipient} that you released on {format_datetime(moment(released))}",
+        "could not be delivered.",
+        "",
+        f"Subject: {visible(subject)}",
+        f"Delivery: {delivery}",
+        f"Reason: {visible(error)}",
+        "",
+        "The message is kept by the portal; its sender was not told.",
+    ]
+    if maybe_delivered:
+        lines += ["An earlier try ended without an answer: it may have been delivered then."]
+    if before == limits.WRITTEN_PER_HOUR - 1:
+        lines += ["", "More of these notices within this hour are left out; the portal's status shows all."]
+    return _queue(portal, tx, to=to, subject="Released message not delivered", lines=lines)
+
+
+def _queue(portal: Portal, tx: Connection, *, to: str, subject: str, lines: list[str], answers: str = "") -> str:
+    """Compose and queue; from the one address of portal.toml, with the null return path."""
     message = EmailMessage()
     message["From"] = portal.settings.mail_from
     message["To"] = header_value(to, name="To")
-    message["Subject"] = "Message rejected"
+    message["Subject"] = subject
     message["Date"] = format_datetime(moment(portal.clock.now()))
     message["Message-ID"] = make_msgid(domain=domain_of(portal.settings.mail_from))
     message["Auto-Submitted"] = "auto-replied"
     if answers.startswith("<") and answers.endswith(">") and len(answers) < 250 and answers.isascii():
         message["In-Reply-To"] = header_value(answers, name="In-Reply-To")
-    message.set_content("\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    # Any next hop can take it: what we write ourselves is never 8-bit, nor are its lines too long.
+    plain = text.isascii() and all(len(line) <= 76 for line in text.splitlines())
+    message.set_content(text, cte="7bit" if plain else "quoted-printable")
     octets = bytes(message)
     name = name_of(octets)
     portal.home.blobs.add({name: octets})
@@ -64,6 +112,14 @@ def queue_reject_notice(
         },
     )
     return "queued"
+
+
+def _usable(address: str) -> bool:
+    """Whether mail can be addressed to what a stranger's message gave as its sender."""
+    # The email package recurses without end, or fails, on addresses that are none.
+    with suppress(UsageError):
+        return parse_address(address).isascii()
+    return False
 
 
 def _written_lately(portal: Portal, tx: Connection, to: str) -> int:

@@ -2,6 +2,8 @@
 
 Maildir, in batches (promises C.2): N files into spool/, one sync, one commit that says `spooled`, N renames
 into outgoing/new/, one sync, one commit that says `delivered`. A spooled row whose file is gone was renamed.
+
+What is wrong with one message, such as octets that are missing, ends that delivery, never the outbox.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from mimeportal_server import audit
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
 from mimeportal_server.store import disk
-from mimeportal_server.store.schema import deliveries
+from mimeportal_server.store.schema import deliveries, holds, messages, people
+
+MISSING = "octets missing"
 
 _BATCH = 250
 _LOCK_SECONDS = 5.0
@@ -31,18 +35,24 @@ _OPEN = deliveries.c.finished.is_(None)
 def deliver(portal: Portal, *, wait: float = _LOCK_SECONDS) -> Counter[str]:
     """Deliver what is due, one process per home at a time; counts of `delivered`, `failed` and `queued`.
 
-    When another process delivers, waits up to `wait` seconds for it.
+    When another process delivers, waits up to `wait` seconds for it. `maybe_twice` counts what an end between
+    an SMTP relay's final dot and its reply left in doubt. Raises `StoreError` and `OSError` of the home.
     """
     counts: Counter[str] = Counter()
     if not pending(portal):
         return counts
     with _only_one(portal.home.delivery_lock, wait) as ours:
         if ours:
-            way = _maildir if portal.settings.deliver_to == "maildir" else _relay()
+            counts["maybe_twice"] += _doubt_interrupted(portal)
             last = 0
-            while batch := _due(portal, last):
+            while not counts["unreachable"] and (batch := _due(portal, last)):
                 last = batch[-1].id
-                counts += way(portal, batch)
+                # What is spooled was promised to the Maildir, whatever the settings say now.
+                by_smtp = portal.settings.deliver_to == "smtp"
+                relayed = [row for row in batch if by_smtp and row.state != "spooled"]
+                counts += _maildir(portal, [row for row in batch if not by_smtp or row.state == "spooled"])
+                if relayed:
+                    counts += _relay()(portal, relayed)
     counts["queued"] = pending(portal)
     return counts
 
@@ -89,6 +99,92 @@ def _only_one(lock: Path, wait: float) -> Iterator[bool]:
         yield True
 
 
+# -- what is remembered of a delivery ---------------------------------------------------------------------
+
+
+def _doubt_interrupted(portal: Portal) -> int:
+    """Queue again what an earlier run left between its final dot and the commit of the reply; how many."""
+    # Only who holds the lock sends, so whoever was sending these is gone.
+    with portal.database.read() as tx:
+        rows = tx.execute(select(deliveries).where(_OPEN, deliveries.c.state == "sending")).all()
+    if rows:
+        with portal.write() as tx:
+            _set(tx, rows, state="queued")
+            doubt(portal, tx, rows)
+        reached("delivery.doubted")
+    return len(rows)
+
+
+def doubt(portal: Portal, tx: Connection, rows: Sequence[Row[Any]]) -> None:
+    """Mark deliveries that may arrive twice (promises C.3)."""
+    _set(tx, rows, maybe_twice=True)
+    _record(portal, tx, "maybe_twice", [(row, {}) for row in rows])
+
+
+def finish(portal: Portal, tx: Connection, rows: Sequence[Row[Any]]) -> None:
+    """Note the good end of deliveries."""
+    _set(tx, rows, state="delivered", error="", finished=portal.clock.now())
+    _record(portal, tx, "done", [(row, {}) for row in rows])
+
+
+def fail(portal: Portal, tx: Connection, failed: Sequence[tuple[Row[Any], str]]) -> None:
+    """End deliveries for good, each with its reason; who released a message is told, its sender never is."""
+    told: list[tuple[Row[Any], dict[str, str]]] = []
+    for row, error in failed:
+        _set(tx, [row], state="failed", error=error, finished=portal.clock.now())
+        detail = {"error": error}
+        if row.kind == "released":
+            detail["notice"] = _report(portal, tx, row, error)
+        told.append((row, detail))
+    _record(portal, tx, "failed", told)
+
+
+def _report(portal: Portal, tx: Connection, row: Row[Any], error: str) -> str:
+    """Tell whoever released a message that it could not be delivered; says what became of the notice."""
+    hold = tx.execute(
+        select(people.c.address, messages.c.subject, holds.c.decided, deliveries.c.maybe_twice)
+        .select_from(deliveries)
+        .join(holds, holds.c.id == deliveries.c.hold_id)
+        .join(people, people.c.id == holds.c.decided_by)
+        .join(messages, messages.c.id == holds.c.message_id)
+        .where(deliveries.c.id == row.id)
+    ).first()
+    if hold is None:
+        return "left out: nobody released it"
+    from mimeportal_server import compose
+
+    return compose.queue_delivery_failure_notice(
+        portal,
+        tx,
+        to=hold.address,
+        recipient=row.recipient,
+        subject=hold.subject,
+        released=hold.decided,
+        error=error,
+        delivery=f"D{row.id}",
+        maybe_delivered=hold.maybe_twice,
+    )
+
+
+def _record(portal: Portal, tx: Connection, outcome: str, told: Sequence[tuple[Row[Any], dict[str, str]]]) -> None:
+    audit.record(
+        tx,
+        [
+            audit.Act("deliver", outcome, "delivery", row.id, {"from": row.sender, "to": row.recipient, **detail})
+            for row, detail in told
+        ],
+        at=portal.clock.now(),
+        caller=None,
+        door="delivery",
+    )
+
+
+def _set(tx: Connection, batch: Sequence[Row[Any]], **values: Any) -> None:
+    if batch:
+        statement = update(deliveries).where(deliveries.c.id == bindparam("delivery")).values(**values)
+        tx.execute(statement, [{"delivery": row.id} for row in batch])
+
+
 # -- Maildir --------------------------------------------------------------------------------------------
 
 
@@ -98,9 +194,26 @@ def file_name(row: Row[Any]) -> str:
 
 
 def _maildir(portal: Portal, batch: Sequence[Row[Any]]) -> Counter[str]:
-    for stage in STAGES:
-        stage(portal, batch)
-    return Counter(delivered=len(batch))
+    lost = [row for row in batch if row.state == "queued" and _is_missing(portal, row)]
+    if lost:
+        with portal.write() as tx:
+            fail(portal, tx, [(row, MISSING) for row in lost])
+        reached("delivery.failed")
+        batch = [row for row in batch if row not in lost]
+    if batch:
+        for stage in STAGES:
+            stage(portal, batch)
+    return Counter(delivered=len(batch), failed=len(lost))
+
+
+def _is_missing(portal: Portal, row: Row[Any]) -> bool:
+    """Whether the octets of one message are gone. Raises `OSError` when all are, or cannot be looked at."""
+    try:
+        portal.home.blobs.path(row.blob).stat()
+    except FileNotFoundError:
+        portal.home.blobs.folder.stat()  # without the folder nothing is known of this one
+        return True
+    return False
 
 
 def spool(portal: Portal, batch: Sequence[Row[Any]]) -> None:
@@ -126,7 +239,9 @@ def rename(portal: Portal, batch: Sequence[Row[Any]]) -> None:
         try:
             os.rename(portal.home.spool / file_name(row), portal.home.outgoing / "new" / file_name(row))
         except FileNotFoundError:
-            if row.state == "queued":  # we wrote it a moment ago: this is no earlier delivery
+            # Only a file that an earlier run committed as spooled, and that is gone, was delivered by it.
+            # That its target folder is missing looks the same, and is another thing.
+            if row.state != "spooled" or (portal.home.spool / file_name(row)).exists():
                 raise
         reached("delivery.renamed one")
     disk.sync_folder(portal.home.outgoing / "new")
@@ -137,17 +252,7 @@ def rename(portal: Portal, batch: Sequence[Row[Any]]) -> None:
 def say_delivered(portal: Portal, batch: Sequence[Row[Any]]) -> None:
     """Commit the end of these deliveries."""
     with portal.database.write() as tx:
-        _set(tx, batch, state="delivered", finished=portal.clock.now())
-        audit.record(
-            tx,
-            [
-                audit.Act("deliver", "done", "delivery", row.id, {"from": row.sender, "to": row.recipient})
-                for row in batch
-            ],
-            at=portal.clock.now(),
-            caller=None,
-            door="delivery",
-        )
+        finish(portal, tx, batch)
     reached("delivery.delivered")
 
 
@@ -155,12 +260,6 @@ Stage = Callable[[Portal, Sequence[Row[Any]]], None]
 
 # The order is the promise: each stage is durable before the next begins.
 STAGES: tuple[Stage, ...] = (spool, say_spooled, rename, say_delivered)
-
-
-def _set(tx: Connection, batch: Sequence[Row[Any]], **values: Any) -> None:
-    if batch:
-        statement = update(deliveries).where(deliveries.c.id == bindparam("delivery")).values(**values)
-        tx.execute(statement, [{"delivery": row.id} for row in batch])
 
 
 def _relay() -> Callable[[Portal, Sequence[Row[Any]]], Counter[str]]:

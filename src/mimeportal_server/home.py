@@ -53,7 +53,8 @@ class Home:
             with os.fdopen(descriptor, "wb") as key:
                 key.write(secrets.token_bytes(32))
             home.config.write_text(settings.template(domain, public_url), "utf-8")
-            home.database.create()
+            # A code of its own, so that a report of one portal is never taken up on another.
+            home.database.create({"account_code": f"LOCAL-{secrets.token_hex(4).upper()}"})
         except OSError as fault:
             raise UsageError(f"{path} cannot be made: {fault.strerror}.") from None
         home._load()

@@ -69,7 +69,7 @@ class Portal:
         with self.database.read() as tx:
             known = {row.name: row.value for row in tx.execute(select(facts))}
         self.clock = Clock(wall, offset=int(known.get("clock_offset", 0)), seen=int(known.get("clock_seen", 0)))
-        self.account_code = known.get("account_code") or "LOCAL"
+        self.account_code = known["account_code"]
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -23,7 +23,7 @@ from email.utils import format_datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Row, update
+from sqlalchemy import Connection, Row, update
 
 from mimeportal import limits
 from mimeportal.addresses import domain_of
@@ -46,11 +46,11 @@ _FAULTS = 3  # connections lost one after the other, until the rest of the outbo
 _TEXT = 500  # characters kept of what the relay says
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-_NO_PATH = re.compile(r'[\x00-\x1f\x7f<>]|^[^"]*[ ]')
+_NO_PATH = re.compile(r'[\x00-\x1f\x7f<>\ud800-\udfff]|^[^"]*[ ]')
 
 
 def deliver_batch(portal: Portal, batch: Sequence[Row[Any]]) -> Counter[str]:
-    """Deliver queued rows over one connection; counts of `delivered`, `failed` and `deferred`.
+    """Deliver queued rows over one connection; counts of `delivered`, `failed`, `deferred`, `maybe_twice`.
 
     `unreachable` is counted when the relay is not to be reached: then the rest of the outbox need not try.
     The caller holds the delivery lock. Raises `StoreError` and `OSError` of the home's own files.
@@ -62,9 +62,11 @@ def deliver_batch(portal: Portal, batch: Sequence[Row[Any]]) -> Counter[str]:
             try:
                 told = _sent(portal, relay, row)
             except _Unreachable as fault:
-                # The connection was tried for all of them, so all of them wait.
-                counts += _settle(portal, batch[number:], _Told("queued", str(fault)))
                 counts["unreachable"] += 1
+                # No connection: it was tried for all of them, so all of them wait. Connections that broke off
+                # may be the fault of single messages: those wait by now, the rest comes first next time.
+                if not relay.broken_off:
+                    counts += _settle(portal, batch[number:], _Told("queued", str(fault)))
                 break
             counts += _settle(portal, [row], told)
         relay.quit()
@@ -151,7 +153,9 @@ def _data(portal: Portal, relay: _Relay, row: Row[Any], message: _Message) -> _T
     relay.settled(code)
     if 200 <= code < 300:
         return _Told("delivered", text)
-    return _Refusal(code, text).told
+    if code >= 400:
+        return _Refusal(code, text).told
+    return relay.lost(_Told("queued", f"the final dot was answered by {text}", doubtful=True))
 
 
 def on_the_wire(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -197,7 +201,7 @@ class _Message:
         sender = "" if row.kind == "written" else row.sender  # promises C.6: a null return path
         host = domain_of(portal.settings.mail_from)
         date = format_datetime(moment(portal.clock.now()))
-        received = f"Received: by {host} (mimeportal) with ESMTP id D{row.id}; {date}\r\n".encode("ascii")
+        received = f"Received: by {host} (mimeportal) id D{row.id}; {date}\r\n".encode("ascii")
         problem = ""
         if len(read_headers(head).raw("received")) > limits.RECEIVED_LINES:
             problem = f"5.4.6 The message has more than {limits.RECEIVED_LINES} Received lines: it goes in circles."
@@ -239,26 +243,29 @@ def _settle(portal: Portal, rows: Sequence[Row[Any]], told: _Told) -> Counter[st
         elif told.state == "failed":
             delivery.fail(portal, tx, [(row, told.text) for row in rows])
         else:
-            old = [row for row in rows if _too_old(portal, row)]
-            delivery.fail(portal, tx, [(row, f"given up: {told.text}") for row in old])
-            counts["failed"] += len(old)
-            rows = [row for row in rows if row not in old]
-            for row in rows:
-                wait = BACKOFF[min(row.attempts, len(BACKOFF) - 1)]
-                values = {
-                    "state": "queued",
-                    "attempts": row.attempts + 1,
-                    "error": told.text,
-                    "not_before": portal.clock.machine() + wait,
-                }
-                tx.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
             if told.doubtful:
                 delivery.doubt(portal, tx, rows)
+            old = [row for row in rows if _too_old(portal, row)]
+            delivery.fail(portal, tx, [(row, f"given up: {told.text}") for row in old])
+            rows = [row for row in rows if row not in old]
+            _defer(portal, tx, rows, told.text)
+            counts["failed"] += len(old)
     reached("relay.committed")
     counts["deferred" if told.state == "queued" else told.state] += len(rows)
     if told.doubtful:
-        counts["maybe_twice"] += len(rows)
+        counts["maybe_twice"] += 1
     return counts
+
+
+def _defer(portal: Portal, tx: Connection, rows: Sequence[Row[Any]], why: str) -> None:
+    """Back to the queue, each to wait longer than the time before."""
+    for row in rows:
+        wait = BACKOFF[min(row.attempts, len(BACKOFF) - 1)]
+        tx.execute(
+            update(deliveries)
+            .where(deliveries.c.id == row.id)
+            .values(state="queued", attempts=row.attempts + 1, error=why, not_before=portal.clock.machine() + wait)
+        )
 
 
 def _too_old(portal: Portal, row: Row[Any]) -> bool:
@@ -284,7 +291,7 @@ class _Relay:
         """Connect, if need be; whether the connection served before. Raises `_Unreachable`."""
         if self._smtp is not None:
             return self._used
-        if self._faults >= _FAULTS:
+        if self.broken_off:
             raise _Unreachable("the relay breaks off connection after connection")
         smtp = smtplib.SMTP(local_hostname=self._name, timeout=_CONNECT_SECONDS)
         try:
@@ -304,8 +311,13 @@ class _Relay:
         self._smtp, self._begun, self._used = smtp, False, False
         return False
 
+    @property
+    def broken_off(self) -> bool:
+        """Whether connection after connection was lost."""
+        return self._faults >= _FAULTS
+
     def offers(self, extension: str) -> bool:
-        return self._smtp is not None and self._smtp.does_esmtp and self._smtp.has_extn(extension)
+        return self._smtp is not None and bool(self._smtp.does_esmtp) and self._smtp.has_extn(extension)
 
     def begin(self, message: _Message) -> None:
         """MAIL, RCPT and DATA. Raises `_Refusal`, `_Fault`."""

@@ -103,9 +103,13 @@ def _exit_codes() -> str:
     from mimeportal_cli.exits import TEXTS
 
     lines = [f"  {code.value:>3}  {text}" for code, text in TEXTS.items()]
-    return "Exit codes\n\n" + "\n".join(lines) + (
-        "\n\nOne id that was typed gives its own code (4, 5, 6, 8); several, or a filter, give 3 when any failed.\n"
-        "An error is three lines on stderr: what happened; why, with code and request id; what to type next.\n"
+    return (
+        "Exit codes\n\n"
+        + "\n".join(lines)
+        + (
+            "\n\nOne id that was typed gives its own code (4, 5, 6, 8); several, or a filter, give 3 when any failed.\n"
+            "An error is three lines on stderr: what happened; why, with code and request id; what to type next.\n"
+        )
     )
 
 

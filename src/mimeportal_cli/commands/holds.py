@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +12,7 @@ from mimeportal_cli.commands import holds_decide, holds_read
 from mimeportal_cli.options import Group, option
 from mimeportal_cli.output import Output, Shape, output_options
 from mimeportal_cli.references import Remembered, reference
+from mimeportal_cli.telling import both_senders
 
 if TYPE_CHECKING:
     from mimeportal.portal import Portal
@@ -117,14 +118,6 @@ def _time(zone: Any) -> Callable[[Any, Any, Any], str]:
     return lambda value, _, __: short(value, zone) if value else ""
 
 
-def both_senders(value: Any, record: Any, columns: Sequence[str]) -> str:
-    """The header From, and the envelope's where that differs and has no column of its own (promises B.2)."""
-    envelope = record.from_address or "<>"
-    if "from_address" in columns or envelope == value:
-        return str(value)
-    return f"{value or '(none)'} ({envelope})"
-
-
 @holds.command()
 @output_options(SUMMARY, limit=False)
 def summary(output: Output) -> None:
@@ -152,7 +145,9 @@ def log(
         if output.format == "table":
             from mimeportal_cli.opening import zone_of
 
-            output.shape = Shape(LOG.names, table=LOG.table, empty=LOG.empty, cells={"released": _time(zone_of(portal, tz))})
+            output.shape = Shape(
+                LOG.names, table=LOG.table, empty=LOG.empty, cells={"released": _time(zone_of(portal, tz))}
+            )
         output.rows(_log_records(found))
 
 

@@ -12,6 +12,7 @@ from mimeportal_cli.acting import Acting, acting_options
 from mimeportal_cli.choosing import Choice, choosing_options
 from mimeportal_cli.options import Command, option, settings
 from mimeportal_cli.output import Output, output_options
+from mimeportal_cli.telling import APPLY, REJECT, RELEASE, Verb
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
 _FORMS = click.Choice(["address", "domain"])
 _SENDER_PART = option(
-    "--sender-part", type=click.Choice(["header", "envelope"]), help="Whose entry: the From header's (default), or the envelope's."
-)  # fmt: skip
+    "--sender-part",
+    type=click.Choice(["header", "envelope"]),
+    help="Whose entry: the From header's (default), or the envelope's.",
+)
 
 
 def _reason_types(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -45,7 +48,7 @@ def release(choice: Choice, acting: Acting, output: Output, **options: Any) -> N
     Up to 10 ids that are typed are released at once; everything else is shown and asked for first.
     """
     asks = not (choice.only_typed and len(choice.typed) <= act.UNASKED)
-    _decide(act.RELEASE, choice, acting, output, asks=asks, **options)
+    _decide(RELEASE, choice, acting, output, asks=asks, **options)
 
 
 @click.command(cls=Command)
@@ -63,7 +66,7 @@ def reject(choice: Choice, acting: Acting, output: Output, **options: Any) -> No
 
     A rejected message is not delivered, and cannot be released any more.
     """
-    _decide(act.REJECT, choice, acting, output, asks=True, **options)
+    _decide(REJECT, choice, acting, output, asks=True, **options)
 
 
 @click.command(cls=Command)
@@ -96,13 +99,11 @@ def apply(rules: str, choice: Choice, acting: Acting, output: Output) -> None:
         with settings().console.waiting("Reading the queue"):
             frozen = portal.holds.plan_rules(Path(rules), filter=choice.filter(portal), limit=choice.limit)
         with frozen as plan:
-            ending = act.decide(
-                portal, plan, acting, output, act.APPLY, asks=True, queue=choice.queue, ordered=choice.sorted
-            )
+            ending = act.decide(portal, plan, acting, choice, output, APPLY, asks=True)
     ending.conclude()
 
 
-def _decide(verb: act.Verb, choice: Choice, acting: Acting, output: Output, *, asks: bool, **options: Any) -> None:
+def _decide(verb: Verb, choice: Choice, acting: Acting, output: Output, *, asks: bool, **options: Any) -> None:
     from mimeportal_cli.opening import opened
 
     _check(verb, choice, acting, options)
@@ -111,21 +112,11 @@ def _decide(verb: act.Verb, choice: Choice, acting: Acting, output: Output, *, a
         if acting.retry_from is None:
             choice.require(portal, verb.done.lower())
         with _plan(portal, verb, choice, acting, options) as plan:
-            ending = act.decide(
-                portal,
-                plan,
-                acting,
-                output,
-                verb,
-                asks=asks,
-                one_typed=choice.only_typed and len(choice.typed) == 1,
-                queue=choice.queue,
-                ordered=choice.sorted,
-            )
+            ending = act.decide(portal, plan, acting, choice, output, verb, asks=asks)
     ending.conclude()
 
 
-def _check(verb: act.Verb, choice: Choice, acting: Acting, options: dict[str, Any]) -> None:
+def _check(verb: Verb, choice: Choice, acting: Acting, options: dict[str, Any]) -> None:
     from mimeportal.errors import UsageError
 
     if acting.retry_from is None:
@@ -140,7 +131,7 @@ def _check(verb: act.Verb, choice: Choice, acting: Acting, options: dict[str, An
         )
 
 
-def _plan(portal: Portal, verb: act.Verb, choice: Choice, acting: Acting, options: dict[str, Any]) -> Plan:
+def _plan(portal: Portal, verb: Verb, choice: Choice, acting: Acting, options: dict[str, Any]) -> Plan:
     """Freeze what the command line chose."""
     chosen: dict[str, Any]
     if acting.retry_from is not None:

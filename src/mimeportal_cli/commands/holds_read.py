@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mimeportal_cli.files import whole_file
 from mimeportal_cli.options import Command, option, settings
-from mimeportal_cli.output import whole_file
 from mimeportal_cli.references import Remembered, reference, resolved
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _as_json(id: str, message: HeldMessage) -> str:
     import json
     from dataclasses import asdict
 
-    from mimeportal_cli.output import plain
+    from mimeportal_cli.formats import plain
 
     record = {
         "id": id,
@@ -174,7 +174,13 @@ def _write_page(portal: Portal, message: HeldMessage, page: str, *, remote_image
 @click.command(cls=Command)
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @option("-w", "--write", metavar="FILE", type=click.Path(), help="Write the one message to FILE; - is stdout.")
-@option("--dir", "folder", metavar="DIR", type=click.Path(), help="Write each to a file of its own in DIR; none is overwritten.")  # fmt: skip
+@option(
+    "--dir",
+    "folder",
+    metavar="DIR",
+    type=click.Path(),
+    help="Write each to a file of its own in DIR; none is overwritten.",
+)
 @option("--attachments", is_flag=True, help="The attachments, in place of the message.")
 def download(ids: Sequence[str], write: str | None, folder: str | None, attachments: bool) -> None:
     """Fetch held messages, octet for octet, or their attachments.

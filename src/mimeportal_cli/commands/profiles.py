@@ -42,7 +42,13 @@ def show(name: str | None, output: Output) -> None:
 
     chosen = settings()
     target = sdk.resolve(url=chosen.url, profile=name or chosen.profile)
-    values = {"profile": target.profile, "url": target.url, "user": target.user, "output": target.output, "tz": target.tz}
+    values = {
+        "profile": target.profile,
+        "url": target.url,
+        "user": target.user,
+        "output": target.output,
+        "tz": target.tz,
+    }
     rows = [{"name": key, "value": value, "source": target.sources.get(key)} for key, value in values.items()]
     rows.append({"name": "file", "value": str(sdk.Store.open().path), "source": _file_source()})
     output.rows(rows)

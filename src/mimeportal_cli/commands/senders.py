@@ -24,7 +24,15 @@ CHANGES = Shape(("entry", "list", "mailbox", "outcome", "moved_from"), empty="")
 
 _LIST = option("--list", "list_", type=click.Choice(LISTS), help="Which list.")
 _MAILBOX = option("--mailbox", metavar="ADDRESS", help="Whose list. Default: your own.")
-_MAX = option("--max", "maximum", metavar="N", type=click.IntRange(min=0), default=_MAXIMUM, show_default=True, help="Refuse to change more than N.")  # fmt: skip
+_MAX = option(
+    "--max",
+    "maximum",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=_MAXIMUM,
+    show_default=True,
+    help="Refuse to change more than N.",
+)
 _DRY_RUN = option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 _YES = option("--yes", is_flag=True, help="Do not ask.")
 _ENTRIES = click.argument("entries", nargs=-1, required=True, metavar="ENTRY...")
@@ -42,9 +50,7 @@ def senders() -> None:
 @option("--addresses", "type_", flag_value="address", default=None, help="Addresses only.")
 @option("--domains", "type_", flag_value="domain", help="Domains only.")
 @output_options(ENTRIES)
-def list_(
-    list_: str | None, mailbox: str | None, search: str | None, type_: str | None, output: Output
-) -> None:
+def list_(list_: str | None, mailbox: str | None, search: str | None, type_: str | None, output: Output) -> None:
     """List the entries of the blocked and the permitted list."""
     from mimeportal_cli.opening import opened
 
@@ -148,7 +154,7 @@ def _named(entries: Sequence[str], maximum: int) -> list[str]:
 
 
 def _place(portal: Portal, list_: str, mailbox: str | None) -> str:
-    from mimeportal_cli.acting import place
+    from mimeportal_cli.telling import place
 
     return place(portal, list=list_, mailbox=mailbox or portal.user or "of the account")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,12 @@ class Database:
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
 
-    def create(self) -> None:
-        """Make the tables and note the schema number."""
+    def create(self, facts: Mapping[str, str]) -> None:
+        """Make the tables; note the schema number, and what else is to be known of the home."""
         with self.write() as tx:
             schema.metadata.create_all(tx)
-            tx.execute(schema.facts.insert(), {"name": "schema", "value": str(schema.SCHEMA)})
+            noted = {"schema": str(schema.SCHEMA), **facts}
+            tx.execute(schema.facts.insert(), [{"name": name, "value": value} for name, value in noted.items()])
 
     def schema_number(self) -> int:
         with self.read() as tx:

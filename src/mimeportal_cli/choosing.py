@@ -88,25 +88,23 @@ class Choice:
         """Whether only one mailbox can be meant, so that a table need not name it."""
         return not self.by_id and portal.is_person and self.queue in (None, "personal")
 
-    def require_queue(self, portal: Portal) -> None:
-        """Raise `UsageError` where everything is meant, and the queue is not plain."""
-        if self.queue is None and not portal.is_person:
-            raise _usage(
-                "All of a queue needs --queue written out.",
-                "Outside of a personal queue it means other people's mail.",
-                "Add --queue admin, or --queue personal --mailbox ADDRESS.",
-            )
-
-    def require(self, portal: Portal, verb: str) -> None:
-        """Raise `UsageError` unless a bulk verb may act on this choice."""
+    def require(self, verb: str) -> None:
+        """Raise `UsageError` unless anything was chosen."""
         if not self.any:
             raise _usage(
                 f"Which held messages shall be {verb}?",
                 "Neither an id nor a filter was given.",
                 "Name ids or a filter, or all of a queue with --all.",
             )
-        if self._given.get("all"):
-            self.require_queue(portal)
+
+    def check_queue(self, portal: Portal, *, everything: bool = False) -> None:
+        """Raise `UsageError` where all of a queue is meant, and which one is not plain."""
+        if (everything or self._given.get("all")) and self.queue is None and not portal.is_person:
+            raise _usage(
+                "All of a queue needs --queue written out.",
+                "Outside of a personal queue it means other people's mail.",
+                "Add --queue admin, or --queue personal --mailbox ADDRESS.",
+            )
 
     # -- ids ---------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mimeportal_cli.options import Settings
+from mimeportal_cli.options import ClosedPipe, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ _WHY = {
     ExitCode.NOT_ALLOWED: "The portal gave no reason.",
     ExitCode.NOT_FOUND: "There is no such object, or it is not yours to see.",
     ExitCode.UNAVAILABLE: "The portal cannot answer now.",
-    ExitCode.DECLINED: "Nothing was changed.",
+    ExitCode.DECLINED: "Nothing has been sent.",
     ExitCode.NOT_OFFERED: "Nothing was sent.",
 }
 _NEXT = {
@@ -100,12 +100,12 @@ def run_program(program: click.Command, name: str, args: Sequence[str] | None = 
         try:
             code = program.main(args, prog_name=name, obj=settings, standalone_mode=False)
             settings.console.flush()
-        except BrokenPipeError:
+        except (BrokenPipeError, ClosedPipe):
             raise
         except BaseException as fault:
             code = _end(fault, settings)
             settings.console.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, ClosedPipe):
         # Whoever reads our output has seen enough, as `head` does. That is no failure.
         from mimeportal_cli.console import silence
 

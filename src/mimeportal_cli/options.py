@@ -110,6 +110,10 @@ _TIMEOUT = [
 ]
 
 
+class ClosedPipe(Exception):
+    """Whoever reads our output has seen enough. Click would end with 1 for the error that Python raises."""
+
+
 class _Shared(click.Command):
     """Global options are accepted at every level, and shown after the command's own."""
 
@@ -135,9 +139,18 @@ class _Shared(click.Command):
                 with formatter.section(title):
                     formatter.write_dl(records)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError as fault:
+            raise ClosedPipe from fault
+
     def invoke(self, ctx: click.Context) -> Any:
         ctx.ensure_object(Settings).command = ctx.command_path
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as fault:
+            raise ClosedPipe from fault
 
 
 class Command(_Shared, click.Command):

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from mimeportal_cli.exits import ExitCode, tell
 from mimeportal_cli.formats import field
 from mimeportal_cli.options import settings
@@ -87,19 +85,19 @@ class Ending:
     result: BulkResult | None = None
     fault: OSError | None = None
 
-    def conclude(self) -> None:
-        """Print what stopped it and the totals, and end with the exit code that says so."""
+    def conclude(self) -> int:
+        """Print what stopped it and the totals; returns the exit code that says so."""
         console = settings().console
         if self.result is None:
             console.note(f"{self.verb.would} {messages(self.planned)} ({self.where}).")
-            return
+            return ExitCode.DONE
         code = self._problems(self.result)
         line = f"{_totals(self.verb, self.result)} ({self.where})."
         if code == ExitCode.DONE:
             console.note(line)
         else:
             console.warn(line)
-        click.get_current_context().exit(code)
+        return code
 
     def _problems(self, result: BulkResult) -> int:
         console = settings().console

@@ -317,7 +317,7 @@ class _Relay:
         return self._faults >= _FAULTS
 
     def offers(self, extension: str) -> bool:
-        return self._smtp is not None and bool(self._smtp.does_esmtp) and self._smtp.has_extn(extension)
+        return self._smtp is not None and bool(self._smtp.does_esmtp and self._smtp.has_extn(extension))
 
     def begin(self, message: _Message) -> None:
         """MAIL, RCPT and DATA. Raises `_Refusal`, `_Fault`."""

@@ -42,13 +42,13 @@ def _reason_types(_: click.Context, __: click.Parameter, incomplete: str) -> lis
 @_SENDER_PART
 @acting_options
 @output_options(act.OUTCOMES, limit=False)
-def release(choice: Choice, acting: Acting, output: Output, **options: Any) -> None:
+def release(choice: Choice, acting: Acting, output: Output, **options: Any) -> int:
     """Release held messages to their recipients.
 
     Up to 10 ids that are typed are released at once; everything else is shown and asked for first.
     """
     asks = not (choice.only_typed and len(choice.typed) <= act.UNASKED)
-    _decide(RELEASE, choice, acting, output, asks=asks, **options)
+    return _decide(RELEASE, choice, acting, output, asks=asks, **options)
 
 
 @click.command(cls=Command)
@@ -61,12 +61,12 @@ def release(choice: Choice, acting: Acting, output: Output, **options: Any) -> N
 @option("--notify-many", is_flag=True, help="Allow more than 25 notices.")
 @acting_options
 @output_options(act.OUTCOMES, limit=False)
-def reject(choice: Choice, acting: Acting, output: Output, **options: Any) -> None:
+def reject(choice: Choice, acting: Acting, output: Output, **options: Any) -> int:
     """Reject held messages: they are shown and asked for first.
 
     A rejected message is not delivered, and cannot be released any more.
     """
-    _decide(REJECT, choice, acting, output, asks=True, **options)
+    return _decide(REJECT, choice, acting, output, asks=True, **options)
 
 
 @click.command(cls=Command)
@@ -74,7 +74,7 @@ def reject(choice: Choice, acting: Acting, output: Output, **options: Any) -> No
 @choosing_options(ids=False)
 @acting_options
 @output_options(act.OUTCOMES, limit=False)
-def apply(rules: str, choice: Choice, acting: Acting, output: Output) -> None:
+def apply(rules: str, choice: Choice, acting: Acting, output: Output) -> int:
     """Decide held messages by the rules of a file: the first that matches decides.
 
     \b
@@ -95,31 +95,31 @@ def apply(rules: str, choice: Choice, acting: Acting, output: Output) -> None:
         )
     acting.check(asks=True)
     with opened() as portal:
-        choice.require_queue(portal)
+        choice.check_queue(portal, everything=True)
         with settings().console.waiting("Reading the queue"):
             frozen = portal.holds.plan_rules(Path(rules), filter=choice.filter(portal), limit=choice.limit)
         with frozen as plan:
             ending = act.decide(portal, plan, acting, choice, output, APPLY, asks=True)
-    ending.conclude()
+    return ending.conclude()
 
 
-def _decide(verb: Verb, choice: Choice, acting: Acting, output: Output, *, asks: bool, **options: Any) -> None:
+def _decide(verb: Verb, choice: Choice, acting: Acting, output: Output, *, asks: bool, **options: Any) -> int:
     from mimeportal_cli.opening import opened
 
     _check(verb, choice, acting, options)
     acting.check(asks=asks)
     with opened() as portal:
-        if acting.retry_from is None:
-            choice.require(portal, verb.done.lower())
+        choice.check_queue(portal)
         with _plan(portal, verb, choice, acting, options) as plan:
             ending = act.decide(portal, plan, acting, choice, output, verb, asks=asks)
-    ending.conclude()
+    return ending.conclude()
 
 
 def _check(verb: Verb, choice: Choice, acting: Acting, options: dict[str, Any]) -> None:
     from mimeportal.errors import UsageError
 
     if acting.retry_from is None:
+        choice.require(verb.done.lower())
         return
     given = [name for name, value in options.items() if value not in (None, False)]
     if choice.any or given:

@@ -13,7 +13,7 @@ import pytest
 from mimeportal.portal import Portal as Client
 from mimeportal_server import arrival, importing, people
 from mimeportal_server.home import Home
-from mimeportal_server.portal import Portal
+from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.settings import HoldRule
 
 ANN, BOB, MOD, ADMIN = "ann@example.com", "bob@example.com", "mod@example.com", "admin@example.com"
@@ -54,7 +54,14 @@ class Lab:
         return f"local:{self.path}"
 
     def advance(self, *, days: float = 0, hours: float = 0) -> None:
-        self.time += days * 86400 + hours * 3600
+        """Move the portal's time, by the offset that is no step of the clock."""
+        self.server.clock.offset += int((days * 24 + hours) * 3_600_000)
+        with self.server.database.write() as tx:
+            set_fact(tx, "clock_offset", str(self.server.clock.offset))
+
+    def step(self, *, days: float) -> None:
+        """Set the machine's clock."""
+        self.time += days * 86400
 
     def client(self, address: str = ANN, *, api: str = "local") -> Client:
         """The SDK as one of the people, through the embedded door, by this lab's clock."""

@@ -154,7 +154,7 @@ class _Handler:
         line, _, octets = envelope.original_content.partition(b"\r\n")
         self.peer.taken.append(
             Taken(
-                envelope.mail_from or "",
+                (envelope.mail_from or "").replace("<>", ""),
                 tuple(envelope.rcpt_tos),
                 tuple(envelope.mail_options),
                 line,

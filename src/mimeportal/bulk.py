@@ -205,12 +205,18 @@ class Selection:
 class Report:
     """A report file: one JSON line per outcome, appended and synced batch by batch, mode 0600.
 
-    Beside it lies `FILE.todo`, the plan, until every item has its outcome. Raises `UsageError` when the
-    file exists already and `append` is false.
+    Beside it lies `FILE.todo`, the plan, until every item has its outcome. `resume` says that this run takes
+    up that plan. Raises `UsageError` when the file exists already and `append` is false, and when a plan lies
+    there that this run would forget.
     """
 
-    def __init__(self, path: Path, *, append: bool = False) -> None:
+    def __init__(self, path: Path, *, append: bool = False, resume: bool = False) -> None:
         self.path = path
+        if self.todo.exists() and not resume:
+            raise UsageError(
+                f"{self.todo} is the plan of an earlier run that did not end.",
+                remedy=f"Take it up with --retry-from {path}, or name another report.",
+            )
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | (0 if append else os.O_EXCL)
         try:
             self._file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
@@ -230,11 +236,13 @@ class Report:
 
     def plan(self, selection: Selection, context: Context) -> None:
         """Write the plan beside the report, synced, before anything is sent."""
-        with open(os.open(self.todo, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as todo:
+        part = self.todo.with_name(self.todo.name + ".part")
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as todo:
             for item in selection:
                 todo.write(_line(planned(item), context))
             todo.flush()
             os.fsync(todo.fileno())
+        part.replace(self.todo)  # an earlier plan that is taken up is never half gone
         _sync_folder(self.path)
 
     def add(self, outcomes: Iterable[Outcome], context: Context) -> None:

@@ -218,7 +218,7 @@ class Store:
         _check(after)
         if after.url.startswith(LOCAL):
             # A profile is used from any folder.
-            folder = Path(after.url.removeprefix(LOCAL)).expanduser().absolute()
+            folder = os.path.abspath(os.path.expanduser(after.url.removeprefix(LOCAL)))
             after = replace(after, url=f"{LOCAL}{folder}")
         self._profiles[name] = after
         if self.current() is None:

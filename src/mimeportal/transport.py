@@ -16,12 +16,14 @@ from mimeportal.wire import (
     Envelope,
     Failure,
     Item,
+    JsonObject,
     Page,
     Request,
     Response,
     Row,
     decode_answer,
     encode_request,
+    without_nulls,
 )
 
 RowT = TypeVar("RowT", bound=Row)
@@ -93,11 +95,17 @@ class Session:
         counted = len(items) if endpoint.counted is None else _inside(items, endpoint.counted)
         if not least <= counted <= most:
             raise UsageError(f"{endpoint.name} takes {least} to {most} at once, not {counted}.")
-        body = encode_request([item.to_json() for item in items], page_size=page_size, page_token=page_token)
+        written = [item.to_json() for item in items]
+        if least == 0:  # an operation without argument has no items, rather than empty ones
+            written = [item for item in written if item]
+        body = encode_request(written, page_size=page_size, page_token=page_token)
         response = self.transport.send(_request(endpoint, body))
         request_id = response.headers.get("x-request-id", "")
         envelope = _decode(endpoint, response, request_id)
         whole = [failure for failure in envelope.failures if failure.key is None]
+        if envelope.rows and response.status < 400 and endpoint.repeat != "safe":
+            # Something was done: what these failures mean, they mean for items that no row names.
+            whole = []
         if whole or response.status >= 400:
             failure = (whole or envelope.failures or [Failure("", f"HTTP {response.status}")])[0]
             raise api_error(
@@ -109,7 +117,7 @@ class Session:
                 request_id=request_id,
             )
         try:
-            rows = [endpoint.row.model_validate(row) for row in envelope.rows]
+            rows = [_row(endpoint, row) for row in envelope.rows]
         except ValidationError as fault:
             raise _unreadable(endpoint, request_id, fault) from None
         return Answer(rows, envelope.failures, envelope.page, request_id)
@@ -166,6 +174,13 @@ def _decode(endpoint: Endpoint[Any, RowT], response: Response, request_id: str) 
         if response.status >= 400:
             return Envelope(response.status, [], [])
         raise _unreadable(endpoint, request_id, fault) from None
+
+
+def _row(endpoint: Endpoint[Any, RowT], row: JsonObject) -> RowT:
+    try:
+        return endpoint.row.model_validate(row)
+    except ValidationError:
+        return endpoint.row.model_validate(without_nulls(row))
 
 
 def _unreadable(endpoint: Endpoint[Any, RowT], request_id: str, fault: Exception) -> LostAnswerError:

@@ -204,10 +204,14 @@ def decode_answer(body: bytes, *, status: int, rows_at: str | None = None) -> En
 
     Raises `ValueError` when the body is no JSON object.
     """
-    document = json.loads(body)
+    try:
+        document = json.loads(body)
+    except RecursionError:
+        raise ValueError("the answer nests too deep") from None
     if not isinstance(document, dict):
         raise ValueError("the answer is not a JSON object")
-    meta = document.get("meta") or {}
+    meta = document.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
     data = document.get("data")
     rows = data if isinstance(data, list) else []
     if rows_at is not None and rows and isinstance(rows[0], dict) and isinstance(rows[0].get(rows_at), list):
@@ -231,7 +235,11 @@ def _failures(fail: Any) -> Iterator[Failure]:
         if not isinstance(entry, dict):
             yield Failure("", str(entry))
             continue
-        for error in entry.get("errors") or [entry]:
+        errors = entry.get("errors") or [entry]
+        for error in errors if isinstance(errors, list) else [errors]:
+            if not isinstance(error, dict):
+                yield Failure("", str(error), key=entry.get("key"))
+                continue
             yield Failure(
                 str(error.get("code") or ""),
                 str(error.get("message") or ""),
@@ -239,6 +247,13 @@ def _failures(fail: Any) -> Iterator[Failure]:
                 bool(error.get("retryable")),
                 entry.get("key"),
             )
+
+
+def without_nulls(value: Any) -> Any:
+    """JSON whose objects have no null in them: an explicit null means the same as nothing."""
+    if isinstance(value, dict):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def format_date(moment: datetime) -> str:
@@ -253,6 +268,6 @@ def parse_date(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text.strip())
-    except (ValueError, AttributeError):
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, AttributeError, OverflowError):
         raise UsageError(f"Not a date: {text!r}.", remedy="Write it as 2026-11-03T09:30:00+0000 (ISO 8601).") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

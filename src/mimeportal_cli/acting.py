@@ -99,7 +99,9 @@ class Acting:
     def open_report(self) -> Report | None:
         from mimeportal.bulk import Report
 
-        return Report(self.report, append=self.append) if self.report else None
+        if self.report is None:
+            return None
+        return Report(self.report, append=self.append, resume=self.report == self.retry_from)
 
 
 def decide(

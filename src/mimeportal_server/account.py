@@ -13,14 +13,40 @@ def show(portal: Portal, _call: Call) -> Answer:
     """The account's code, name, domain and number of people (mimecast-api-portal 5.6)."""
     with portal.database.read() as tx:
         count = tx.scalar(select(func.count()).select_from(people))
+    settings = portal.settings
     row = contract.AccountRow(
         account_code=portal.account_code,
-        account_name=portal.settings.domains[0],
-        domain=portal.settings.domains[0],
+        account_name=settings.domains[0],
+        domain=settings.domains[0],
         region="local",
         user_count=count,
     )
-    return Answer([row.to_json()])
+    told = {"archive": settings.archiving, "adminEmail": settings.mail_from, "contactEmail": settings.mail_from}
+    return Answer([{**_MIMECAST, **row.to_json(), **told}])
+
+
+# What Mimecast tells beside it, and what is so here: clients index these fields.
+_MIMECAST = {
+    "gateway": True,
+    "passphrase": "",
+    "supportCode": "",
+    "maxRetention": 0,
+    "maxRetentionConfirmed": False,
+    "minRetentionEnabled": False,
+    "automatedSegmentPurge": False,
+    "type": "full",
+    "policyInheritance": False,
+    "databaseCode": "",
+    "searchReason": False,
+    "contentAdministratorDefaultView": "Metadata",
+    "adminSessionTimeout": 0,
+    "exportApi": False,
+    "exgestAllowQuery": False,
+    "mimecastId": "",
+    "contactName": "",
+    "telephone": "",
+    "packages": ["mimeportal (Local) [0]"],
+}
 
 
 def whoami(portal: Portal, call: Call) -> Answer:

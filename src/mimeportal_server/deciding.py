@@ -86,9 +86,14 @@ def decide(portal: Portal, call: Call) -> Answer:
 
 def release(portal: Portal, call: Call) -> Answer:
     """Mimecast's hold-release (mimecast-api-core 6.4). An id released before fails with `already_released`."""
-    items = [contract.DecideItem(id=str(item.get("id")), decision="release") for item in call.items]
+    named = [raw for raw in call.items if "id" in raw]
+    items = [contract.DecideItem(id=str(raw["id"]), decision="release") for raw in named]
     taken = _Deciding(portal, call).take(items)
-    return _mimecast("release", [(item.id, {"id": item.id}) for item in items], taken)
+    answer = _mimecast("release", [(item.id, raw) for item, raw in zip(items, named, strict=True)], taken)
+    for raw in call.items:
+        if "id" not in raw:
+            answer.failures.append(Failure("err_validation_null", "Mandatory field is missing", "id", key=raw))
+    return answer
 
 
 def reject(portal: Portal, call: Call) -> Answer:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from mimeportal import limits
 from mimeportal.errors import UnavailableError
-from mimeportal.wire import Endpoint, Failure, JsonObject, Request, Response, encode_answer
+from mimeportal.wire import Endpoint, Failure, JsonObject, Request, Response, encode_answer, without_nulls
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.store.database import StoreError
@@ -135,8 +135,7 @@ def _items(document: JsonObject, endpoint: Endpoint[Any, Any]) -> list[JsonObjec
     items = data if isinstance(data, list) else [] if data is None else [data]
     if not all(isinstance(item, dict) for item in items):
         raise Refused("err_request_malformed", "`data` holds objects.", status=400)
-    # Explicit nulls mean the same as nothing (mimecast-api-core 11.4).
-    items = [{key: value for key, value in item.items() if value is not None} for item in items]
+    items = [without_nulls(item) for item in items]  # mimecast-api-core 11.4
     least, most = endpoint.count
     if endpoint.counted is not None:
         if len(items) != 1:

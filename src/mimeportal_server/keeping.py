@@ -135,6 +135,7 @@ def _outgoing(tx: Connection, names: set[str]) -> set[str]:
 def _remove_strays(portal: Portal) -> None:
     """Files that no message names: what a kill left between the file and the row, once it is a day old."""
     old = time.time() - DAY / 1000
+    portal.home.blobs.forget_unfinished(old)
     with portal.database.read() as tx:
         strays = [
             name

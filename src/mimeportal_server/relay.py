@@ -145,7 +145,10 @@ def _data(portal: Portal, relay: _Relay, row: Row[Any], message: _Message) -> _T
     reached("relay.before dot")
     try:
         relay.send(b".\r\n")
-        reached("relay.after dot")
+    except _Fault as fault:  # it did not leave
+        return relay.lost(_Told("queued", str(fault)))
+    reached("relay.after dot")
+    try:
         code, text = relay.reply(_DOT_SECONDS)
     except _Fault as fault:
         return relay.lost(_Told("queued", f"no reply to the final dot: {fault}", doubtful=True))

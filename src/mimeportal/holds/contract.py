@@ -249,6 +249,7 @@ class MessageDetailRow(Row):
     header_date: str = ""
     has_html_body: bool = False
     has_text_body: bool = False
+    is_passthrough: bool = False
     envelope_from: Address = Field(default_factory=Address)
     from_: Address = Field(default_factory=Address, alias="from")
     reply_to: Address | None = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from mimeportal_server.steps import reached
@@ -27,19 +29,29 @@ class Blobs:
     def add(self, batch: dict[str, bytes]) -> None:
         """Store octets under their names (see `name_of`), durable when this returns, whole or not at all."""
         new = {name: octets for name, octets in batch.items() if not self.path(name).exists()}
-        if not new:
-            return
+        # Another process may bring the same octets at this moment: each writes a file of its own.
+        part = f".{os.getpid()}.{secrets.token_hex(8)}"
         for name, octets in new.items():
-            disk.write(self._incoming / name, [octets])
-        reached("blobs.written")
-        disk.sync(self.folder)
-        reached("blobs.synced")
+            disk.write(self._incoming / (name + part), [octets])
+        if new:
+            reached("blobs.written")
+            disk.sync(self.folder)
+            reached("blobs.synced")
         for name in new:
             target = self.path(name)
             target.parent.mkdir(mode=0o700, exist_ok=True)
-            os.rename(self._incoming / name, target)
+            os.rename(self._incoming / (name + part), target)
         reached("blobs.renamed")
-        disk.sync(self.folder)
+        # Also for what was there: whoever renamed it may not have come to its sync yet.
+        if batch:
+            disk.sync(self.folder)
+
+    def forget_unfinished(self, before: float) -> None:
+        """Remove what was last written before a time and never got its name: a kill left it."""
+        for entry in self._incoming.iterdir():
+            with suppress(FileNotFoundError):
+                if entry.stat().st_mtime < before:
+                    entry.unlink()
 
     def read(self, name: str) -> bytes:
         return self.path(name).read_bytes()

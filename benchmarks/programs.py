@@ -1,0 +1,188 @@
+"""Programs that are measured in a process of their own; each prints what it measured as JSON.
+
+import   hashes, parses headers, writes, syncs and inserts what an import does, and nothing else: the floor
+release  releases all that a person holds through the SDK, and delivers it
+loop     decides the same by hand, with the same rows and commits: the floor
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.parser import BytesHeaderParser
+from hashlib import sha256
+from pathlib import Path
+
+_BATCH = 100
+
+
+def import_(folder: str, target: str, way: str) -> dict[str, float]:
+    """The floor of an import. `way`: each `file` is synced by itself, or each `batch` at once."""
+    start = time.perf_counter()
+    root = Path(target)
+    root.mkdir()
+    database = sqlite3.connect(root / "floor.db", isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("CREATE TABLE message (id INTEGER PRIMARY KEY, blob, size, sender, recipient, subject, message_id)")
+    database.execute("CREATE TABLE hold (id INTEGER PRIMARY KEY, message, state, sender, recipient, subject, received)")
+    paths = sorted(Path(folder).iterdir())
+    for first in range(0, len(paths), _BATCH):
+        _store(root, database, paths[first : first + _BATCH], way, first)
+    database.close()
+    return {"seconds": time.perf_counter() - start}
+
+
+def _store(root: Path, database: sqlite3.Connection, paths: Sequence[Path], way: str, first: int) -> None:
+    messages, holds = [], []
+    for number, path in enumerate(paths, first + 1):
+        octets = path.read_bytes()
+        name = sha256(octets).hexdigest()
+        head = BytesHeaderParser().parsebytes(octets)
+        sender, recipient, subject = (str(head.get(field, "")) for field in ("From", "To", "Subject"))
+        folder = root / name[:2]
+        folder.mkdir(exist_ok=True)
+        with open(folder / name, "wb") as file:
+            file.write(octets)
+            if way == "file":
+                file.flush()
+                os.fsync(file.fileno())
+        messages.append((number, name, len(octets), sender, recipient, subject, str(head.get("Message-ID", ""))))
+        holds.append((number, number, "held", sender, recipient, subject, time.time()))
+    if way == "batch":
+        _sync(root)
+    # Names in JSON, not SQL: what a header holds may be no Unicode.
+    database.execute("BEGIN IMMEDIATE")
+    database.executemany(f"INSERT INTO message VALUES ({', '.join('?' * 7)})", _clean(messages))
+    database.executemany(f"INSERT INTO hold VALUES ({', '.join('?' * 7)})", _clean(holds))
+    database.execute("COMMIT")
+
+
+def _clean(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    """Without lone surrogates, which SQLite does not take."""
+    return [
+        [value.encode("utf-8", "replace").decode() if isinstance(value, str) else value for value in row] for row in rows
+    ]
+
+
+def _sync(folder: Path) -> None:
+    syncfs = getattr(ctypes.CDLL(None), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    syncfs(descriptor)
+    os.close(descriptor)
+
+
+def release(home: str, user: str) -> dict[str, float]:
+    """Release everything in a person's queue; closing the portal delivers it."""
+    from mimeportal.holds import HoldFilter
+    from mimeportal.portal import Portal
+
+    start = time.perf_counter()
+    portal = Portal.open(f"local:{home}", user=user)
+    with portal.holds.plan("release", filter=HoldFilter()) as plan:
+        count = len(plan)
+        result = plan.run(concurrency=portal.session.transport.parallel)
+    decided = time.perf_counter() - start
+    portal.close()
+    delivered = time.perf_counter() - start
+    arrived = sum(1 for _ in os.scandir(Path(home, "outgoing", "new")))
+    if not count == result.totals["done"] == arrived:
+        raise SystemExit(f"{count} were planned, {result.totals} came of it, {arrived} arrived")
+    return {
+        "decided": decided,
+        "delivered": delivered,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    }
+
+
+def loop(home: str, user: str) -> dict[str, float]:
+    """The same decisions, written by hand with SQLAlchemy: 100 a transaction, each table once."""
+    from sqlalchemy import bindparam, create_engine, event, func, insert, select, update
+
+    from mimeportal_server.store.schema import audit, audit_details, deliveries, holds, messages, people
+
+    start = time.perf_counter()
+    engine = create_engine(f"sqlite:///{home}/portal.db")
+
+    @event.listens_for(engine, "connect")
+    def durable(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    decide = (
+        update(holds)
+        .where(holds.c.id == bindparam("hold"), holds.c.state == "held")
+        .values(state="released", decided=now, decided_by=bindparam("by"), request_id=bindparam("request"))
+    )
+    with engine.begin() as tx:
+        person = tx.scalar(select(people.c.id).where(people.c.address == user))
+        ids = list(tx.scalars(select(holds.c.id).where(holds.c.recipient == user, holds.c.state == "held")))
+    for first in range(0, len(ids), _BATCH):
+        with engine.begin() as tx:
+            rows = tx.execute(
+                select(holds, messages.c.blob)
+                .join(messages, messages.c.id == holds.c.message_id)
+                .where(holds.c.id.in_(ids[first : first + _BATCH]), holds.c.state == "held")
+            ).all()
+            tx.execute(decide, [{"hold": row.id, "by": person, "request": f"request {first}"} for row in rows])
+            tx.execute(
+                insert(deliveries),
+                [
+                    {
+                        "message_id": row.message_id,
+                        "hold_id": row.id,
+                        "blob": row.blob,
+                        "kind": "released",
+                        "sender": row.from_address,
+                        "recipient": row.recipient,
+                        "state": "queued",
+                        "queued": now,
+                    }
+                    for row in rows
+                ],
+            )
+            last = tx.scalar(select(func.max(audit.c.id))) or 0
+            tx.execute(
+                insert(audit),
+                [
+                    {
+                        "id": number,
+                        "at": now,
+                        "door": "embedded",
+                        "actor": person,
+                        "action": "release",
+                        "outcome": "done",
+                        "object_kind": "hold",
+                        "object_id": row.id,
+                        "request_id": f"request {first}",
+                    }
+                    for number, row in enumerate(rows, last + 1)
+                ],
+            )
+            details = [
+                {"from": row.from_address, "from_header": row.from_header, "to": row.recipient, "subject": row.subject}
+                for row in rows
+            ]
+            tx.execute(
+                insert(audit_details),
+                [{"audit_id": n, "detail": json.dumps(detail)} for n, detail in enumerate(details, last + 1)],
+            )
+    engine.dispose()
+    return {"decided": time.perf_counter() - start}
+
+
+PROGRAMS = {"import": import_, "release": release, "loop": loop}
+
+if __name__ == "__main__":
+    print(json.dumps(PROGRAMS[sys.argv[1]](*sys.argv[2:])))

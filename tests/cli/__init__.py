@@ -1,0 +1,1 @@
+"""Tests of the `mimeportal` command, through its front door."""

@@ -1,0 +1,185 @@
+"""Running the command inside the test's process: on pipes, or on a terminal that the test holds the other end of."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import select
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import ANN, BOB, Lab, mail_of
+
+from mimeportal_cli.exits import run_program
+from mimeportal_cli.main import cli
+
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it wrote. On a terminal both streams meet in `out`."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def last(self) -> str:
+        return self.err.splitlines()[-1]
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run("holds", "list", stdin=...)`: the command with its streams on pipes."""
+
+    def run(*arguments: str, stdin: str | bytes = "") -> Done:
+        octets = stdin if isinstance(stdin, bytes) else stdin.encode()
+        streams = [io.TextIOWrapper(io.BytesIO(start), encoding="utf-8") for start in (octets, b"", b"")]
+        with monkeypatch.context() as patch:
+            for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+                patch.setattr(sys, name, stream)
+            code = run_program(cli, "mimeportal", list(arguments))
+            for stream in streams[1:]:
+                stream.flush()
+        out, err = (stream.buffer.getvalue().decode() for stream in streams[1:])  # type: ignore[attr-defined]
+        return Done(int(code), out, err)
+
+    return run
+
+
+@pytest.fixture
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`on_terminal("holds", "list", answer="y")`: the command with all streams on a terminal of 100 columns."""
+
+    def run(*arguments: str, answer: str = "") -> Done:
+        master, slave = pty.openpty()
+        _no_echo(slave)
+        seen: list[bytes] = []
+        reader = threading.Thread(target=_read_all, args=(master, seen))
+        reader.start()
+        if answer:
+            os.write(master, answer.encode() + b"\n")
+        modes = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+        with monkeypatch.context() as patch:
+            patch.setenv("COLUMNS", str(WIDTH))
+            patch.setenv("TERM", "xterm")
+            streams = [open(os.dup(slave), mode, encoding="utf-8") for _, mode in modes]
+            for (name, _), stream in zip(modes, streams, strict=True):
+                patch.setattr(sys, name, stream)
+            code = run_program(cli, "mimeportal", list(arguments))
+            for stream in streams:
+                stream.close()
+        os.close(slave)
+        reader.join()
+        os.close(master)
+        return Done(int(code), b"".join(seen).decode().replace("\r\n", "\n"), "")
+
+    return run
+
+
+def _no_echo(descriptor: int) -> None:
+    import termios
+
+    attributes = termios.tcgetattr(descriptor)
+    attributes[3] &= ~termios.ECHO
+    termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
+
+
+def _read_all(master: int, seen: list[bytes]) -> None:
+    while True:
+        select.select([master], [], [])
+        try:
+            octets = os.read(master, 65536)
+        except OSError:  # the other end is closed
+            return
+        if not octets:
+            return
+        seen.append(octets)
+
+
+# -- a home with held mail, made once and copied ---------------------------------------------------------------
+
+HTML_MAIL = (
+    "From: Bank <info@bank.example>\nTo: ann@example.com\nSubject: Statement\nMIME-Version: 1.0\n"
+    'Content-Type: multipart/mixed; boundary="b"\n\n'
+    "--b\nContent-Type: text/html; charset=utf-8\n\n"
+    '<p>See <a href="http://evil.example/login">your bank</a><img src="http://track.example/p.gif"></p>\n'
+    '--b\nContent-Type: application/octet-stream\nContent-Disposition: attachment; filename="../../run me.exe"\n\n'
+    "hello\n--b--\n"
+).encode()
+
+
+def fill(lab: Lab) -> None:
+    """Ann's six messages, oldest first, and two of bob's."""
+    for number in (1, 2, 3):
+        lab.receive(
+            mail_of(f"Shop <offers@shop.example>", f"Offer {number}"),
+            envelope_from=f"bounce{number}@mailer.example" if number == 2 else "offers@shop.example",
+        )
+    lab.receive(mail_of("Eve <eve@elsewhere.example>", "\x1b[31m=1+1 \u202egnp.exe 日本語"), envelope_from="")
+    lab.receive(HTML_MAIL, envelope_from="info@bank.example")
+    lab.receive(mail_of("News <news@press.example>", "Headlines"), envelope_from="news@press.example")
+    lab.receive(mail_of(subject="For bob"), to=BOB, envelope_from="eve@elsewhere.example")
+    lab.receive(mail_of(subject="Bob moderated"), to=BOB, envelope_from="eve@elsewhere.example", level="moderator")
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("filled") / "home"
+    lab = Lab(path)
+    fill(lab)
+    lab.server.close()
+    return path
+
+
+@pytest.fixture
+def home(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the home, which `MIMEPORTAL_URL` names, for ann. The working folder is the one around it."""
+    path = tmp_path / "home"
+    shutil.copytree(filled, path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MIMEPORTAL_URL", f"local:{path}")
+    monkeypatch.setenv("MIMEPORTAL_USER", ANN)
+    return path
+
+
+@pytest.fixture
+def ids(run: Run, home: Path) -> list[str]:
+    """The ids of ann's messages, newest first."""
+    return run("holds", "list", "--columns", "id").lines
+
+
+@pytest.fixture
+def outgoing(home: Path) -> Callable[[], int]:
+    """How many messages have been delivered."""
+    return lambda: len(list((home / "outgoing" / "new").iterdir()))
+
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+def plain(text: str) -> str:
+    """What a person sees of a terminal's text: without colours, and without what was written over."""
+    lines = [line.rpartition("\r\x1b[K")[2].rpartition("\r")[2] for line in text.split("\n")]
+    return ESCAPES.sub("", "\n".join(lines))
+
+
+@pytest.fixture
+def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path

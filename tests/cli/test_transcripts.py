@@ -1,0 +1,88 @@
+"""What a person sees: every file of transcripts/ is typed again, and must show the same.
+
+    # terminal                    on a terminal of 100 columns; without this line on pipes
+    $ mimeportal holds list       typed; `#ref-0001` and `<id-1>` stand for the newest of the messages, and so on
+    < y                           the answer to a question
+    ? 0                           the exit code
+    ...                           what stdout shows; on pipes, after a line `--- stderr`, what stderr shows
+
+`MIMEPORTAL_TRANSCRIPTS=write pytest tests/cli/test_transcripts.py` writes the files anew: read the difference.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Run, plain
+from mimeportal.portal import Portal
+from mimeportal_cli.references import reference
+
+FOLDER = Path(__file__).parent / "transcripts"
+WRITE = os.environ.get("MIMEPORTAL_TRANSCRIPTS") == "write"
+
+# As wide as what they stand for, so that tables keep their columns.
+CHANGING = (
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?\+00:00"), "2027-01-15T08:00:00+00:00"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00"), "2027-01-15 08:00:00+00:00"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?= )"), "2027-01-15 08:00"),
+    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<request>"),
+    (re.compile(r"LOCAL-[0-9A-F]{8}"), "<account>"),
+)
+
+
+class Names:
+    """Stand-ins for what differs from home to home."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = str(home)
+        with Portal.open(f"local:{home}", user="admin@example.com") as portal:
+            self.ids = [hold.id for hold in portal.holds.list(queue="admin")]
+
+    def steady(self, text: str) -> str:
+        for number, id in enumerate(self.ids, 1):
+            text = text.replace(id, f"<id-{number}>").replace(reference(id), f"#ref-{number:04}")
+        text = text.replace(self.home, "HOME").replace(os.environ["MIMEPORTAL_CONFIG_DIR"], "CONFIG")
+        for pattern, steady in CHANGING:
+            text = pattern.sub(steady, text)
+        return text
+
+    def real(self, line: str) -> str:
+        for number, id in enumerate(self.ids, 1):
+            line = line.replace(f"<id-{number}>", id).replace(f"#ref-{number:04}", reference(id))
+        return line
+
+
+def entries(text: str) -> list[tuple[str, list[str]]]:
+    """The commands of a transcript, each with its answers."""
+    found: list[tuple[str, list[str]]] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        elif line.startswith("< "):
+            found[-1][1].append(line[2:])
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)
+def test_transcript(path: Path, home: Path, run: Run, on_terminal: Run) -> None:
+    expected = path.read_text("utf-8")
+    head = [line for line in expected.splitlines() if line.startswith("# ")]
+    names = Names(home)
+    shown = [f"{line}\n" for line in head]
+    for line, answers in entries(expected):
+        program, *arguments = shlex.split(names.real(line))
+        assert program == "mimeportal"
+        done = on_terminal(*arguments, answer="\n".join(answers)) if "# terminal" in head else run(*arguments)
+        shown += [f"\n$ {line}\n", *(f"< {answer}\n" for answer in answers), f"? {done.code}\n"]
+        shown.append(names.steady(plain(done.out)))
+        if done.err:
+            shown.append("--- stderr\n" + names.steady(done.err))
+    found = "".join(shown)
+    if WRITE:
+        path.write_text(found, "utf-8")
+    assert found == expected or WRITE

@@ -1,0 +1,176 @@
+"""README, docs/ and examples/ are run: every command line and every block of Python, in the order they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mimeportal import local
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, kind: str) -> list[str]:
+    return [text for found, text in BLOCK.findall(page.read_text()) if found == kind]
+
+
+def pages_with(kind: str) -> list[Path]:
+    return [page for page in PAGES if blocks(page, kind)]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a demo portal `home` beside `mail/`, a folder of messages, and `rules.toml`."""
+    (tmp_path / "mail").mkdir()
+    local.make_demo(tmp_path / "home")
+    for name in ("one", "two"):
+        message = f"From: eve@gardening.example\nTo: ann@example.com\nSubject: newsletter {name}\n\nHello.\n"
+        (tmp_path / "mail" / f"{name}.eml").write_text(message)
+    (tmp_path / "rules.toml").write_bytes((ROOT / "examples" / "rules.toml").read_bytes())
+    return tmp_path
+
+
+def environment(place: Path, **more: str) -> dict[str, str]:
+    """As a shell with the two commands on its path."""
+    commands = place / "bin"
+    commands.mkdir(exist_ok=True)
+    for name, module in (("mimeportal", "mimeportal_cli"), ("mimeportal-server", "mimeportal_server")):
+        script = commands / name
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} -m {module} "$@"\n')
+        script.chmod(0o755)
+    python = commands / "python"
+    if not python.exists():
+        python.symlink_to(sys.executable)
+    path = f"{commands}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(sys.path), **more}
+
+
+WHERE = {"MIMEPORTAL_URL": "local:home", "MIMEPORTAL_USER": "ann@example.com"}
+
+
+@pytest.mark.parametrize("page", pages_with("console"), ids=lambda page: page.name)
+def test_command_lines_run(page: Path, place: Path) -> None:
+    lines = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line.startswith("$ ")]
+    if any(" init home" in line for line in lines):
+        (place / "home").rename(place / "demo")
+        where = {}
+    else:
+        where = WHERE
+    # As a person types them: one shell, which stops at the first that fails.
+    done = subprocess.run(
+        ["sh", "-euxc", "\n".join(lines)],
+        cwd=place,
+        env=environment(place, **where),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", pages_with("python"), ids=lambda page: page.name)
+def test_python_runs(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    for text in blocks(page, "python"):
+        exec(compile(text, page.name, "exec"), {})
+
+
+def links(page: Path) -> Iterator[str]:
+    yield from re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        assert (page.parent / link).exists(), link
+
+
+def test_readme_names_two_commands() -> None:
+    lines = [line for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()]
+    assert lines == ["pip install '.[server]' && mimeportal demo", "pip install '.[dev]' && pytest"]
+
+
+def test_the_limits_that_docs_state_are_those_of_the_code() -> None:
+    from mimeportal import limits
+
+    page = (ROOT / "docs" / "portal.md").read_text()
+    for stated in (
+        f"{limits.MESSAGE // limits.MIB} MiB",
+        f"{limits.HEADERS // limits.KIB} KiB",
+        f"{limits.HEADER // limits.KIB} KiB",
+        f"{limits.PARTS_LISTED:,} listed",
+        f"over {limits.PARTS_TRUSTED},",
+        f"over {limits.MIME_DEPTH} deep",
+        f"{limits.HTML // limits.MIB} MiB, {limits.HTML_DEPTH} levels",
+        f"{limits.JSON_BODY // limits.MIB} MiB, {limits.JSON_DEPTH} levels",
+        f"{limits.PAGE_SIZE} rows",
+        f"up to {limits.TOTAL_COUNTED:,}",
+        f"{limits.LOCAL_BATCH} on a local portal, {limits.MIMECAST_BATCH} on Mimecast",
+        f"{limits.WRITTEN_PER_HOUR} an hour",
+        f"below {limits.FREE_DISK_SHARE:.0%}".replace("%", " %"),
+    ):
+        assert stated in page, stated
+
+
+class TestExamples:
+    def test_release_by_rule(self, place: Path) -> None:
+        def run(*arguments: str) -> str:
+            script = ROOT / "examples" / "release_by_rule.py"
+            done = subprocess.run(
+                [sys.executable, str(script), *arguments],
+                cwd=place,
+                env=environment(place, **WHERE),
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        before = len(list((place / "home/outgoing/new").iterdir()))
+        assert "2 messages would be released" in run()
+        assert len(list((place / "home/outgoing/new").iterdir())) == before
+        assert "{'done': 2}" in run("--yes")
+        assert len(list((place / "home/outgoing/new").iterdir())) == before + 2
+        assert "0 messages would be released" in run()
+
+    def test_bulk_release(self, place: Path) -> None:
+        reports = place / "reports"
+        reports.mkdir()
+        script = ROOT / "examples" / "bulk_release.sh"
+
+        def run() -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                ["sh", str(script), "gardening.example", str(reports)],
+                cwd=place,
+                env=environment(place, **WHERE),
+                capture_output=True,
+                text=True,
+            )
+
+        first = run()
+        assert first.returncode == 0, first.stderr
+        (report,) = reports.iterdir()
+        assert len(report.read_text().splitlines()) == 2
+        again = run()
+        assert again.returncode == 0, again.stderr
+        assert len(report.read_text().splitlines()) == 2
+
+    def test_rules(self, place: Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "mimeportal_cli", "holds", "apply", "rules.toml", "--yes", "-o", "jsonl"],
+            cwd=place,
+            env=environment(place, **WHERE),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count('"release"') == 2
+        assert done.stdout.count('"reject"') == 2

@@ -1,0 +1,234 @@
+"""What time brings: expiry, what is let go of, the clock that is not believed, backup and restore."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ADMIN, ANN, BOB, Lab
+from sqlalchemy import select
+
+from mimeportal.errors import AuthenticationError, ConfigurationError, UsageError
+from mimeportal_server import backup, keeping, people, tokens
+from mimeportal_server.home import Home
+from mimeportal_server.portal import Portal
+from mimeportal_server.store.schema import audit, deliveries, messages
+
+Mail = Callable[..., bytes]
+
+
+def settings_of(lab: Lab, old: str, new: str) -> None:
+    """Change portal.toml, and open the home again."""
+    config = lab.path / "portal.toml"
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new))
+    lab.server.close()
+    lab.server = Portal(Home.open(lab.path), wall=lambda: lab.time)
+
+
+class TestSweep:
+    def test_a_hold_expires_once_and_is_logged(self, lab: Lab, mail: Mail) -> None:
+        lab.receive(mail())
+        lab.advance(days=13.9)
+        assert keeping.sweep(lab.server)["expired"] == 0
+        lab.advance(days=0.2)
+        assert keeping.sweep(lab.server)["expired"] == 1
+        assert keeping.sweep(lab.server)["expired"] == 0
+        with lab.client(ADMIN) as portal:
+            (row,) = portal.holds.log()
+        assert (row.status, row.message_info) == ("expired", "Expired in queue - rejected by housekeeping")
+
+    def test_an_archive_copy_of_what_expired_stays(self, lab: Lab, mail: Mail) -> None:
+        lab.receive(mail())
+        lab.advance(days=15)
+        keeping.sweep(lab.server)
+        lab.advance(days=2)
+        assert keeping.sweep(lab.server)["purged"] == 0
+        assert len(list(lab.server.home.blobs.names())) == 1
+
+    def test_without_archiving_it_goes_a_day_after_it_was_marked(self, lab: Lab, mail: Mail) -> None:
+        settings_of(lab, "archiving = true ", "archiving = false")
+        lab.receive(mail())
+        lab.advance(days=15)
+        assert keeping.sweep(lab.server)["marked"] == 1
+        assert len(list(lab.server.home.blobs.names())) == 1
+        lab.advance(hours=23)
+        assert keeping.sweep(lab.server)["purged"] == 0
+        lab.advance(hours=2)
+        assert keeping.sweep(lab.server)["purged"] == 1
+        assert not list(lab.server.home.blobs.names())
+        with lab.server.database.read() as tx:
+            assert tx.scalar(select(messages.c.purged)) is not None
+
+    def test_of_a_rejected_message_the_facts_stay_and_the_octets_go(self, lab: Lab, mail: Mail) -> None:
+        lab.receive(mail())
+        with lab.client() as portal:
+            portal.holds.reject(portal.holds.list())
+        keeping.sweep(lab.server)
+        lab.advance(days=1.1)
+        assert keeping.sweep(lab.server)["purged"] == 1
+        with lab.client() as portal:
+            assert [row.status for row in portal.holds.log()] == ["rejected"]
+
+    def test_octets_that_another_message_keeps_stay(self, lab: Lab, mail: Mail) -> None:
+        octets = mail()
+        lab.receive(octets)
+        lab.receive(octets, to=BOB)
+        with lab.client() as portal:
+            portal.holds.reject(portal.holds.list())
+        keeping.sweep(lab.server)
+        lab.advance(days=1.1)
+        assert keeping.sweep(lab.server)["purged"] == 0
+        with lab.client(BOB) as portal:
+            assert portal.holds.release(portal.holds.list()).totals == {"done": 1}
+        assert [path.read_bytes() for path in lab.outgoing()] == [octets]
+
+
+class TestClock:
+    def test_a_clock_set_back_expires_nothing_and_brings_nothing_back(self, lab: Lab, mail: Mail) -> None:
+        lab.receive(mail(subject="old"))
+        lab.advance(days=15)
+        lab.receive(mail(subject="new"))
+        lab.step(days=-3)
+        settings_of(lab, "hold_days", "hold_days")
+        assert "set back" in (lab.server.clock.fault() or "")
+        assert keeping.sweep(lab.server)["expired"] == 0
+        with lab.client() as portal:
+            assert [hold.subject for hold in portal.holds.list()] == ["new"]
+
+    def test_a_jump_forward_while_open_is_not_believed(self, lab: Lab, mail: Mail) -> None:
+        lab.receive(mail())
+        portal = Portal(Home.open(lab.path), wall=lambda: lab.time)
+        lab.step(days=20)
+        assert "jumped forward" in (portal.clock.fault() or "")
+        assert keeping.sweep(portal)["expired"] == 0
+        portal.close()
+
+    def test_accepting_the_clock_ends_it(self, lab: Lab, mail: Mail) -> None:
+        lab.advance(days=15)
+        lab.receive(mail())
+        lab.step(days=-3)
+        settings_of(lab, "hold_days", "hold_days")
+        assert lab.server.clock.fault()
+        lab.server.accept_clock()
+        assert lab.server.clock.fault() is None
+
+
+class TestBackup:
+    def test_a_home_comes_back_with_ids_octets_and_lists(self, lab: Lab, mail: Mail, tmp_path: Path) -> None:
+        octets = mail()
+        lab.receive(octets)
+        with lab.client() as portal:
+            portal.senders.add(["spam.example"], "blocked")
+            (hold,) = portal.holds.list()
+        assert backup.backup(lab.server, tmp_path / "b") == 1
+        assert (tmp_path / "b").stat().st_mode & 0o077 == 0
+        backup.restore(tmp_path / "b", tmp_path / "restored").close()
+        from mimeportal.local import open_transport
+        from mimeportal.portal import Portal as Client
+
+        with Client(open_transport(f"local:{tmp_path / 'restored'}", ANN)) as portal:
+            assert [h.id for h in portal.holds.list()] == [hold.id]
+            assert b"".join(portal.holds.download(hold.id)) == octets
+            assert [entry.entry for entry in portal.senders.list("blocked")] == ["spam.example"]
+
+    def test_what_was_on_its_way_is_frozen_and_marked_until_thawed(
+        self, lab: Lab, mail: Mail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from mimeportal_server import delivery
+
+        lab.receive(mail())
+        monkeypatch.setattr(delivery, "STAGES", (delivery.spool, delivery.say_spooled))
+        with lab.client() as portal:
+            portal.holds.release(portal.holds.list())
+        backup.backup(lab.server, tmp_path / "b")
+        monkeypatch.undo()
+        restored = Portal(backup.restore(tmp_path / "b", tmp_path / "restored"))
+        assert delivery.deliver(restored)["delivered"] == 0
+        with restored.database.read() as tx:
+            row = tx.execute(select(deliveries)).one()
+        assert (row.state, row.maybe_twice) == ("frozen", True)
+        assert backup.thaw(restored) == 1
+        assert delivery.deliver(restored)["delivered"] == 1
+        restored.close()
+
+    def test_everything_handed_out_before_ends(self, lab: Lab, tmp_path: Path) -> None:
+        with lab.server.write() as tx:
+            person = people.find(tx, ANN)
+            assert person is not None
+            secret = people.reset(tx, int(person.id), lab.server.clock.machine())
+        now = lab.server.clock.machine()
+        with lab.server.database.read() as tx:
+            assert tokens.valid(tx, secret, "one-time password", now=now) == person.id
+        backup.backup(lab.server, tmp_path / "b")
+        restored = Portal(backup.restore(tmp_path / "b", tmp_path / "restored"))
+        with restored.database.read() as tx:
+            assert tokens.valid(tx, secret, "one-time password", now=now) is None
+        restored.close()
+
+    def test_nothing_is_overwritten(self, lab: Lab, tmp_path: Path) -> None:
+        (tmp_path / "b").write_text("mine")
+        with pytest.raises(UsageError, match="exists already"):
+            backup.backup(lab.server, tmp_path / "b")
+        with pytest.raises(UsageError, match="not empty"):
+            backup.restore(tmp_path / "b", lab.path)
+
+    @pytest.mark.parametrize("octets", [b"", b"no archive", b"\x1f\x8b" + bytes(100)])
+    def test_a_file_that_is_no_backup_is_refused(self, tmp_path: Path, octets: bytes) -> None:
+        (tmp_path / "b").write_bytes(octets)
+        with pytest.raises(UsageError):
+            backup.restore(tmp_path / "b", tmp_path / "restored")
+
+
+class TestHome:
+    def test_a_folder_that_is_no_home(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match="no portal home") as error:
+            Home.open(tmp_path)
+        assert "mimeportal-server init" in error.value.remedy
+
+    @pytest.mark.parametrize("name", [".", "secret.key"])
+    def test_readable_by_others_is_refused_with_the_remedy(self, lab: Lab, name: str) -> None:
+        (lab.path / name).chmod(0o755)
+        with pytest.raises(ConfigurationError, match="can be read by others") as error:
+            Home.open(lab.path)
+        assert "chmod go=" in error.value.remedy
+
+    def test_another_schema_is_refused(self, lab: Lab) -> None:
+        lab.server.close()
+        database = sqlite3.connect(lab.path / "portal.db")
+        database.execute("UPDATE facts SET value = '99' WHERE name = 'schema'")
+        database.commit()
+        database.close()
+        with pytest.raises(ConfigurationError, match="another release"):
+            Home.open(lab.path)
+
+    def test_a_folder_that_is_not_empty_is_not_made_a_home(self, tmp_path: Path) -> None:
+        (tmp_path / "mine").write_text("x")
+        with pytest.raises(UsageError, match="not empty"):
+            Home.create(tmp_path, "example.com")
+
+    def test_unknown_and_disabled_people_are_refused(self, lab: Lab) -> None:
+        with pytest.raises(AuthenticationError, match=r"nobody@example.com is none of this portal's people"):
+            lab.client("nobody@example.com")
+        with lab.server.write() as tx:
+            person = people.find(tx, ANN)
+            assert person is not None
+            people.disable(tx, int(person.id), True)
+        with pytest.raises(AuthenticationError):
+            lab.client(ANN)
+
+    def test_every_act_leaves_an_audit_row(self, lab: Lab, mail: Mail) -> None:
+        lab.receive(mail(subject="a"))
+        lab.receive(mail(subject="b"))
+        with lab.client() as portal:
+            first, second = portal.holds.list()
+            portal.holds.get(first.id)
+            portal.holds.release([first], permit="address")
+            portal.holds.reject([second], block="address")
+            portal.senders.remove(["eve@elsewhere.example"], "blocked")
+        with lab.server.database.read() as tx:
+            actions = list(tx.scalars(select(audit.c.action).order_by(audit.c.id)))
+        assert actions == ["arrive", "arrive", "view", "release", "reject", "remove blocked", "deliver"]

@@ -80,7 +80,11 @@ class Lab:
         return self.script("server_command", "import sys\nfrom mimeportal_server.cli import run\nsys.exit(run())\n")
 
     def env(self, home: Path | None = None, user: str = ADMIN) -> dict[str, str]:
-        named = {"MIMEPORTAL_CONFIG_DIR": str(self.folder / "config")}
+        # Installed programs are compiled: so are ours, after the first run, and into no folder but the lab's.
+        named = {
+            "MIMEPORTAL_CONFIG_DIR": str(self.folder / "config"),
+            "PYTHONPYCACHEPREFIX": str(self.folder / "compiled"),
+        }
         if home is not None:
             named |= {"MIMEPORTAL_URL": f"local:{home}", "MIMEPORTAL_USER": user}
         return environment(**named)

@@ -65,7 +65,8 @@ def by_turns(rounds: int, *acts: Act, warm: int = 1) -> list[float]:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a measured process: no setting of ours but `more`; our packages wherever it runs."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MIMEPORTAL_")}
+    without = ("MIMEPORTAL_", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(without)}
     paths = [os.path.abspath(path) for path in kept.get("PYTHONPATH", "").split(os.pathsep) if path]
     return {**kept, **({"PYTHONPATH": os.pathsep.join(paths)} if paths else {}), **more}
 

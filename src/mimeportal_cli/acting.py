@@ -112,7 +112,7 @@ def decide(
     tell_left_out(plan)
     ending = Ending(verb, survey.where, len(plan), one_typed=choice.only_typed and len(choice.typed) == 1)
     if acting.dry_run:
-        _show_plan(portal, plan, acting, choice, output)
+        _show_plan(portal, plan, acting, choice, output, survey)
         return ending
     plan.refuse_above(acting.maximum)
     if len(plan) and asks and not acting.yes:
@@ -121,13 +121,16 @@ def decide(
     return ending
 
 
-def _show_plan(portal: Portal, plan: Plan, acting: Acting, choice: Choice, output: Output) -> None:
+def _show_plan(portal: Portal, plan: Plan, acting: Acting, choice: Choice, output: Output, survey: Survey) -> None:
     if acting.report:
         plan.write(acting.report)
     cells: dict[str, Callable[[Any, Any, Any], str]] = {"id": as_reference, "from_header": both_senders}
     if output.format == "table":
         cells["date_received"] = _time_cell(portal, choice)
-    output.shape = Shape(PLANNED.names, table=PLANNED.table, empty=PLANNED.empty, cells=cells)
+    # A table has no room for columns that say nothing.
+    unused = {name for name, used in (("entry", plan.selection.entries()[0]), ("rule", any(survey.rules))) if not used}
+    table = [name for name in PLANNED.table if name not in unused]
+    output.shape = Shape(PLANNED.names, table=table, empty=PLANNED.empty, cells=cells)
     output.rows(choice.sorted(plan.lines()))
     if len(plan) > acting.maximum:
         settings().console.warn(

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 NAMES = ("table", "json", "jsonl", "csv", "tsv")
 _PAGE = 200  # rows of a table that are laid out together
 _LEAST = 8  # characters a column keeps on a narrow terminal
+_SHORT = 16  # a column of so many is cut only after the longer ones
 
 
 class Form(Protocol):
@@ -167,18 +168,12 @@ def _widths(rows: Sequence[Sequence[str]], room: int | None) -> list[int]:
     if room is None:
         return widths
     excess = sum(widths) + 2 * (len(widths) - 1) - room
-    while excess > 0:
-        # Take from the widest column down to the one after it, again and again.
-        widest = max(widths)
-        if widest <= _LEAST:
-            break
-        second = max([width for width in widths if width < widest], default=_LEAST)
-        at = [index for index, width in enumerate(widths) if width == widest]
-        give = min(widest - max(second, _LEAST), -(-excess // len(at)))
-        for index in at:
-            taken = min(give, excess)
-            widths[index] -= taken
-            excess -= taken
+    # Short columns, such as references and times, say nothing once cut: the long ones give first.
+    long = [index for index, width in enumerate(widths) if width > _SHORT]
+    for columns in (long, range(len(widths))):
+        while excess > 0 and (most := max((widths[index] for index in columns), default=0)) > _LEAST:
+            widths[next(index for index in columns if widths[index] == most)] -= 1
+            excess -= 1
     return widths
 
 

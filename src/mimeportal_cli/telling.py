@@ -59,11 +59,12 @@ class Survey:
             rules[item.rule or ""] += 1
             actions[item.action] += 1
         named = sorted(filter(None, queues)) or [queue or ("personal" if portal.is_person else "admin")]
-        whose = sorted(filter(None, mailboxes)) or [portal.user or "of the account"]
+        own = portal.user if named == ["personal"] else None
+        whose = sorted(filter(None, mailboxes)) or [own or "any"]
         where = place(
             portal,
             queue=" and ".join(named),
-            mailbox=" and ".join(whose) if len(whose) <= _NAMED else f"{len(whose):,}",
+            mailbox=" and ".join(whose) if len(whose) <= _NAMED else f"{len(whose):,} different ones",
         )
         return cls(where, first, rules, actions)
 

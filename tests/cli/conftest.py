@@ -10,13 +10,13 @@ import select
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ANN, BOB, Lab, mail_of
 
+from conftest import ANN, BOB, Lab
 from mimeportal_cli.exits import run_program
 from mimeportal_cli.main import cli
 
@@ -115,27 +115,31 @@ def _read_all(master: int, seen: list[bytes]) -> None:
 # -- a home with held mail, made once and copied ---------------------------------------------------------------
 
 HTML_MAIL = (
-    "From: Bank <info@bank.example>\nTo: ann@example.com\nSubject: Statement\nMIME-Version: 1.0\n"
-    'Content-Type: multipart/mixed; boundary="b"\n\n'
-    "--b\nContent-Type: text/html; charset=utf-8\n\n"
-    '<p>See <a href="http://evil.example/login">your bank</a><img src="http://track.example/p.gif"></p>\n'
-    '--b\nContent-Type: application/octet-stream\nContent-Disposition: attachment; filename="../../run me.exe"\n\n'
-    "hello\n--b--\n"
-).encode()
+    b"From: Bank <info@bank.example>\nTo: ann@example.com\nSubject: Statement\nMIME-Version: 1.0\n"
+    b'Content-Type: multipart/mixed; boundary="b"\n\n'
+    b"--b\nContent-Type: text/html; charset=utf-8\n\n"
+    b'<p>See <a href="http://evil.example/login">your bank</a><img src="http://track.example/p.gif"></p>\n'
+    b'--b\nContent-Type: application/octet-stream\nContent-Disposition: attachment; filename="../../run me.exe"\n\n'
+    b"hello\n--b--\n"
+)
+
+
+def message(sender: str, subject: str, *, to: str = ANN) -> bytes:
+    """A small message, the same in every run."""
+    date = "Fri, 15 Jan 2027 08:00:00 +0000"
+    return f"From: {sender}\nTo: {to}\nSubject: {subject}\nDate: {date}\n\nHello.\n".encode()
 
 
 def fill(lab: Lab) -> None:
-    """Ann's six messages, oldest first, and two of bob's."""
+    """Two messages of bob's, then ann's six, the oldest first."""
+    lab.receive(message("Eve <eve@elsewhere.example>", "For bob", to=BOB), to=BOB)
+    lab.receive(message("Eve <eve@elsewhere.example>", "For bob, moderated", to=BOB), to=BOB, level="moderator")
     for number in (1, 2, 3):
-        lab.receive(
-            mail_of(f"Shop <offers@shop.example>", f"Offer {number}"),
-            envelope_from=f"bounce{number}@mailer.example" if number == 2 else "offers@shop.example",
-        )
-    lab.receive(mail_of("Eve <eve@elsewhere.example>", "\x1b[31m=1+1 \u202egnp.exe 日本語"), envelope_from="")
+        envelope = "bounce@mailer.example" if number == 2 else "offers@shop.example"
+        lab.receive(message("Shop <offers@shop.example>", f"Offer {number}"), envelope_from=envelope)
+    lab.receive(message("Eve <eve@elsewhere.example>", "\x1b[31m=1+1 \u202egnp.exe 日本語"), envelope_from="")
     lab.receive(HTML_MAIL, envelope_from="info@bank.example")
-    lab.receive(mail_of("News <news@press.example>", "Headlines"), envelope_from="news@press.example")
-    lab.receive(mail_of(subject="For bob"), to=BOB, envelope_from="eve@elsewhere.example")
-    lab.receive(mail_of(subject="Bob moderated"), to=BOB, envelope_from="eve@elsewhere.example", level="moderator")
+    lab.receive(message("News <news@press.example>", "Headlines"), envelope_from="news@press.example")
 
 
 @pytest.fixture(scope="session")
@@ -177,9 +181,3 @@ def plain(text: str) -> str:
     """What a person sees of a terminal's text: without colours, and without what was written over."""
     lines = [line.rpartition("\r\x1b[K")[2].rpartition("\r")[2] for line in text.split("\n")]
     return ESCAPES.sub("", "\n".join(lines))
-
-
-@pytest.fixture
-def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path

@@ -64,7 +64,9 @@ class TestOnce:
         run(lab, folder)
         assert outcomes(run(lab, folder / ".." / folder.name)) == {"already": 3}
 
-    def test_a_maildir_file_that_was_read_meanwhile_is_the_same_item(self, lab: Lab, tmp_path: Path, mail: Callable[..., bytes]) -> None:
+    def test_a_maildir_file_that_was_read_meanwhile_is_the_same_item(
+        self, lab: Lab, tmp_path: Path, mail: Callable[..., bytes]
+    ) -> None:
         maildir = tmp_path / "Maildir"
         for name in ("cur", "new", "tmp"):
             (maildir / name).mkdir(parents=True)
@@ -137,7 +139,8 @@ HOSTILE = {
     "unknown charset": b"From: a@elsewhere.example\nSubject: =?x-nonsense?Q?=FF=FE?=\n"
     b"Content-Type: text/plain; charset=martian\n\n\xff\xfe\n",
     "20,000 encoded words": b"From: a@elsewhere.example\nSubject: " + b"=?utf-8?Q?x?= " * 20_000 + b"\n\nbody\n",
-    "100,000 parts": b"From: a@elsewhere.example\nContent-Type: multipart/mixed; boundary=x\n\n" + b"--x\n\na\n" * 100_000,
+    "100,000 parts": b"From: a@elsewhere.example\nContent-Type: multipart/mixed; boundary=x\n\n"
+    + b"--x\n\na\n" * 100_000,
     "deep multiparts": b"From: a@elsewhere.example\n"
     + b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(5_000)),
     "50,000 nested tags": b"From: a@elsewhere.example\nContent-Type: text/html\n\n" + b"<div>" * 50_000,

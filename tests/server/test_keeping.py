@@ -10,10 +10,11 @@ import pytest
 from conftest import ADMIN, ANN, BOB, Lab
 from sqlalchemy import select
 
-from mimeportal.errors import AuthenticationError, ConfigurationError, UsageError
+from mimeportal.errors import AuthenticationError, ConfigurationError, UnavailableError, UsageError
 from mimeportal_server import backup, keeping, people, tokens
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
+from mimeportal_server.store import database
 from mimeportal_server.store.schema import audit, deliveries, messages
 
 Mail = Callable[..., bytes]
@@ -181,6 +182,34 @@ class TestBackup:
         (tmp_path / "b").write_bytes(octets)
         with pytest.raises(UsageError):
             backup.restore(tmp_path / "b", tmp_path / "restored")
+
+
+class TestDatabase:
+    def test_locked_by_another_program(self, lab: Lab, mail: Mail, monkeypatch: pytest.MonkeyPatch) -> None:
+        lab.receive(mail())
+        monkeypatch.setattr(database, "BUSY_SECONDS", 0.2)
+        with lab.client() as portal:
+            (hold,) = portal.holds.list()
+            other = sqlite3.connect(lab.path / "portal.db", isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            result = portal.holds.plan("release", ids=[hold]).run()
+            assert isinstance(result.stopped, UnavailableError)
+            assert "in use by another program" in result.stopped.what
+            assert result.not_attempted == 1
+            other.execute("ROLLBACK")
+            other.close()
+            assert portal.holds.release([hold]).totals == {"done": 1}
+
+    def test_read_only(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        configure = database._configure
+
+        def read_only(connection: sqlite3.Connection, record: object) -> None:
+            configure(connection, record)
+            connection.execute("PRAGMA query_only = ON")
+
+        monkeypatch.setattr(database, "_configure", read_only)
+        with lab.client() as portal, pytest.raises(UnavailableError, match="read-only"):
+            portal.senders.add(["spam.example"], "blocked")
 
 
 class TestHome:

@@ -14,7 +14,7 @@ from sqlalchemy.pool import QueuePool
 
 from mimeportal_server.store import schema
 
-_BUSY_MILLISECONDS = 10_000
+BUSY_SECONDS = 10.0  # how long another program's write is waited for
 _WRITE = "mimeportal_write"
 
 
@@ -34,7 +34,7 @@ class Database:
         self.path = path
         self._lock = threading.RLock()  # queues this process's writers, which SQLite would only poll for
         self._engine = create_engine(
-            f"sqlite:///{path}", poolclass=QueuePool, connect_args={"check_same_thread": False, "timeout": 10}
+            f"sqlite:///{path}", poolclass=QueuePool, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
         )
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
@@ -75,7 +75,7 @@ def _configure(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's `begin` event writes BEGIN, not the driver
     cursor = connection.cursor()
     for pragma in (
-        f"busy_timeout = {_BUSY_MILLISECONDS}",
+        f"busy_timeout = {int(BUSY_SECONDS * 1000)}",
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",

@@ -1,0 +1,157 @@
+"""The `mimeportal-server` command, as whoever runs a portal types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ANN, SPAM, Lab
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def run(*arguments: str, home: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        named = {"MIMEPORTAL_HOME": str(home)} if home else {}
+        return subprocess.run(
+            [sys.executable, "-m", "mimeportal_server", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **named, **environment},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run
+
+
+def test_init_people_import_status(run: Run, tmp_path: Path, mail: Callable[..., bytes]) -> None:
+    home = tmp_path / "home"
+    done = run("init", "home", "--domain", "example.com")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "Made a portal home for example.com" in done.stderr
+    assert home.stat().st_mode & 0o077 == 0
+    assert run("people", "add", ANN, home=home).returncode == 0
+    assert run("people", "add", "mod@example.com", "--moderates", "example.com", home=home).returncode == 0
+    listed = run("people", "list", "-o", "json", home=home)
+    assert json.loads(listed.stdout) == [
+        {"address": ANN, "role": "user", "moderates": "", "content_view": False, "disabled": False},
+        {
+            "address": "mod@example.com",
+            "role": "user",
+            "moderates": "example.com",
+            "content_view": False,
+            "disabled": False,
+        },
+    ]
+    (tmp_path / "a.eml").write_bytes(mail())
+    imported = run("import", "a.eml", "--recipient", ANN, "--hold", SPAM, home=home)
+    assert imported.returncode == 0
+    assert imported.stdout.split("\t")[:4] == ["a.eml", "0", ANN, "held"]
+    assert imported.stderr == "Imported: 1 held.\n"
+    assert "already" in run("import", "a.eml", "--recipient", ANN, "--hold", SPAM, home=home).stdout
+    facts = dict(line.split("\t") for line in run("status", home=home).stdout.splitlines())
+    assert (facts["held"], facts["people"], facts["clock"]) == ("1", "2", "believed")
+
+
+def test_screened_mail_is_delivered_at_once(run: Run, tmp_path: Path, lab: Lab, mail: Callable[..., bytes]) -> None:
+    (tmp_path / "clean.eml").write_bytes(mail())
+    (tmp_path / "spam.eml").write_bytes(mail(subject="buy", extra="X-Spam-Flag: YES\n"))
+    done = run("import", "clean.eml", "spam.eml", "--recipient", ANN, home=lab.path)
+    assert [line.split("\t")[3] for line in done.stdout.splitlines()] == ["delivered", "held"]
+    assert [path.read_bytes() for path in lab.outgoing()] == [mail()]
+    (row,) = [
+        json.loads(line) for line in run("status", "--deliveries", "-o", "jsonl", home=lab.path).stdout.splitlines()
+    ]
+    assert (row["file"], row["sender"], row["recipient"], row["state"]) == (
+        lab.outgoing()[0].name,
+        "eve@elsewhere.example",
+        ANN,
+        "delivered",
+    )
+
+
+def test_one_time_password_is_shown_once_and_stored_as_a_hash(run: Run, lab: Lab) -> None:
+    done = run("people", "reset", ANN, home=lab.path)
+    secret = done.stdout.strip()
+    assert len(secret) == 43
+    assert secret not in done.stderr
+    for file in lab.path.rglob("*"):
+        if file.is_file():
+            assert secret.encode() not in file.read_bytes()
+
+
+def test_disable_and_enable(run: Run, lab: Lab) -> None:
+    assert run("people", "disable", ANN, home=lab.path).returncode == 0
+    assert '"disabled":true' in run("people", "list", "-o", "jsonl", home=lab.path).stdout.replace(" ", "")
+    assert run("people", "enable", ANN, home=lab.path).returncode == 0
+    lab.client().close()
+
+
+def test_backup_and_restore(run: Run, lab: Lab, tmp_path: Path, mail: Callable[..., bytes]) -> None:
+    lab.receive(mail())
+    assert "1 messages" in run("backup", "b", home=lab.path).stderr
+    restored = run("restore", "b", home=tmp_path / "restored")
+    assert restored.returncode == 0, restored.stderr
+    facts = dict(line.split("\t") for line in run("status", home=tmp_path / "restored").stdout.splitlines())
+    assert facts["held"] == "1"
+
+
+def test_sweep_says_what_it_did(run: Run, lab: Lab, mail: Callable[..., bytes]) -> None:
+    assert run("sweep", home=lab.path).stderr == "Swept: nothing to do.\n"
+    lab.receive(mail())
+    lab.advance(days=15)
+    assert run("sweep", home=lab.path).stderr == "Swept: 1 expired.\n"
+
+
+def three_lines(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """An error: three lines on stderr, nothing on stdout, no traceback."""
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 3, done.stderr
+    return done.stderr
+
+
+class TestErrors:
+    def test_no_home(self, run: Run, tmp_path: Path) -> None:
+        assert "is no portal home" in three_lines(run("status", home=tmp_path / "nothing"), 2)
+
+    def test_no_home_named(self, run: Run) -> None:
+        assert "--home" in three_lines(run("status"), 2)
+
+    def test_unknown_person(self, run: Run, lab: Lab) -> None:
+        assert "is none of the portal's people" in three_lines(
+            run("people", "reset", "x@example.com", home=lab.path), 5
+        )
+
+    def test_person_of_another_domain(self, run: Run, lab: Lab) -> None:
+        assert "outside of the portal's domains" in three_lines(
+            run("people", "add", "x@else.example", home=lab.path), 2
+        )
+
+    def test_bad_domain(self, run: Run) -> None:
+        assert "Not a domain" in three_lines(run("init", "h", "--domain", "no domain"), 2)
+
+    def test_broken_settings_name_the_line(self, run: Run, lab: Lab) -> None:
+        config = lab.path / "portal.toml"
+        config.write_text(config.read_text() + "\n[keping]\n")
+        assert "keping" in three_lines(run("status", home=lab.path), 2)
+
+    def test_unreadable_mbox(self, run: Run, lab: Lab, tmp_path: Path) -> None:
+        (tmp_path / "box").mkdir()
+        done = run("import", "box", "--recipient", ANN, home=lab.path)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr.endswith("Imported: nothing.\n")
+
+    def test_damaged_database(self, run: Run, lab: Lab) -> None:
+        lab.server.close()
+        for name in ("portal.db-wal", "portal.db-shm"):
+            (lab.path / name).unlink(missing_ok=True)
+        (lab.path / "portal.db").write_bytes(b"not a database" * 1000)
+        assert "damaged" in three_lines(run("status", home=lab.path), 6)

@@ -368,8 +368,7 @@ class _Run:
         total = len(self.plan.selection)
         try:
             self._act_on_all()
-            if self.doubtful:
-                self._settle(self.doubtful)
+            self._settle()
         except KeyboardInterrupt:
             self.result.interrupted = True
             self._take([Outcome(item, _LOST, _now()) for item in self.doubtful])
@@ -393,13 +392,14 @@ class _Run:
                         flying.add(pool.submit(self._batch, batch))
                     if not flying:
                         return
-                    landed, flying = wait(flying, return_when=FIRST_COMPLETED)
-                    for future in landed:
+                    for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                        flying.remove(future)
                         self._land(future)
             except KeyboardInterrupt:
                 started = [future for future in flying if not future.cancel()]
                 for future in wait(started).done:
-                    self._land(future)
+                    with suppress(KeyboardInterrupt):  # raised again while the last outcomes are shown
+                        self._land(future)
                 raise
 
     def _over(self) -> bool:
@@ -407,9 +407,9 @@ class _Run:
 
     def _land(self, future: Future[tuple[list[Outcome], list[Item], MimeportalError | None]]) -> None:
         outcomes, doubtful, stop = future.result()
-        self._take(outcomes)
         self.doubtful += doubtful
         self.result.stopped = self.result.stopped or stop
+        self._take(outcomes)  # last: whoever is shown the outcomes may interrupt here
 
     def _take(self, outcomes: list[Outcome]) -> None:
         if not outcomes:
@@ -442,14 +442,20 @@ class _Run:
                 return [Outcome(items[0], _refused(fault), _now())], [], None
             # Refused whole for one bad item: halve until it stands alone.
             middle = len(items) // 2
-            first, second = self._try(items[:middle]), self._try(items[middle:])
-            return first[0] + second[0], first[1] + second[1], first[2] or second[2]
+            first = self._try(items[:middle])
+            if first[2]:
+                return first
+            second = self._try(items[middle:])
+            return first[0] + second[0], first[1] + second[1], second[2]
         time = _now()
         told = [Outcome(item, verdict, time) for item, verdict in zip(items, verdicts, strict=True) if verdict]
         return told, [item for item, verdict in zip(items, verdicts, strict=True) if not verdict], None
 
-    def _settle(self, items: list[Item]) -> None:
-        self._take(self._look(items, rounds=1))
+    def _settle(self) -> None:
+        """Look for what is still in doubt; until that is done, an interrupt leaves it unknown."""
+        outcomes = self._look(self.doubtful, rounds=1) if self.doubtful else []
+        self.doubtful = []
+        self._take(outcomes)
 
     def _look(self, items: list[Item], *, rounds: int) -> list[Outcome]:
         """Look what became of items in doubt; what was not done is sent again, `rounds` times at most."""

@@ -153,7 +153,7 @@ class Console:
         """A bar on stderr, on a terminal only; the object it gives has `update(steps)`."""
         import click
 
-        hide = hidden or not self._animates
+        hide = hidden or not total or not self._animates
         with click.progressbar(length=max(total, 1), label=label, file=self._err, hidden=hide, show_pos=True) as bar:
             yield bar
 

@@ -195,6 +195,15 @@ def _cut(text: str, width: int) -> str:
     return text + "…"
 
 
+# A table needs more than columns: see `output.Writer`.
+FORMS: dict[str, Callable[[Callable[[str], None], Sequence[str]], Form]] = {
+    "json": Json,
+    "jsonl": JsonLines,
+    "csv": Csv,
+    "tsv": Tsv,
+}
+
+
 # -- values ------------------------------------------------------------------------------------------------
 
 

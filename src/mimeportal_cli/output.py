@@ -192,14 +192,8 @@ class Writer:
                 text, columns, lambda record: [cells(name, record, columns) for name in columns], width
             )
             self._form.bold = console.colours and output.on_terminal
-        elif form == "json":
-            self._form = formats.Json(text, columns)
-        elif form == "jsonl":
-            self._form = formats.JsonLines(text, columns)
-        elif form == "csv":
-            self._form = formats.Csv(text, columns)
         else:
-            self._form = formats.Tsv(text, columns)
+            self._form = formats.FORMS[form](text, columns)
 
     def add(self, records: Sequence[Any]) -> None:
         """Write some records; whoever reads the other end of a pipe sees them at once."""

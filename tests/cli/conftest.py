@@ -78,7 +78,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Run:
         with monkeypatch.context() as patch:
             patch.setenv("COLUMNS", str(WIDTH))
             patch.setenv("TERM", "xterm")
-            streams = [open(os.dup(slave), mode, encoding="utf-8") for _, mode in modes]
+            streams = [open(os.dup(slave), mode, encoding="utf-8") for _, mode in modes]  # noqa: SIM115
             for (name, _), stream in zip(modes, streams, strict=True):
                 patch.setattr(sys, name, stream)
             code = run_program(cli, "mimeportal", list(arguments))

@@ -214,7 +214,7 @@ print(delivery.deliver(portal, wait=30)["delivered"], flush=True)
 
 
 def test_processes_that_deliver_at_once_deliver_each_message_once(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    octets = [HEAD + b"\nnumber %d\n" % number for number in range(501)]
+    octets = [HEAD + b"\nnumber %d\n" % number for number in range(260)]
     _queue(lab.server, octets)
     processes = [
         subprocess.Popen(

@@ -215,11 +215,16 @@ class HoldsClient:
         queue = wanted.queue or "personal"
         size = page_size or limits.PAGE_SIZE
 
+        asked: ListHoldsItem | None = None
+
         def fetch(token: str | None) -> PageOf[Hold]:
+            nonlocal asked
             if self._session.offers(contract.FIND):
                 answer = self._session.call(contract.FIND, [_find_item(wanted)], page_size=size, page_token=token)
             else:
-                answer = self._session.call(contract.LIST, [self._list_item(wanted)], page_size=size, page_token=token)
+                if token is None or asked is None:  # a token continues the same question, its dates included
+                    asked = self._list_item(wanted)
+                answer = self._session.call(contract.LIST, [asked], page_size=size, page_token=token)
             holds = [hold for row in answer.rows if wanted.matches(hold := Hold.from_row(row, queue))]
             page = answer.page
             return PageOf(holds, page.total_count if page else None, page.next if page else None)
@@ -253,9 +258,7 @@ class HoldsClient:
             text=detail.text_body,
             html=detail.html_body,
             attachments=[
-                Attachment(
-                    entry.id, entry.filename, entry.content_type, entry.size, entry.sha256, entry.content_id
-                )
+                Attachment(entry.id, entry.filename, entry.content_type, entry.size, entry.sha256, entry.content_id)
                 for entry in detail.attachments
             ],
             notes=detail.notes,

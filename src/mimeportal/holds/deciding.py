@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from mimeportal import limits
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.bulk import Context, Item, Plan, Selection, Verdict, Worker, collect, retry_selection
-from mimeportal.errors import ApiError, DeclinedError, LostAnswerError, UsageError
+from mimeportal.errors import (
+    ApiError,
+    AuthenticationError,
+    DeclinedError,
+    LostAnswerError,
+    UnavailableError,
+    UsageError,
+)
 from mimeportal.holds import contract
 from mimeportal.holds.client import Hold, HoldFilter, described, left_out_of_release
 from mimeportal.senders import contract as senders
@@ -244,17 +252,24 @@ class MimecastWorker:
         verdicts: dict[str, Verdict] = {}
         lost: set[str] = set()
         for group in groups.values():
-            ready = self._listed(group, verdicts)
-            if not ready:
-                continue
+            ready: list[Item] = []
             try:
-                verdicts.update(self._decided(ready))
+                ready = self._listed(group, verdicts)
+                verdicts.update(self._decided(ready) if ready else {})
             except LostAnswerError:
-                if len(groups) == 1 and len(ready) == len(items):
+                if len(ready) == len(items):
                     raise
                 lost.update(item.id for item in ready)
+            except (AuthenticationError, UnavailableError) as fault:
+                if not verdicts and not lost:
+                    raise
+                # Something was done: that must be told. The next batch stops the run.
+                for item in items:
+                    if item.id not in lost:
+                        verdicts.setdefault(item.id, _untouched(fault))
+                break
             except ApiError:
-                if len(groups) == 1 and len(ready) == len(items):
+                if len(ready) == len(items):
                     raise
                 # Some items have their verdict already: the rest is tried one by one, not the whole again.
                 for item in ready:
@@ -275,7 +290,7 @@ class MimecastWorker:
         if "permit" not in options and "block" not in options:
             return group
         half = "permit" if "permit" in options else "block"
-        ready = []
+        ready: list[Item] = []
         for item in group:
             recipient = item.described.get("to_address")
             if not item.entry or not recipient:
@@ -286,8 +301,12 @@ class MimecastWorker:
                 self._session.one(senders.PERMIT_OR_BLOCK, entry)
             except LostAnswerError:
                 verdicts[item.id] = Verdict(
-                    "failed", "answer_lost", f"Whether the sender was {half}ed is not known; not touched."
+                    "failed", "answer_lost", f"Whether the {half} entry was added is not known; not touched."
                 )
+            except (AuthenticationError, UnavailableError) as fault:
+                for added in ready:
+                    verdicts[added.id] = _untouched(fault, f"The {half} entry was added, the message not touched.")
+                raise
             except ApiError as fault:
                 verdicts[item.id] = Verdict(
                     "failed", fault.code, f"The {half} entry failed ({fault.what}); not touched.", fault.request_id
@@ -299,7 +318,7 @@ class MimecastWorker:
     def _decided(self, group: list[Item]) -> dict[str, Verdict]:
         if group[0].action == "release":
             released = self._session.call(contract.RELEASE, [contract.ReleaseItem(id=item.id) for item in group])
-            return self._told(released, {row.id: row.release for row in released.rows}, "id")
+            return self._told(released, {row.id: row.release for row in released.rows}, "id", "already_released")
         options = group[0].options
         reject = contract.RejectItem(
             ids=[item.id for item in group],
@@ -308,10 +327,13 @@ class MimecastWorker:
             notify=options.get("notify"),
         )
         rejected = self._session.call(contract.REJECT, [reject])
-        return self._told(rejected, {row.id: row.reject for row in rejected.rows}, "ids")
+        return self._told(rejected, {row.id: row.reject for row in rejected.rows}, "ids", "already_rejected")
 
-    def _told(self, answer: Answer[Any], done: Mapping[str, bool], key: str) -> dict[str, Verdict]:
-        verdicts = _failed(answer, key)
+    def _told(self, answer: Answer[Any], done: Mapping[str, bool], key: str, same: str) -> dict[str, Verdict]:
+        verdicts = {
+            id: replace(verdict, outcome="already", code=None) if verdict.code == same else verdict
+            for id, verdict in _failed(answer, key).items()
+        }
         for id, acted in done.items():
             verdicts[id] = (
                 Verdict("done", request_id=answer.request_id)
@@ -327,7 +349,7 @@ class MimecastWorker:
         held = {hold.id for hold in self._portal.holds.list(queue=queue) if hold.id in wanted}
         seen: Counter[tuple[str, ...]] = Counter()
         for row in self._portal.holds.log(since=self._started - timedelta(minutes=5)):
-            if row.operator == self._portal.user:
+            if self._portal.user and self._portal.user in (row.operator, _email(row.operator)):
                 for to in row.to:
                     seen[(row.status, row.from_env.email_address, to.email_address, row.subject)] += 1
         doubted = Counter(_trace(item) for item in items)
@@ -349,6 +371,15 @@ class MimecastWorker:
 
 
 _DECIDED = {"release": "released", "reject": "rejected"}
+
+
+def _email(operator: Any) -> str:
+    """The operator of a log row: a text in recordings, an object in one copy of the documents."""
+    return str(operator.get("email") or "") if isinstance(operator, dict) else ""
+
+
+def _untouched(fault: ApiError, what: str = "Not touched.") -> Verdict:
+    return Verdict("failed", fault.code or "unavailable", f"{fault.what} {what}", fault.request_id or None)
 
 
 def _trace(item: Item) -> tuple[str, ...]:

@@ -1,0 +1,67 @@
+"""Names of columns are plain data in the command, and are those of the SDK: scripts rely on them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from mimeportal import bulk, limits, profiles
+from mimeportal.account.contract import AccountRow, WhoAmIRow
+from mimeportal.holds import client as holds_client
+from mimeportal.holds import contract as holds_contract
+from mimeportal.senders import client as senders_client
+from mimeportal.senders import contract as senders_contract
+from mimeportal_cli import acting, choosing, formats
+from mimeportal_cli.commands import account, holds, senders
+from mimeportal_cli.commands import profiles as profiles_command
+
+
+def test_holds_list() -> None:
+    assert (
+        " ".join(holds.HOLDS.names)
+        == (
+            "id queue level reason reason_code policy from_address from_header to_address subject route size "
+            "has_attachments date_received expires sender_blocked"
+        )
+        == " ".join(holds_client.HOLD_FIELDS)
+    )
+
+
+def test_reports() -> None:
+    assert acting.OUTCOMES.names == acting.PLANNED.names == bulk.REPORT_FIELDS
+
+
+def test_summary_and_log() -> None:
+    assert holds.SUMMARY.names == tuple(holds_contract.SummaryRow.model_fields)
+    assert holds.LOG.names == tuple(holds_contract.ReleaseLogRow.model_fields)
+
+
+def test_senders() -> None:
+    assert senders.ENTRIES.names == senders_client.SENDER_FIELDS
+    assert senders.CHANGES.names == senders_client.CHANGE_FIELDS
+    assert senders.LISTS == senders_contract.WRITABLE
+
+
+def test_account() -> None:
+    assert set(account.ACCOUNT.names) == {*AccountRow.model_fields, *WhoAmIRow.model_fields}
+
+
+def test_profiles() -> None:
+    assert profiles_command.PROFILES.names == profiles.PROFILE_FIELDS
+    assert formats.NAMES == profiles.FORMATS
+
+
+def test_filters_are_those_of_the_sdk() -> None:
+    told = {*(name for name in choosing._FILTERS if name not in ("all", "mailboxes_from"))} - {"mailbox"}
+    assert told | {"mailboxes"} == {entry.name for entry in fields(holds_client.HoldFilter)}
+    assert choosing.QUEUES == holds_contract.QUEUES
+
+
+def test_limits_are_those_of_the_table() -> None:
+    assert acting._MAXIMUM == limits.MAX_ITEMS == senders._MAXIMUM
+    assert acting._CONCURRENCY == limits.CONCURRENCY
+
+
+def test_columns_of_tables_exist() -> None:
+    for shape in (acting.OUTCOMES, acting.PLANNED, holds.HOLDS, holds.LOG, senders.ENTRIES):
+        assert set(shape.table) <= set(shape.names)
+        assert set(shape.cells) <= set(shape.names)

@@ -50,6 +50,7 @@ SENDERS_ADDED = 1_000  # entries in one senders.add
 
 # Keeping and delivering.
 HOLD_DAYS = 14
+PERSON_OCTETS = 50 * 1024 * MIB  # kept for one person; more is refused
 RECEIVED_LINES = 50
 WRITTEN_PER_HOUR = 20  # mails we write ourselves to one address
 FREE_DISK_SHARE = 0.05
@@ -64,4 +65,5 @@ LOWERABLE = {
     "json_body": JSON_BODY,
     "page_size": PAGE_SIZE,
     "hold_days": HOLD_DAYS,
+    "person_octets": PERSON_OCTETS,
 }

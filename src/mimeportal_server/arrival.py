@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, Table, func, insert, select, update
 
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
@@ -20,7 +20,7 @@ from mimeportal_server.screening import Arrival, Fate, dmarc_failed, screen
 from mimeportal_server.settings import HoldRule
 from mimeportal_server.steps import reached
 from mimeportal_server.store.blobs import name_of
-from mimeportal_server.store.schema import copies, deliveries, holds, imports, messages, senders
+from mimeportal_server.store.schema import copies, deliveries, holds, imports, messages, people, senders
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one message for one recipient: `held`, `delivered`, `blocked` or `already`."""
+    """What became of one message for one recipient: `held`, `delivered`, `blocked`, `already` or `refused`."""
 
     recipient: str
     outcome: str
@@ -93,6 +93,7 @@ class _Writer:
         self._acts: list[audit.Act] = []
         self._last = {table: tx.scalar(select(func.max(table.c.id))) or 0 for table in (messages, holds)}
         self._lists: dict[int, dict[str, str]] = {}
+        self._octets: dict[int, int] = {}  # person -> octets kept for them, with this batch
 
     def known_imports(self, batch: Sequence[Incoming], names: Sequence[str]) -> set[tuple[str, ...]]:
         """What was imported before of the octets in this batch, as (path, position, blob, recipient)."""
@@ -109,6 +110,9 @@ class _Writer:
             if key in known:
                 results.append(Result(recipient, "already", "imported before"))
                 continue
+            if not self._has_room(person_id, len(entry.octets)):
+                results.append(Result(recipient, "refused", "the mailbox is full"))
+                continue
             message_id = message_id or self._message(entry, name)
             if key and not entry.again:
                 known.add(key)
@@ -117,6 +121,16 @@ class _Writer:
                 )
             results.append(self._copy(entry, name, message_id, person_id, recipient))
         return results
+
+    def _has_room(self, person_id: int, size: int) -> bool:
+        """Count a message against its person's quota, unless it is over."""
+        if person_id not in self._octets:
+            kept = self._tx.scalar(select(people.c.octets).where(people.c.id == person_id))
+            self._octets[person_id] = int(kept or 0)
+        if self._octets[person_id] + size > self._portal.settings.limits["person_octets"]:
+            return False
+        self._octets[person_id] += size
+        return True
 
     def _message(self, entry: Incoming, name: str) -> int:
         summary = entry.summary
@@ -243,6 +257,8 @@ class _Writer:
         for table, rows in self._rows.items():
             if rows:
                 self._tx.execute(insert(table), rows)
+        for person_id, octets in self._octets.items():
+            self._tx.execute(update(people).where(people.c.id == person_id).values(octets=octets))
         audit.record(self._tx, self._acts, at=self._portal.clock.now(), caller=None, door=self._door)
 
 

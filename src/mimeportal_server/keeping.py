@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
@@ -14,7 +14,7 @@ from mimeportal_server.clock import DAY
 from mimeportal_server.holds import HELD
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
-from mimeportal_server.store.schema import copies, deliveries, holds, messages
+from mimeportal_server.store.schema import copies, deliveries, holds, messages, people
 
 _BATCH = 500
 
@@ -94,6 +94,7 @@ def _purge(portal: Portal) -> int:
             still = set(
                 tx.scalars(select(messages.c.blob).where(messages.c.blob.in_(names), messages.c.purged.is_(None)))
             ) | _outgoing(tx, names)
+            _give_back(tx, [row.id for row in batch])
             acts = [audit.Act("purge", "done", "message", row.id) for row in batch if row.blob not in still]
             audit.record(tx, acts, at=portal.clock.now(), caller=None, door="sweep")
         # Octets go only after the commit that says so: a kill in between leaves a stray file, never a gap.
@@ -102,6 +103,19 @@ def _purge(portal: Portal) -> int:
             portal.home.blobs.delete(name)
             total += 1
     return total
+
+
+def _give_back(tx: Connection, message_ids: Sequence[int]) -> None:
+    """Take purged messages off what is counted against their people's quota."""
+    kept = tx.execute(
+        select(copies.c.person_id, func.sum(messages.c.size).label("octets"))
+        .join(messages, messages.c.id == copies.c.message_id)
+        .where(messages.c.id.in_(message_ids), messages.c.purged.is_not(None))
+        .group_by(copies.c.person_id)
+    ).all()
+    for row in kept:
+        person = people.c.id == row.person_id
+        tx.execute(update(people).where(person).values(octets=people.c.octets - row.octets))
 
 
 def _marked(portal: Portal) -> Iterator[list[Any]]:

@@ -88,6 +88,22 @@ class TestSweep:
         assert [path.read_bytes() for path in lab.outgoing()] == [octets]
 
 
+class TestQuota:
+    def test_mail_over_the_quota_is_refused_and_room_comes_back(self, lab: Lab, mail: Mail) -> None:
+        octets = mail()
+        settings_of(lab, "[policies]", f"[limits]\nperson_octets = {len(octets) + 10}\n\n[policies]")
+        assert [result.outcome for result in lab.receive(octets)] == ["held"]
+        (refused,) = lab.receive(octets)
+        assert (refused.outcome, refused.reason) == ("refused", "the mailbox is full")
+        assert [result.outcome for result in lab.receive(octets, to=BOB)] == ["held"]
+        with lab.client() as portal:
+            portal.holds.reject(portal.holds.list())
+        keeping.sweep(lab.server)
+        lab.advance(days=1.1)
+        keeping.sweep(lab.server)
+        assert [result.outcome for result in lab.receive(octets)] == ["held"]
+
+
 class TestClock:
     def test_a_clock_set_back_expires_nothing_and_brings_nothing_back(self, lab: Lab, mail: Mail) -> None:
         lab.receive(mail(subject="old"))

@@ -54,6 +54,7 @@ people = Table(
     _flag("content_view"),  # an administrator may see the content of held mail
     _flag("disabled"),
     _number("epoch"),  # raised by whatever must end the person's tokens
+    _number("octets"),  # of all mail that is kept for them
     _number("created"),
 )
 

@@ -1,0 +1,95 @@
+"""The long runs: `python -m tests.soak` kills 200 times, at every named step, and sees the same end each time.
+
+Every step is hit at each of its occurrences in the story, into a Maildir and over a relay; what is left of the
+200 are kills in the very run that takes up a killed one. Prints how often each step was hit; exit code 1 when
+any end differs, or when fewer kills were made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "crash")]
+
+from killing import RELAY_STEPS, STEPS, Kill, Mortal, Scene, fill, prepare, quick_folder
+
+from smtp_peer import Peer
+
+KILLS = 200
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the kills; 0 when every end was the same."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=KILLS, help="how many kills at the least")
+    parser.add_argument("--seed", type=int, default=1, help="of the choice of double kills")
+    wanted = parser.parse_args(arguments)
+    with quick_folder() as folder:
+        return _Soak(folder, wanted.kills, random.Random(wanted.seed)).run()
+
+
+class _Soak:
+    def __init__(self, folder: Path, kills: int, chance: random.Random) -> None:
+        self.folder = folder
+        self.kills = kills
+        self.chance = chance
+        self.hit: Counter[str] = Counter()
+        self.failed = 0
+        self.mortal = Mortal(folder)
+        (folder / "box").mkdir()
+        fill(folder / "box")
+        prepare(folder / "prepared")
+
+    def run(self) -> int:
+        for relay, kills in self._plan():
+            self._scene(relay, kills)
+        self.mortal.close()
+        for step in sorted(self.hit):
+            print(f"{self.hit[step]:5} {step}")
+        missed = {*STEPS, *RELAY_STEPS} - set(self.hit)
+        print(f"{self.hit.total()} kills at {len(self.hit)} steps, {self.failed} ends that differ")
+        if missed:
+            print(f"never hit: {', '.join(sorted(missed))}")
+        return 1 if self.failed or missed or self.hit.total() < self.kills else 0
+
+    def _plan(self) -> Iterator[tuple[bool, list[Kill]]]:
+        """Whether over a relay, and the kills of one scene: first every single one, then pairs."""
+        for relay in (False, True):
+            for step, count in sorted(self._counted(relay).items()):
+                if not relay or step in RELAY_STEPS:
+                    yield from ((relay, [(step, number)]) for number in range(1, count + 1))
+        while self.hit.total() < self.kills and not self.failed:
+            # Late first, early second: what is not there any more in the second run cannot be hit.
+            first = self.chance.choice(["decision.committed", "report.added", "delivery.spooled", "import.written"])
+            second = self.chance.choice(["decision.written", "delivery.written", "delivery.renamed one"])
+            yield False, [(first, self.chance.randint(1, 2)), (second, 1)]
+
+    def _counted(self, relay: bool) -> Counter[str]:
+        with Peer() if relay else nullcontext() as peer:
+            return Counter(self._set(peer).play())
+
+    def _set(self, peer: Peer | None) -> Scene:
+        target = self.folder / "scene"
+        shutil.rmtree(target, ignore_errors=True)
+        return Scene.of(self.mortal, self.folder / "prepared", target, self.folder / "box", peer=peer)
+
+    def _scene(self, relay: bool, kills: list[Kill]) -> None:
+        with Peer() if relay else nullcontext() as peer:
+            scene = self._set(peer)
+            try:
+                scene.die_and_complete(kills)
+            except AssertionError as fault:
+                self.failed += 1
+                print(f"{kills}: {fault}", file=sys.stderr)
+            self.hit.update(scene.hit)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,9 +18,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "crash")]
 
-from killing import RELAY_STEPS, STEPS, Kill, Mortal, Scene, fill, prepare, quick_folder
+from killing import RELAY_STEPS, STEPS, Kill, Mortal, Scene, fill, prepare, quick_folder  # noqa: E402
 
-from smtp_peer import Peer
+from smtp_peer import Peer  # noqa: E402
 
 KILLS = 200
 

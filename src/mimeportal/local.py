@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 PREFIX = "local:"
 
 
-def open_transport(url: str, user: str | None, *, api: Api = "local") -> Transport:
-    """The transport for a URL. `api` restricts a local portal to what one Mimecast API offers, for tests.
+def open_transport(url: str, user: str | None, *, api: Api = "local", timeout: float | None = None) -> Transport:
+    """The transport for a URL. `timeout` is how many seconds a portal in use is waited for. `api` restricts a local portal to what one Mimecast API offers, for tests.
 
     Raises `ConfigurationError` when the folder is no portal home, or no person is named.
     """
@@ -33,7 +33,7 @@ def open_transport(url: str, user: str | None, *, api: Api = "local") -> Transpo
             remedy="Set MIMEPORTAL_USER to the address of one of the portal's people.",
         )
     home = Path(url.removeprefix(PREFIX)).expanduser()
-    return cast("Transport", _server("embedded").EmbeddedTransport(home, user, api=api))
+    return cast("Transport", _server("embedded").EmbeddedTransport(home, user, api=api, timeout=timeout))
 
 
 def make_demo(home: Path) -> int:

@@ -27,17 +27,25 @@ class Portal:
         self.profile = profile
 
     @classmethod
-    def open(cls, url: str | None = None, *, user: str | None = None, profile: str | None = None) -> Portal:
+    def open(
+        cls,
+        url: str | None = None,
+        *,
+        user: str | None = None,
+        profile: str | None = None,
+        timeout: float | None = None,
+    ) -> Portal:
         """Open a portal: `local:DIR`, embedded in this process, for the person `user`.
 
         What is not given comes from the environment (`MIMEPORTAL_URL`, `MIMEPORTAL_USER`,
-        `MIMEPORTAL_PROFILE`), else from the current profile. Raises `ConfigurationError` when nothing says
+        `MIMEPORTAL_PROFILE`), else from the current profile. `timeout` is how many seconds a portal that is in use
+        is waited for. Raises `ConfigurationError` when nothing says
         where to go, or when the folder is no portal home; `AuthenticationError` for an unknown person.
         """
         from mimeportal import local, profiles
 
         target = profiles.resolve(url=url, user=user, profile=profile)
-        return cls(local.open_transport(target.url, target.user), profile=target.profile)
+        return cls(local.open_transport(target.url, target.user, timeout=timeout), profile=target.profile)
 
     @property
     def url(self) -> str:

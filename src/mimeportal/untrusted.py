@@ -1,4 +1,4 @@
-"""Hostile text made safe: the one module through which it reaches a terminal, a file or a page.
+"""Hostile text made safe: the one module through which it reaches a terminal, a file or a header.
 
     clean           any text that is stored or sent as JSON             promises D.4
     visible         terminals, log lines, stderr, tables, tsv           promises D.1
@@ -6,25 +6,17 @@
     cell, uncell    csv and spreadsheets, there and back
     safe_name       the name of a file that is written
     header_value    a header of mail that we write
-    safe_html       HTML of a stranger inside a page of ours            promises D.2
-    html_page       a page of its own around it
-    html_to_text    HTML mail in a terminal
 
-Client and server use it alike. Only `header_value` raises on hostile input, and the time everything takes is
-linear in the length of its input.
+HTML has a module of its own, `untrusted_html`: this one is cheap to import, for every command does so. Client and
+server use both alike. Only `header_value` raises on hostile input, and the time everything takes is linear in the
+length of its input.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
-from mimeportal import limits
 from mimeportal.errors import UsageError
-
-# --- Text -------------------------------------------------------------------------------------------------
 
 _UNCLEAN = re.compile("[\x00\ud800-\udfff]")
 
@@ -35,7 +27,7 @@ _UNSEEN = (
     "\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-_HIDDEN = re.compile(f"[\x00-\x1f{_UNSEEN}]")
+HIDDEN = re.compile(f"[\x00-\x1f{_UNSEEN}]")
 _HIDDEN_IN_LINES = re.compile(f"[\x00-\x09\x0b-\x1f{_UNSEEN}]")
 _SHORT_ESCAPES = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 
@@ -54,7 +46,7 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return _HIDDEN.sub(_escape, text)
+    return HIDDEN.sub(_escape, text)
 
 
 def visible_lines(text: str) -> str:
@@ -86,8 +78,9 @@ def uncell(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text, 1) else text
 
 
-_NOT_IN_NAMES = re.compile(f'[\x00-\x1f<>:"|?*{_UNSEEN}]')
-_RESERVED_NAME = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|$)", re.IGNORECASE)
+# Compiled when the first name is made safe.
+_NOT_IN_NAMES = f'[\x00-\x1f<>:"|?*{_UNSEEN}]'
+_RESERVED_NAME = r"(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|$)"
 _NAME_OCTETS = 200
 _EXTENSION_OCTETS = 40
 
@@ -97,14 +90,16 @@ def safe_name(name: str, *, fallback: str = "attachment") -> str:
 
     At most 200 octets of UTF-8, the extension kept. `fallback` is used where nothing of the name is left.
     """
+    from unicodedata import normalize
+
     # Folders that a name claims to be in are dropped, whichever system's separator it uses.
     parts = [part for part in re.split(r"[/\\]", name) if part.strip(" .")]
-    text = unicodedata.normalize("NFC", _NOT_IN_NAMES.sub("_", parts[-1] if parts else ""))
+    text = normalize("NFC", re.sub(_NOT_IN_NAMES, "_", parts[-1] if parts else ""))
     # A run of blanks pushes the real extension out of sight.
     text = _trim(re.sub(r"\s+", " ", text))
     if not text.strip("_ ."):
         text = fallback
-    if text.startswith("-") or _RESERVED_NAME.match(text):
+    if text.startswith("-") or re.match(_RESERVED_NAME, text):
         text = "_" + text
     return _shorten(text)
 
@@ -124,7 +119,7 @@ def _shorten(name: str) -> str:
 
 
 # CR, LF and NUL (promises C.6), and the other characters at which Python's own `splitlines` ends a line.
-_NOT_IN_HEADERS = re.compile("[\x00\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_NOT_IN_HEADERS = frozenset("\x00\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
 
 
 def header_value(text: str, *, name: str = "header") -> str:
@@ -132,6 +127,6 @@ def header_value(text: str, *, name: str = "header") -> str:
 
     Raises `UsageError` naming `name` when it holds a line end or NUL: it could start a header of its own.
     """
-    if _NOT_IN_HEADERS.search(text):
+    if not _NOT_IN_HEADERS.isdisjoint(text):
         raise UsageError(f"The {name} holds a line end or NUL: {text[:60]!r}.", remedy=f"Write the {name} on one line.")
     return clean(text).strip()

@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote
 from mimeportal import limits
 from mimeportal.untrusted import HIDDEN, clean, visible
 
+
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
@@ -61,10 +62,11 @@ def safe_html(html: str, *, cid_images: Mapping[str, bytes] | None = None, remot
 
     None means: over `limits.HTML` octets, or over `limits.HTML_DEPTH` levels of nested tags.
     """
-    if len(html) > limits.HTML or len(clean(html).encode()) > limits.HTML or _deeper_than_allowed(html):
-        return None
-    import nh3
+    import nh3  # html_to_text can do without it
 
+    html = clean(html)
+    if len(html.encode()) > limits.HTML or _deeper_than_allowed(html):
+        return None
     images = _Images(cid_images or {}, remote_images)
 
     def attribute(_tag: str, name: str, value: str) -> str | None:
@@ -78,7 +80,7 @@ def safe_html(html: str, *, cid_images: Mapping[str, bytes] | None = None, remot
         return value if _PLAIN_ATTRIBUTE.fullmatch(value) else None
 
     cleaned = nh3.clean(
-        clean(html),
+        html,
         tags=set(_TAGS),
         clean_content_tags=set(_TAGS_WITH_CONTENT_REMOVED),
         attributes=_ATTRIBUTES,
@@ -105,9 +107,6 @@ class _Images:
         return link.url if link and not link.url.startswith("mailto:") else None
 
     def _inline(self, content_id: str) -> str | None:
-        from base64 import b64encode
-        from urllib.parse import unquote
-
         octets = self.by_id.get(content_id) or self.by_id.get(unquote(content_id)) or b""
         kind = _image_type(octets)
         # One image named a thousand times would otherwise make a page of a thousand images.
@@ -130,8 +129,6 @@ def html_page(body: str, *, title: str, csp_images: bool = False) -> str:
 
     Its own policy forbids it to load or run anything; `csp_images` lets the browser fetch images.
     """
-    from html import escape
-
     sources = "data: https: http:" if csp_images else "data:"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -194,11 +191,9 @@ class _TextOfHtml:
     def _tag(self, tag: _Tag) -> None:
         name = tag.name
         if self.silent:
-            left = tag.closing and name == self.silent
             # As browsers do, leave a head that is never closed at the first tag that cannot be in one.
-            if self.silent == "head" and not left and name not in _IN_HEADS:
-                left = True
-            if not left:
+            lost_head = self.silent == "head" and name not in _IN_HEADS
+            if not lost_head and not (tag.closing and name == self.silent):
                 return
             self.silent = ""
         if name in _SILENT and not tag.closing:
@@ -239,13 +234,11 @@ class _TextOfHtml:
 
 
 # Python refuses to make a number of so many digits, and no character has one.
-_LONG_REFERENCE = re.compile(r"&#(?:[0-9]{20,}+|[xX][0-9a-fA-F]{20,}+);?")
+_LONG_NUMBER = re.compile(r"&#[0-9]{20,}+;?")
 
 
 def _unescape(text: str) -> str:
-    from html import unescape
-
-    return clean(unescape(_LONG_REFERENCE.sub("\ufffd", text))) if "&" in text else text
+    return clean(unescape(_LONG_NUMBER.sub("\ufffd", text))) if "&" in text else text
 
 
 # --- Links ------------------------------------------------------------------------------------------------
@@ -267,8 +260,6 @@ def _link(value: str) -> _Link | None:
     """
     text = re.sub(r"[\t\r\n]", "", value).strip("".join(map(chr, range(0x21))))
     if text[:7].lower() == "mailto:":
-        from urllib.parse import quote, unquote
-
         # Without what follows the address: a stranger's subject, text and further recipients.
         address = unquote(text[7:].partition("?")[0]).strip()
         return _Link("mailto:" + quote(address, safe="@,.+-_=!~*'"), visible(address)) if "@" in address else None
@@ -279,7 +270,7 @@ def _link(value: str) -> _Link | None:
     host, port = _host(authority.rpartition("@")[2])
     if not host:
         return None
-    rest = _HIDDEN.sub("", rest.replace("\\", "/")).replace(" ", "%20")
+    rest = HIDDEN.sub("", rest.replace("\\", "/")).replace(" ", "%20")
     if not rest.startswith("/"):
         rest = "/" + rest
     return _Link(f"{scheme.lower()}://{host}{port}{rest}", host + port)
@@ -287,8 +278,6 @@ def _link(value: str) -> _Link | None:
 
 def _host(text: str) -> tuple[str, str]:
     """Host in ASCII and `:port`; ("", "") when it cannot be a host. An IDN is shown as it is looked up."""
-    from urllib.parse import unquote
-
     host, port = text, ""
     numbered = re.fullmatch(r"(.*):([0-9]{0,5})", text, re.DOTALL)
     if numbered:
@@ -419,8 +408,6 @@ def _with_hosts(cleaned: str) -> str | None:
 
     What nh3 writes is well-formed: each tag that opens closes, so here depth is counted exactly.
     """
-    from html import escape
-
     out: list[str] = []
     hosts: list[str] = []
     depth = position = 0

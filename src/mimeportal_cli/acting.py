@@ -183,6 +183,9 @@ def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[Bu
                 raise fault
             if not every:
                 writer.add([line_of(outcome, plan.context) for outcome in result.problems])
+                more = result.totals["failed"] + result.totals["unknown"] - len(result.problems)
+                if more:
+                    console.note(f"And {more:,} more, which --report FILE or -o tells.")
     except OSError as lost:
         if result is None:
             raise

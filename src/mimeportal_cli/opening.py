@@ -31,7 +31,7 @@ def opened() -> Iterator[Portal]:
     from mimeportal.portal import Portal
 
     where = target()
-    portal = Portal(local.open_transport(where.url, where.user), profile=where.profile)
+    portal = Portal(local.open_transport(where.url, where.user, timeout=settings().timeout), profile=where.profile)
     try:
         yield portal
     finally:

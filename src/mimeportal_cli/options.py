@@ -105,7 +105,7 @@ _TIMEOUT = [
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
         metavar="SECONDS",
-        help="Wait this long for a portal over the network.",
+        help="Wait this long for a portal that is busy.",
     ),
 ]
 

@@ -71,6 +71,8 @@ def accept(portal: Portal, batch: Sequence[Incoming], *, door: str) -> list[list
     portal.home.blobs.add({name: entry.octets for name, entry in zip(names, batch, strict=True)})
     reached("import.blobs")
     with portal.write() as tx:
+        # Only now no sweep can let go of octets that were there before, and that nothing kept.
+        portal.home.blobs.add_missing({name: entry.octets for name, entry in zip(names, batch, strict=True)})
         writer = _Writer(portal, tx, door)
         known = writer.known_imports(batch, names)
         results = [writer.take(entry, name, known) for entry, name in zip(batch, names, strict=True)]

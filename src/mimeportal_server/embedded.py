@@ -14,23 +14,32 @@ from mimeportal_server import people
 from mimeportal_server.door import Door
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
-from mimeportal_server.store.database import StoreError
+from mimeportal_server.store.database import BUSY_SECONDS, StoreError
 
 
 class EmbeddedTransport:
     """A transport over a portal home opened in this process, as one of its people.
 
-    `api` other than `local` restricts what is offered to one of Mimecast's APIs. Raises
+    `api` other than `local` restricts what is offered to one of Mimecast's APIs. `timeout` is how many seconds
+    a database that another program writes to is waited for. Raises
     `AuthenticationError` for somebody who is none of the portal's people, or is disabled.
     """
 
     parallel = 1  # decisions wait for each other in the database: more at once are no faster
 
-    def __init__(self, home: Path, user: str, *, api: Api = "local", wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        home: Path,
+        user: str,
+        *,
+        api: Api = "local",
+        timeout: float | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self.api: Api = api
         self.url = f"local:{home}"
         self.user: str | None = normalise(user)
-        self._portal = Portal(Home.open(home), wall=wall)
+        self._portal = Portal(Home.open(home, busy=BUSY_SECONDS if timeout is None else timeout), wall=wall)
         self._door = Door(self._portal)
         try:
             with self._portal.database.read() as tx:

@@ -45,7 +45,7 @@ def detail(portal: Portal, call: Call) -> Answer:
         has_text_body=bool(preview.text),
         envelope_from=Address(email_address=row.from_address),
         from_=Address(email_address=row.from_header, displayable_name=row.from_name),
-        reply_to=next(iter(_mailboxes(summary, "Reply-To")), None),
+        reply_to=next(map(_address, summary.headers.mailboxes("reply-to")), None),
         to=[_address(mailbox) for mailbox in summary.to],
         cc=[_address(mailbox) for mailbox in summary.cc],
         headers=[contract.HeaderRow(name=name, values=values) for name, values in headers.values()],
@@ -121,14 +121,6 @@ def _attachment(portal: Portal, row: Row[Any], octets: bytes, part: mail.Attachm
         sha256=name_of(mail.attachment(octets, part.index)),
         body_type=5,
     )
-
-
-def _mailboxes(summary: mail.Summary, header: str) -> list[Address]:
-    return [
-        _address(mailbox)
-        for value in summary.headers.raw(header)
-        for mailbox in mail.addresses(value.decode("utf-8", "replace"))
-    ]
 
 
 def _address(mailbox: tuple[str, str]) -> Address:

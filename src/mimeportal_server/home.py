@@ -13,7 +13,7 @@ from mimeportal.addresses import parse_domain
 from mimeportal.errors import ConfigurationError, UnavailableError, UsageError
 from mimeportal_server import settings
 from mimeportal_server.store.blobs import Blobs
-from mimeportal_server.store.database import Database, StoreError
+from mimeportal_server.store.database import BUSY_SECONDS, Database, StoreError
 from mimeportal_server.store.schema import SCHEMA
 
 DEFAULT_PUBLIC_URL = "http://127.0.0.1:8025"
@@ -22,14 +22,14 @@ DEFAULT_PUBLIC_URL = "http://127.0.0.1:8025"
 class Home:
     """portal.toml, portal.db, secret.key, blobs/, spool/ and outgoing/ (a Maildir)."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, busy: float = BUSY_SECONDS) -> None:
         self.path = path
         self.config = path / "portal.toml"
         self.key_file = path / "secret.key"
         self.spool = path / "spool"
         self.outgoing = path / "outgoing"
         self.delivery_lock = path / "delivery.lock"
-        self.database = Database(path / "portal.db")
+        self.database = Database(path / "portal.db", busy=busy)
         self.blobs = Blobs(path / "blobs")
         self.settings: settings.Settings
         self.key: bytes
@@ -61,14 +61,17 @@ class Home:
         return home
 
     @classmethod
-    def open(cls, path: Path) -> Home:
-        """Open a home. Raises `ConfigurationError` when it is none, or when others may read it."""
+    def open(cls, path: Path, *, busy: float = BUSY_SECONDS) -> Home:
+        """Open a home; `busy` seconds are waited for a database in use.
+
+        Raises `ConfigurationError` when it is none, or when others may read it.
+        """
         if not (path / "portal.db").is_file() or not (path / "portal.toml").is_file():
             raise ConfigurationError(
                 f"{path} is no portal home.",
                 remedy=f"Make one with: mimeportal-server init {path} --domain example.com",
             )
-        home = cls(path)
+        home = cls(path, busy=busy)
         for name in (path, home.key_file):
             if stat.S_IMODE(name.stat().st_mode) & 0o077:
                 raise ConfigurationError(

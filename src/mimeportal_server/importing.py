@@ -15,8 +15,9 @@ from mimeportal import limits
 from mimeportal.addresses import normalise, parse_address
 from mimeportal.errors import UsageError
 from mimeportal.patterns import fold
-from mimeportal_server import arrival, mail
+from mimeportal_server import arrival
 from mimeportal_server.clock import milliseconds
+from mimeportal_server.mbox import split_mbox
 from mimeportal_server.portal import Portal
 from mimeportal_server.settings import HoldRule
 from mimeportal_server.store.schema import people
@@ -235,7 +236,7 @@ def _is_mbox(path: Path) -> bool:
 
 def _mbox(path: Path) -> Iterator[_Found]:
     try:
-        for offset, octets in mail.split_mbox(path):
+        for offset, octets in split_mbox(path):
             problem = "" if octets is not None else f"larger than {limits.MESSAGE // limits.MIB} MiB, not stored"
             yield _Found(str(path), str(offset), octets, problem)
     except OSError as fault:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
@@ -65,14 +65,18 @@ def _mark(portal: Portal) -> int:
 
 
 def _kept(portal: Portal) -> ColumnElement[bool]:
-    """Whether anything keeps a message: it is held, on its way, or archived (portal-rules B.4, B.22).
+    """Whether anything keeps a message: it is held, on its way or refused there, or archived (portal-rules B.4, B.22).
 
     Of a rejected message only the metadata is kept; of a delivered or expired one the archive copy.
     """
     hold = holds.c.message_id == messages.c.id
     reasons = [
         exists().where(hold, holds.c.state == "held"),
-        exists().where(deliveries.c.message_id == messages.c.id, deliveries.c.finished.is_(None)),
+        exists().where(
+            deliveries.c.message_id == messages.c.id,
+            # What the next hop would not take is kept (promises C.3): it exists nowhere else.
+            or_(deliveries.c.finished.is_(None), deliveries.c.state == "failed"),
+        ),
     ]
     if portal.settings.archiving:
         delivered = and_(copies.c.message_id == messages.c.id, copies.c.outcome == "delivered")
@@ -99,10 +103,19 @@ def _purge(portal: Portal) -> int:
             audit.record(tx, acts, at=portal.clock.now(), caller=None, door="sweep")
         # Octets go only after the commit that says so: a kill in between leaves a stray file, never a gap.
         reached("sweep.purged")
-        for name in names - still:
-            portal.home.blobs.delete(name)
-            total += 1
+        total += _delete(portal, names - still)
     return total
+
+
+def _delete(portal: Portal, names: Iterable[str]) -> int:
+    """Delete octets that no row names; how many. The write lock keeps out arrivals that count on them."""
+    deleted = 0
+    with portal.write() as tx:
+        for name in names:
+            if not _named(tx, name):
+                portal.home.blobs.delete(name)
+                deleted += 1
+    return deleted
 
 
 def _give_back(tx: Connection, message_ids: Sequence[int]) -> None:
@@ -156,8 +169,8 @@ def _remove_strays(portal: Portal) -> None:
             for name in portal.home.blobs.names()
             if portal.home.blobs.path(name).stat().st_mtime < old and not _named(tx, name)
         ]
-    for name in strays:
-        portal.home.blobs.delete(name)
+    if strays:
+        _delete(portal, strays)
 
 
 def _named(tx: Connection, name: str) -> bool:

@@ -3,34 +3,22 @@
 The octets of a message are never changed (promises C.1); what is read out of them is for lists, rules and
 previews. Reading never fails and never hangs (promises D.4, F.1): limits are applied before anything is
 decoded, the time is linear in the size of the message, and what could not be read is said in `notes`.
-
-Python's `email` parsers are used for dates only. Its newer policy takes seconds for one hostile Subject, its
-address parser recurses and answers differently from one patch release to the next, and its MIME parser has no
-limits. Here the header block, addresses, parameters and the MIME structure are read by possessive regular
-expressions, which never try a place twice. Of ordinary mail they make what `email` (compat32) makes of it: a
-test compares the two over real mail.
 """
 
 from __future__ import annotations
 
-import binascii
 import hashlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from encodings.aliases import aliases as _python_charsets
-from functools import lru_cache
-from itertools import islice
-from pathlib import Path
-from urllib.parse import unquote_to_bytes
 
 from mimeportal import limits
 from mimeportal.addresses import normalise
-from mimeportal.untrusted import clean, html_to_text
-
-Mailbox = tuple[str, str]  # address as written, display name decoded
+from mimeportal.untrusted import clean
+from mimeportal.untrusted_html import html_to_text
+from mimeportal_server.mail_headers import Headers, Mailbox, decode, decoded, read_headers
+from mimeportal_server.mime import Part, Structure, read_structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +78,7 @@ class Summary:
     received_count: int = 0
     notes: tuple[str, ...] = ()
     suspicious: str | None = None
-    headers: Headers = field(default_factory=lambda: Headers(), repr=False)
+    headers: Headers = field(default_factory=Headers, repr=False)
 
     @property
     def has_attachments(self) -> bool:
@@ -123,7 +111,7 @@ class Preview:
 def summarise(octets: bytes | memoryview) -> Summary:
     """What is known of a message from its headers and its structure. Never raises."""
     try:
-        return _summarise(_octets(octets))
+        return _summarise(bytes(octets))
     except Exception as error:  # whatever a stranger's octets bring about, the message is kept and held
         reason = f"the message could not be parsed ({type(error).__name__})"
         return Summary(notes=(reason,), suspicious=reason)
@@ -132,7 +120,7 @@ def summarise(octets: bytes | memoryview) -> Summary:
 def preview(octets: bytes | memoryview) -> Preview:
     """What a person sees of a message. Never raises."""
     try:
-        return _preview(_octets(octets))
+        return _preview(bytes(octets))
     except Exception as error:
         return Preview((), "", None, (), {}, (f"the message could not be parsed ({type(error).__name__})",))
 
@@ -142,26 +130,21 @@ def attachment(octets: bytes | memoryview, index: int) -> bytes:
 
     Raises `IndexError` when there is none of that number.
     """
-    message = _octets(octets)
-    found = [part for part in _structure(message, read_headers(message)).leaves if part.is_attachment]
-    if not 0 <= index < len(found):
+    message = bytes(octets)
+    files = read_structure(message, read_headers(message)).files
+    if not 0 <= index < len(files):
         raise IndexError(index)
-    return found[index].decoded(message)
-
-
-def _octets(octets: bytes | memoryview) -> bytes:
-    return octets if isinstance(octets, bytes) else bytes(octets)
+    return files[index].decoded(message)
 
 
 def _summarise(octets: bytes) -> Summary:
     headers = read_headers(octets)
-    structure = _structure(octets, headers)
-    senders = tuple(mailbox for value in headers.raw("from") for mailbox in addresses(_readable(value)))
+    structure = read_structure(octets, headers)
+    senders = headers.mailboxes("from")
     named = [mailbox for mailbox in senders if "@" in mailbox[0]]
     single = named[0] if len(named) == 1 and len(headers.raw("from")) == 1 else None
-    to, cc = _mailboxes(headers, "to"), _mailboxes(headers, "cc")
-    delivered_to = _mailboxes(headers, "delivered-to")
-    return_paths = headers.raw("return-path")
+    to, cc = headers.mailboxes("to"), headers.mailboxes("cc")
+    delivered_to = headers.mailboxes("delivered-to")
     is_list = any(headers.raw(name) for name in ("list-id", "list-unsubscribe", "list-post"))
     return Summary(
         from_address=normalise(single[0]) if single else None,
@@ -173,7 +156,7 @@ def _summarise(octets: bytes) -> Summary:
         to=to,
         cc=cc,
         date=_date(headers.text("date")),
-        return_path=_return_path(return_paths[0]) if len(return_paths) == 1 else None,
+        return_path=_return_path(headers),
         recipients_in_headers=tuple(
             dict.fromkeys(normalise(address) for address, _ in delivered_to or to + cc if "@" in address)
         ),
@@ -188,16 +171,13 @@ def _summarise(octets: bytes) -> Summary:
     )
 
 
-def _mailboxes(headers: Headers, name: str) -> tuple[Mailbox, ...]:
-    return tuple(mailbox for value in headers.raw(name) for mailbox in addresses(_readable(value)))
-
-
-def _return_path(value: bytes) -> str | None:
-    """ "" for `<>`; None when it is not one address."""
-    text = _readable(value).strip()
-    if text == "<>":
+def _return_path(headers: Headers) -> str | None:
+    """ "" for `<>`; None when there is not one header of that name, with one address."""
+    if len(headers.raw("return-path")) != 1:
+        return None
+    if headers.first("return-path") == "<>":
         return ""
-    found = [address for address, _ in addresses(text) if "@" in address]
+    found = [address for address, _ in headers.mailboxes("return-path") if "@" in address]
     return normalise(found[0]) if len(found) == 1 else None
 
 
@@ -217,9 +197,8 @@ def _date(text: str) -> datetime | None:
         return None
 
 
-def _infos(octets: bytes, structure: _Structure) -> Iterator[AttachmentInfo]:
-    files = (part for part in structure.leaves if part.is_attachment)
-    for index, part in enumerate(files):
+def _infos(octets: bytes, structure: Structure) -> Iterator[AttachmentInfo]:
+    for index, part in enumerate(structure.files):
         yield AttachmentInfo(
             index=index,
             filename=part.filename,
@@ -240,28 +219,25 @@ def extension_of(filename: str) -> str:
     return shown.rpartition(".")[2].lower() if "." in shown else ""
 
 
-# --- Preview ----------------------------------------------------------------------------------------------
-
-
 def _preview(octets: bytes) -> Preview:
     headers = read_headers(octets)
-    structure = _structure(octets, headers)
+    structure = read_structure(octets, headers)
     notes = [*headers.notes, *structure.notes]
     bodies = [part for part in structure.leaves if not part.is_attachment and not part.embedded]
     pages = [part for part in bodies if part.content_type == "text/html"]
-    plain = [part for part in bodies if part.content_type == "text/plain"]
+    others = [part for part in bodies if part.content_type != "text/html"]
+    plain = [part for part in others if part.content_type == "text/plain"]
     html, cut_html = _joined_text(octets, pages, limits.HTML)
-    text, cut_text = _joined_text(octets, plain or [part for part in bodies if part not in pages], limits.TEXT_SHOWN)
+    text, cut_text = _joined_text(octets, plain or others, limits.TEXT_SHOWN)
     if cut_html:
         notes.append(f"the HTML is longer than {limits.HTML} octets and not shown as such")
     if not text.strip() and html.strip():
         text = html_to_text(html)
     if cut_text:
         notes.append(f"the text was cut at {limits.TEXT_SHOWN} octets")
-    files = [part for part in structure.leaves if part.is_attachment]
     infos: list[AttachmentInfo] = []
     images: dict[str, bytes] = {}
-    for info, part in zip(_infos(octets, structure), files, strict=True):
+    for info, part in zip(_infos(octets, structure), structure.files, strict=True):
         content = part.decoded(octets)
         infos.append(replace(info, size=len(content), sha256=hashlib.sha256(content).hexdigest()))
         if part.content_id and len(content) <= limits.INLINE_IMAGE and part.content_type.startswith("image/"):

@@ -59,8 +59,7 @@ class Headers:
 
     def first(self, name: str) -> str:
         """The first value as text, its encoded words as they are; "" when there is none."""
-        values = self.by_name.get(name)
-        return _readable(values[0]) if values else ""
+        return _readable(self.raw(name)[0]) if self.raw(name) else ""
 
     def texts(self, name: str) -> list[str]:
         """Every value, decoded and clean."""
@@ -68,8 +67,11 @@ class Headers:
 
     def text(self, name: str) -> str:
         """The first value, decoded and clean; "" when there is none."""
-        values = self.by_name.get(name)
-        return decoded(values[0]) if values else ""
+        return decoded(self.raw(name)[0]) if self.raw(name) else ""
+
+    def mailboxes(self, name: str) -> tuple[Mailbox, ...]:
+        """What `addresses` finds in every value."""
+        return tuple(mailbox for value in self.raw(name) for mailbox in addresses(_readable(value)))
 
 
 def read_headers(octets: bytes, start: int = 0, end: int | None = None, *, most: int | None = None) -> Headers:
@@ -157,58 +159,42 @@ def _words(text: str) -> Iterator[tuple[int, int, str, bytes]]:
             end = text.find("?=", word.end())
             if end < 0:
                 return
-            content = _word_content(word[2], text[word.end() : end])
-            if content is not None:
+            content = text[word.end() : end]
+            if content.isascii():
                 follows = end + 2
-                yield position, follows, word[1].partition("*")[0].lower(), content
+                octets = content.encode("ascii")
+                octets = binascii.a2b_qp(octets, header=True) if word[2] in "qQ" else decode_base64(octets)
+                yield position, follows, word[1].partition("*")[0].lower(), octets
         position = text.find("=?", follows)
-
-
-def _word_content(encoding: str, content: str) -> bytes | None:
-    try:
-        octets = content.encode("ascii")
-    except UnicodeEncodeError:
-        return None
-    if encoding in "qQ":
-        return binascii.a2b_qp(octets.replace(b" ", b"_"), header=True)
-    return decode_base64(octets)
 
 
 # --- Charsets ---------------------------------------------------------------------------------------------
 
-# Only charsets that Python knows by name: nothing a stranger writes is ever imported, or remembered. Some of
-# its codecs are no charsets of text, and the time of punycode and idna grows with the square of the length.
-_NO_CHARSETS = {"punycode", "idna", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
-_KNOWN_CHARSETS = {*_python_charsets, *_python_charsets.values()} - _NO_CHARSETS
-# As browsers read them: the label is often that of a smaller set than was used.
-_WIDER = {
-    "ascii": "cp1252",
-    "us_ascii": "cp1252",
-    "iso_8859_1": "cp1252",
-    "iso8859_1": "cp1252",
+# Only charsets that Python lists by name: nothing a stranger writes is ever imported, or remembered. What it lists
+# that is no charset of text, `bytes.decode` refuses. ASCII is left out: 8-bit octets in it can be anything.
+_KNOWN_CHARSETS = {*_python_charsets.values()} - {"ascii"}
+# As browsers read them: the label is often that of a smaller set than was used, or one that Python does not list.
+_READ_AS = {
     "latin_1": "cp1252",
-    "latin1": "cp1252",
-    "iso_8859_9": "cp1254",
+    "iso8859_9": "cp1254",
     "gb2312": "gb18030",
     "gbk": "gb18030",
-    "ks_c_5601_1987": "cp949",
     "euc_kr": "cp949",
     "shift_jis": "cp932",
     "iso_8859_8_i": "iso8859_8",
     "unicode_1_1_utf_7": "utf_7",
     "cp_850": "cp850",
+    "koi8_u": "koi8_u",
+    "windows_874": "cp874",
 }
-_ASCII_NAMES = {"", "ascii", "us_ascii"}
 
 
 @lru_cache(maxsize=256)
 def _codec(charset: str) -> str | None:
-    """Python's codec for a charset label; None when unknown, and for ASCII: 8-bit in it can be anything."""
+    """Python's codec for a charset label; None when there is none to go by."""
     name = re.sub(r"[^a-z0-9]+", "_", charset.strip().lower()[:60]).strip("_")
-    if name in _ASCII_NAMES:
-        return None
-    name = _WIDER.get(name, name)
-    return name if name in _KNOWN_CHARSETS else None
+    name = _python_charsets.get(name, name)
+    return _READ_AS.get(name) or (name if name in _KNOWN_CHARSETS else None)
 
 
 def decode(octets: bytes, charset: str) -> str:
@@ -228,17 +214,12 @@ def decode(octets: bytes, charset: str) -> str:
     return octets.decode("cp1252", "replace")
 
 
-_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
-
-
 def decode_base64(octets: bytes) -> bytes:
     """What base64 decodes to, leaving out what is none. Never raises."""
-    digits = octets.translate(None, _NOT_BASE64)
-    end = digits.find(b"=")
-    digits = digits if end < 0 else digits[:end]
-    if len(digits) % 4 == 1:
-        digits = digits[:-1]
-    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
+    try:
+        return binascii.a2b_base64(octets + b"==")
+    except binascii.Error:  # one digit is left over, which is no whole octet
+        return binascii.a2b_base64(octets + b"A==")[:-1]
 
 
 # --- Addresses --------------------------------------------------------------------------------------------
@@ -340,7 +321,7 @@ def _comment(text: str, position: int) -> tuple[str, int]:
 # --- Parameters -------------------------------------------------------------------------------------------
 
 _PARAMETER = re.compile(r';\s*+([^=;\s"]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"?+|[^;]*+)', re.DOTALL)
-_PARAMETERS = 100  # of one header; more are not read
+PARAMETERS = 100  # of one header; more are not read
 
 
 def parameters(value: str) -> tuple[str, dict[str, str]]:
@@ -349,7 +330,7 @@ def parameters(value: str) -> tuple[str, dict[str, str]]:
     if start < 0:
         return _first_word(value), {}
     found: dict[str, str] = {}
-    for parameter in islice(_PARAMETER.finditer(value, start), _PARAMETERS):
+    for parameter in islice(_PARAMETER.finditer(value, start), PARAMETERS):
         text = parameter[2].strip()
         if text[:1] == '"':
             text = _unquoted(text)
@@ -363,16 +344,11 @@ def _first_word(text: str) -> str:
 
 def parameter(found: dict[str, str], name: str) -> str:
     """One parameter, decoded and clean: plain, or with encoded words, or as in RFC 2231; "" when absent."""
-    if f"{name}*" in found:
-        return clean(_extended(found[f"{name}*"]))
-    if f"{name}*0" in found or f"{name}*0*" in found:
-        return clean(_joined(found, name))
-    return clean(decode_words(found.get(name, "")))
-
-
-def _joined(found: dict[str, str], name: str) -> str:
+    whole = found.get(f"{name}*")
+    if whole is not None:
+        found = {f"{name}*0*": whole}
     charset, octets = "", b""
-    for number in range(_PARAMETERS):
+    for number in range(PARAMETERS):
         plain, encoded = found.get(f"{name}*{number}"), found.get(f"{name}*{number}*")
         if encoded is not None:
             if number == 0 and encoded.count("'") >= 2:
@@ -380,13 +356,8 @@ def _joined(found: dict[str, str], name: str) -> str:
             octets += unquote_to_bytes(encoded)
         elif plain is not None:
             octets += plain.encode("utf-8", "replace")
-        else:
+        elif number:
             break
-    return decode(octets, charset)
-
-
-def _extended(value: str) -> str:
-    if value.count("'") < 2:
-        return decode(unquote_to_bytes(value), "")
-    charset, _, text = value.split("'", 2)
-    return decode(unquote_to_bytes(text), charset)
+        else:
+            return clean(decode_words(found.get(name, "")))
+    return clean(decode(octets, charset))

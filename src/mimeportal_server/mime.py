@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mimeportal import limits
 from mimeportal.untrusted import clean
-from mimeportal_server.mail_headers import Headers, decode_base64, parameter, parameters, read_headers
+from mimeportal_server.mail_headers import PARAMETERS, Headers, decode_base64, parameter, parameters, read_headers
 
 _PART_HEADERS = 4 * limits.HEADER
 _FALSE_DELIMITERS = 10_000
@@ -56,8 +56,20 @@ class Part:
         return length
 
 
-class _Structure:
-    """The parts of one message, found without decoding any."""
+def read_structure(octets: bytes, headers: Headers) -> Structure:
+    """The parts of the message that has these headers."""
+    structure = Structure(octets)
+    structure.walk(headers, len(octets))
+    return structure
+
+
+class Structure:
+    """The parts of one message.
+
+    leaves      those without parts of their own, in their order
+    notes       what was not read
+    suspicious  why the message is held as Suspicious Message Structure (promises F.1), else None
+    """
 
     def __init__(self, octets: bytes) -> None:
         self.octets = octets
@@ -66,6 +78,11 @@ class _Structure:
         self.suspicious: str | None = None
         self.parts = 0
         self.false_delimiters = 0
+
+    @property
+    def files(self) -> list[Part]:
+        """The attachments, by their index."""
+        return [part for part in self.leaves if part.is_attachment]
 
     def walk(self, headers: Headers, end: int, *, depth: int = 0, parent: str = "", embedded: bool = False) -> None:
         default = "message/rfc822" if parent == "multipart/digest" else "text/plain"
@@ -80,8 +97,7 @@ class _Structure:
             if self._walk_multipart(content_type, found, start, end, depth, embedded):
                 return
             content_type = "text/plain"
-        disposition = self._parameters(headers, "content-disposition")
-        part = _leaf(content_type, found, disposition, headers, start, end, parent, embedded)
+        part = self._leaf(content_type, found, headers, start, end, parent, embedded)
         self.leaves.append(part)
         if content_type == "message/rfc822" and part.encoding not in ("base64", "quoted-printable"):
             if depth >= limits.MIME_DEPTH:
@@ -89,6 +105,32 @@ class _Structure:
             elif self._count():
                 inner = self._headers_of_part(start, end)
                 self.walk(inner, end, depth=depth + 1, embedded=True)
+
+    def _leaf(
+        self,
+        content_type: str,
+        found: dict[str, str],
+        headers: Headers,
+        start: int,
+        end: int,
+        parent: str,
+        embedded: bool,
+    ) -> Part:
+        disposition, more = self._parameters(headers, "content-disposition")
+        filename = (parameter(more, "filename") or parameter(found, "name")).strip()
+        content_id = clean(headers.first("content-id").strip("<> \t"))
+        return Part(
+            content_type=clean(content_type),
+            charset=found.get("charset", ""),
+            encoding=parameters(headers.first("content-transfer-encoding"))[0],
+            filename=filename or ("message.eml" if content_type == "message/rfc822" else ""),
+            content_id=content_id,
+            start=start,
+            end=end,
+            is_attachment=_is_attachment(content_type, disposition, filename, parent),
+            inline=content_type.startswith("image/") and bool(content_id) and disposition != "attachment",
+            embedded=embedded,
+        )
 
     def _walk_multipart(
         self, content_type: str, found: dict[str, str], start: int, end: int, depth: int, embedded: bool
@@ -144,67 +186,30 @@ class _Structure:
     def _parameters(self, headers: Headers, name: str) -> tuple[str, dict[str, str]]:
         """The parameters of a header; more than are read could hide a file name from hold rules."""
         value = headers.first(name)
-        if min(value.count(";"), value.count("=")) > _PARAMETERS:
-            self._suspect(f"the header {name} has more than {_PARAMETERS} parameters")
+        if min(value.count(";"), value.count("=")) > PARAMETERS:
+            self._suspect(f"the header {name} has more than {PARAMETERS} parameters")
         return parameters(value)
 
     def _count(self) -> bool:
         """Count one more part; False when no more are listed."""
         self.parts += 1
         if self.parts > limits.PARTS_TRUSTED:
-            self._suspect(f"the message has more than {limits.PARTS_TRUSTED} parts", note=False)
+            self.suspicious = self.suspicious or f"the message has more than {limits.PARTS_TRUSTED} parts"
         if self.parts == limits.PARTS_LISTED + 1:
             self.notes.append(f"only the first {limits.PARTS_LISTED} parts are listed")
         return self.parts <= limits.PARTS_LISTED
 
-    def _suspect(self, reason: str, *, note: bool = True) -> None:
-        if note and reason not in self.notes:
+    def _suspect(self, reason: str) -> None:
+        if reason not in self.notes:
             self.notes.append(reason)
         self.suspicious = self.suspicious or reason
-
-
-def _structure(octets: bytes, headers: Headers) -> _Structure:
-    structure = _Structure(octets)
-    structure.walk(headers, len(octets))
-    return structure
-
-
-def _leaf(
-    content_type: str,
-    found: dict[str, str],
-    content_disposition: tuple[str, dict[str, str]],
-    headers: Headers,
-    start: int,
-    end: int,
-    parent: str,
-    embedded: bool,
-) -> Part:
-    disposition, more = content_disposition
-    filename = (parameter(more, "filename") or parameter(found, "name")).strip()
-    content_id = headers.first("content-id").strip("<> \t")
-    encoding = _first_word(headers.first("content-transfer-encoding"))
-    if content_type == "message/rfc822" and not filename:
-        filename = "message.eml"
-    return Part(
-        content_type=clean(content_type),
-        charset=found.get("charset", ""),
-        encoding=encoding,
-        filename=filename,
-        content_id=clean(content_id),
-        start=start,
-        end=end,
-        is_attachment=_is_attachment(content_type, disposition, filename, parent),
-        inline=content_type.startswith("image/") and bool(content_id) and disposition != "attachment",
-        embedded=embedded,
-    )
 
 
 def _is_attachment(content_type: str, disposition: str, filename: str, parent: str) -> bool:
     """Whether a part is a file: what no mail program shows as the text of the message."""
     if disposition == "attachment":
         return True
-    if content_type in ("text/plain", "text/html"):
+    alternative = content_type.startswith("text/") and parent in ("", "multipart/alternative")
+    if alternative or content_type in ("text/plain", "text/html"):
         return bool(filename and parent)  # a message that is nothing but text is shown, whatever its name
-    if content_type.startswith("text/") and parent in ("", "multipart/alternative"):
-        return bool(filename and parent)
     return bool(filename) or content_type not in _REPORT_TYPES

@@ -31,7 +31,7 @@ from mimeportal.addresses import domain_of
 from mimeportal.untrusted import clean
 from mimeportal_server import delivery
 from mimeportal_server.clock import DAY, moment
-from mimeportal_server.mail import read_headers
+from mimeportal_server.mail_headers import read_headers
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
 from mimeportal_server.store.schema import deliveries

@@ -99,12 +99,11 @@ class TestIds:
         done = run("holds", "list", "--ids-from", source, "--columns", "id", stdin=lines)
         assert sorted(done.lines) == sorted(ids[:3])
 
-    @pytest.mark.parametrize("line", ["{broken", "[]{}", '{"no": "id"}', '{"id": 3}'])
+    @pytest.mark.parametrize("line", ["{broken", '{"no": "id"}', '{"id": 3}'])
     def test_wrong_line_is_named(self, run: Run, ids: list[str], line: str) -> None:
         done = run("holds", "list", "--ids-from", "-", stdin=f"{ids[0]}\n{line}\n")
-        assert done.code == (2 if line.startswith("{") else 0) or done.code == 5
-        if line.startswith("{"):
-            assert "Line 2 of -" in done.err
+        assert done.code == 2
+        assert "Line 2 of -" in done.err
 
     def test_missing_file(self, run: Run, home: Path) -> None:
         assert run("holds", "list", "--ids-from", "nowhere").code == 2

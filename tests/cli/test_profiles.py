@@ -54,10 +54,10 @@ class TestResolve:
         ("arguments", "more", "named"),
         [
             ({"url": "local:/x", "profile": "work"}, {}, ("--url local:/x", "--profile work")),
-            ({}, {"MIMEPORTAL_URL": "local:/x", "MIMEPORTAL_PROFILE": "work"}, ("MIMEPORTAL_URL", "MIMEPORTAL_PROFILE")),
+            ({}, {"MIMEPORTAL_URL": "local:x", "MIMEPORTAL_PROFILE": "work"}, ("MIMEPORTAL_URL", "MIMEPORTAL_PROFILE")),
             ({}, {"MIMEPORTAL_CLIENT_ID": "id"}, ("profile 'work'", "MIMEPORTAL_CLIENT_ID")),
             ({}, {"MIMEPORTAL_SECRET_KEY_FILE": "f"}, ("profile 'work'", "MIMEPORTAL_SECRET_KEY_FILE")),
-            ({"url": "https://x.example"}, {"MIMEPORTAL_APP_ID": "id"}, ("--url https://x.example", "MIMEPORTAL_APP_ID")),
+            ({"url": "https://x.example"}, {"MIMEPORTAL_APP_ID": "id"}, ("--url https", "MIMEPORTAL_APP_ID")),
             ({"url": "https://x.example"}, {}, ("--url https://x.example", "environment")),
         ],
     )  # fmt: skip

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from mimeportal import bulk
@@ -73,11 +74,14 @@ def _play(order: dict[str, Any], writing: int) -> None:
     try:
         left = Counter({order["kill"][0]: order["kill"][1]}) if order["kill"] else Counter()
 
+        one_at_a_time = Lock()  # or another thread could tell a step of its own before this one dies
+
         def hook(step: str) -> None:
-            tell(step=step)
-            left[step] -= 1
-            if left[step] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            with one_at_a_time:
+                tell(step=step)
+                left[step] -= 1
+                if left[step] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         steps.hook = hook
         _mark_the_report()

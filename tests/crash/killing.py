@@ -121,7 +121,9 @@ class Mortal:
         assert self._process.stdout
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        told: dict[str, Any] = json.loads(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        assert answer, "the process that plays stories has ended by itself: see its stderr"
+        told: dict[str, Any] = json.loads(answer)
         return told
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -9,10 +10,9 @@ import stat
 import subprocess
 import sys
 import tempfile
-import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -722,10 +722,9 @@ class TestListEntriesOnMimecast:
         assert result.stopped is not None
         assert result.totals == {"done": 2, "failed": 2}
         assert result.not_attempted == 4
-        assert sorted(str(outcome.verdict.error)[-40:] for outcome in told.values() if outcome.outcome == "failed") == [
-            "he permit entry was added, the message not touched."[-40:],
-            str(result.problems[-1].verdict.error)[-40:],
-        ] or all("ot touched" in str(problem.verdict.error) for problem in result.problems)
+        errors = sorted(str(problem.verdict.error) for problem in result.problems)
+        assert "The permit entry was added, the message not touched." in errors[0] + errors[1]
+        assert all("not touched" in error.lower() for error in errors)
         assert len(held(lab)) == 6
 
 
@@ -1070,22 +1069,28 @@ def plan_of(count: int, worker: Fake, context: Context | None = None) -> Plan:
     return Plan(bulk.collect(items), worker, context or Context("test", "A", ANN))
 
 
-def test_memory_stays_flat(tmp_path: Path) -> None:
-    """Ten times as many items need no more memory, selection, run and report together."""
+def test_memory_stays_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times as many items need no more memory: selection, run and report together.
+
+    Counted are the blocks in use whenever a batch is acted on, which costs nothing, unlike tracing each of them.
+    """
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
     peaks = []
-    tracemalloc.start()
-    try:
-        for count in (200, 2_000, 20_000):  # the first pays for imports
-            tracemalloc.reset_peak()
-            before = tracemalloc.get_traced_memory()[0]
-            with plan_of(count, Fake()) as plan:
-                assert plan.run(report=Report(tmp_path / str(count))).totals["done"] == count
-            peaks.append(tracemalloc.get_traced_memory()[1] - before)
-    finally:
-        tracemalloc.stop()
+    for count in (200, 2_000, 20_000):  # the first pays for what is made once
+        worker = Measuring()
+        gc.collect()
+        before = sys.getallocatedblocks()
+        with plan_of(count, worker) as plan:
+            result = plan.run(report=Report(tmp_path / str(count)))
+        assert result.totals["done"] == count
+        peaks.append(max(worker.blocks) - before)
     assert peaks[2] < peaks[1] * 1.3
 
 
-def test_the_sample_times_are_aware() -> None:
-    outcome = bulk.planned(Item("a", "release"))
-    assert outcome.time.tzinfo is UTC
+class Measuring(Fake):
+    def __init__(self) -> None:
+        self.blocks: list[int] = []
+
+    def act(self, items: Sequence[Item]) -> list[Verdict | None]:
+        self.blocks.append(sys.getallocatedblocks())
+        return super().act(items)

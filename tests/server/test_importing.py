@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ADMIN, ANN, BOB, SPAM, Lab
 
+from conftest import ADMIN, ANN, BOB, SPAM, Lab
 from mimeportal import limits
 from mimeportal.errors import UnavailableError, UsageError
 from mimeportal_server import importing

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ADMIN, ANN, BOB, Lab
 from sqlalchemy import select
 
+from conftest import ADMIN, ANN, BOB, Lab
 from mimeportal.errors import AuthenticationError, ConfigurationError, UnavailableError, UsageError
+from mimeportal.local import open_transport
+from mimeportal.portal import Portal as Client
 from mimeportal_server import backup, keeping, people, tokens
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
@@ -144,9 +146,6 @@ class TestBackup:
         assert backup.backup(lab.server, tmp_path / "b") == 1
         assert (tmp_path / "b").stat().st_mode & 0o077 == 0
         backup.restore(tmp_path / "b", tmp_path / "restored").close()
-        from mimeportal.local import open_transport
-        from mimeportal.portal import Portal as Client
-
         with Client(open_transport(f"local:{tmp_path / 'restored'}", ANN)) as portal:
             assert [h.id for h in portal.holds.list()] == [hold.id]
             assert b"".join(portal.holds.download(hold.id)) == octets
@@ -201,10 +200,9 @@ class TestBackup:
 
 
 class TestDatabase:
-    def test_locked_by_another_program(self, lab: Lab, mail: Mail, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_locked_by_another_program(self, lab: Lab, mail: Mail) -> None:
         lab.receive(mail())
-        monkeypatch.setattr(database, "BUSY_SECONDS", 0.2)
-        with lab.client() as portal:
+        with Client(open_transport(lab.url, ANN, timeout=0.2)) as portal:
             (hold,) = portal.holds.list()
             other = sqlite3.connect(lab.path / "portal.db", isolation_level=None)
             other.execute("BEGIN IMMEDIATE")

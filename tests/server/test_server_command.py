@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from conftest import ANN, SPAM, Lab
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -18,9 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimeportal import limits
-from mimeportal.untrusted import safe_html
+from mimeportal.untrusted_html import safe_html
 from mimeportal_server import mail
-from mimeportal_server.mail import addresses, attachment, decode_words, preview, split_mbox, summarise
+from mimeportal_server.mail import attachment, preview, summarise
+from mimeportal_server.mail_headers import addresses, decode_base64, decode_words, read_headers
+from mimeportal_server.mbox import split_mbox
+from mimeportal_server.mime import read_structure
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
@@ -289,6 +292,28 @@ class TestEncodedWords:
         decode_words(text)
 
 
+class TestBase64:
+    @pytest.mark.parametrize(
+        ("octets", "expected"),
+        [
+            (b"QUJD", b"ABC"),
+            (b"QUI=", b"AB"),
+            (b"QUI", b"AB"),
+            (b"QQ", b"A"),
+            (b"QUJDQ", b"ABC"),
+            (b"Q", b""),
+            (b"===", b""),
+            (b"Q!U\r\n\xffJD", b"ABC"),
+        ],
+    )
+    def test_what_is_none_is_left_out(self, octets: bytes, expected: bytes) -> None:
+        assert decode_base64(octets) == expected
+
+    @given(st.lists(st.sampled_from([b"Q", b"UJ", b"=", b"==", b"-", b"\n"])).map(b"".join))
+    def test_whatever_comes_nothing_raises(self, octets: bytes) -> None:
+        assert len(decode_base64(octets)) <= len(octets) * 3 // 4
+
+
 class TestCharsets:
     @pytest.mark.parametrize(
         ("charset", "octets", "expected"),
@@ -300,6 +325,8 @@ class TestCharsets:
             ("iso-8859-1", b"\x93\xe9\x94", "“é”"),
             ("gb2312", "朝鎔".encode("gb18030"), "朝鎔"),
             ("iso-2022-jp", "日本".encode("iso-2022-jp"), "日本"),
+            ("koi8-u", "Україна".encode("koi8-u"), "Україна"),
+            ("ANSI_X3.4-1968", b"caf\xc3\xa9", "café"),
             ("x-unknown", b"caf\xe9", "café"),
             ("punycode", b"caf\xe9", "café"),
             ("unicode_escape", rb"\x41\d", r"\x41\d"),
@@ -555,7 +582,7 @@ class TestHostileMail:
         def fail(*_: object) -> Any:
             raise RecursionError
 
-        monkeypatch.setattr(mail, "_structure", fail)
+        monkeypatch.setattr(mail, "read_structure", fail)
         assert summarise(ORDINARY).suspicious == "the message could not be parsed (RecursionError)"
         assert preview(ORDINARY).notes == ("the message could not be parsed (RecursionError)",)
 
@@ -676,8 +703,8 @@ class TestRealMail:
     def test_structure_and_content(self, messages: list[tuple[str, bytes, Message]]) -> None:
         differing = []
         for name, octets, message in messages:
-            structure = mail._structure(octets, mail.read_headers(octets))
-            ours = [(part.content_type, part.decoded(octets)) for part in structure.leaves]
+            leaves = read_structure(octets, read_headers(octets)).leaves
+            ours = [(part.content_type, part.decoded(octets)) for part in leaves]
             theirs = [
                 (part.get_content_type(), part.get_payload(decode=True))
                 for part in message.walk()

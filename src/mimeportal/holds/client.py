@@ -185,7 +185,7 @@ class Attachment:
 class HeldMessage:
     """What may be seen of a held message before deciding: headers, texts, list of attachments.
 
-    `html` is as it arrived: pass it through `mimeportal.untrusted.safe_html` before showing it.
+    `html` is as it arrived: pass it through `mimeportal.untrusted_html.safe_html` before showing it.
     """
 
     hold: Hold | None

@@ -124,7 +124,7 @@ def _body(message: HeldMessage) -> tuple[str, list[str]]:
     if message.text:
         return message.text, []
     if message.html:
-        from mimeportal.untrusted import html_to_text
+        from mimeportal.untrusted_html import html_to_text
 
         return html_to_text(message.html), ["The text is made from HTML."]
     return "", ["There is no text."]
@@ -147,7 +147,8 @@ def _write_page(portal: Portal, message: HeldMessage, page: str, *, remote_image
     """The message as a page that needs nothing else. Images from the net only when asked for."""
     from html import escape
 
-    from mimeportal.untrusted import html_page, safe_html, visible_lines
+    from mimeportal.untrusted import visible_lines
+    from mimeportal.untrusted_html import html_page, safe_html
 
     body = None
     if message.html:

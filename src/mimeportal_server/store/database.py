@@ -14,7 +14,7 @@ from sqlalchemy.pool import QueuePool
 
 from mimeportal_server.store import schema
 
-BUSY_SECONDS = 10.0  # how long another program's write is waited for
+BUSY_SECONDS = 10.0
 _WRITE = "mimeportal_write"
 
 
@@ -28,13 +28,16 @@ class StoreError(Exception):
 
 
 class Database:
-    """SQLite in WAL mode with synchronous=FULL; what is committed survives a power cut."""
+    """SQLite in WAL mode with synchronous=FULL; what is committed survives a power cut.
 
-    def __init__(self, path: Path) -> None:
+    `busy` is how many seconds another program's write is waited for.
+    """
+
+    def __init__(self, path: Path, *, busy: float = BUSY_SECONDS) -> None:
         self.path = path
         self._lock = threading.RLock()  # queues this process's writers, which SQLite would only poll for
         self._engine = create_engine(
-            f"sqlite:///{path}", poolclass=QueuePool, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
+            f"sqlite:///{path}", poolclass=QueuePool, connect_args={"check_same_thread": False, "timeout": busy}
         )
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
@@ -75,7 +78,6 @@ def _configure(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's `begin` event writes BEGIN, not the driver
     cursor = connection.cursor()
     for pragma in (
-        f"busy_timeout = {int(BUSY_SECONDS * 1000)}",
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",

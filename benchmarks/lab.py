@@ -222,10 +222,7 @@ _REASONS = (
     ("Message Hold Applied - Impersonation Protect policy", "Impersonation Protection", "impersonation"),
     ("Message Hold Applied - URL Protect policy", "URL Protection", "content"),
 )
-_WORDS = (
-    "account offer invoice meeting weekly report your order delivery update notice payment summer Zürich résumé "
-    "newsletter reminder project budget review free shipping limited statement contract draft results holiday"
-).split()
+_WORDS = ["account", "offer", "invoice", "meeting", "weekly", "report", "your", "order", "delivery", "update", "notice", "payment", "summer", "Zürich", "résumé", "newsletter", "reminder", "project", "budget", "review", "free", "shipping", "limited", "statement", "contract", "draft", "results", "holiday"]
 
 
 def _hold(chance: random.Random, received: int, recipient: str) -> dict[str, Any]:

@@ -24,14 +24,13 @@ def wanted(portal: Portal) -> Iterator[Hold]:
 
 
 def main(arguments: list[str]) -> int:
-    with Portal.open() as portal:
-        with portal.holds.plan("release", ids=wanted(portal)) as plan:
-            for line in plan.lines():
-                print(line["from_header"], "|", line["subject"])
-            if "--yes" not in arguments:
-                print(f"{len(plan)} messages would be released; add --yes to do it.")
-                return 0
-            result = plan.run()
+    with Portal.open() as portal, portal.holds.plan("release", ids=wanted(portal)) as plan:
+        for line in plan.lines():
+            print(line["from_header"], "|", line["subject"])
+        if "--yes" not in arguments:
+            print(f"{len(plan)} messages would be released; add --yes to do it.")
+            return 0
+        result = plan.run()
     print(dict(result.totals))
     return 0 if result.clean else 3
 

@@ -371,7 +371,8 @@ class _Run:
             self._settle()
         except KeyboardInterrupt:
             self.result.interrupted = True
-            self._take([Outcome(item, _LOST, _now()) for item in self.doubtful])
+            with suppress(KeyboardInterrupt):
+                self._take([Outcome(item, _LOST, _now()) for item in self.doubtful])
         finally:
             self.result.not_attempted = total - self.result.totals.total()
             if self.report:

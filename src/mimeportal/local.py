@@ -17,7 +17,9 @@ PREFIX = "local:"
 
 
 def open_transport(url: str, user: str | None, *, api: Api = "local", timeout: float | None = None) -> Transport:
-    """The transport for a URL. `timeout` is how many seconds a portal in use is waited for. `api` restricts a local portal to what one Mimecast API offers, for tests.
+    """The transport for a URL. `timeout` is how many seconds a portal in use is waited for.
+
+    `api` restricts a local portal to what one Mimecast API offers, for tests.
 
     Raises `ConfigurationError` when the folder is no portal home, or no person is named.
     """

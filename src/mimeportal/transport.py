@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from mimeportal.errors import LostAnswerError, NotOfferedError, UsageError, api_error
 from mimeportal.wire import (
+    REQUEST_ID,
     Api,
     Endpoint,
     Envelope,
@@ -99,9 +101,15 @@ class Session:
         if least == 0:  # an operation without argument has no items, rather than empty ones
             written = [item for item in written if item]
         body = encode_request(written, page_size=page_size, page_token=page_token)
-        response = self.transport.send(_request(endpoint, body))
-        request_id = response.headers.get("x-request-id", "")
-        envelope = _decode(endpoint, response, request_id)
+        request = _request(endpoint, body)
+        try:
+            response = self.transport.send(request)
+            request_id = response.headers.get("x-request-id") or request.headers[REQUEST_ID]
+            envelope = _decode(endpoint, response, request_id)
+        except LostAnswerError as fault:
+            # The id that we gave the request is what a portal remembers of it, answer or not.
+            fault.request_id = request.headers[REQUEST_ID]
+            raise
         whole = [failure for failure in envelope.failures if failure.key is None]
         if envelope.rows and response.status < 400 and endpoint.repeat != "safe":
             # Something was done: what these failures mean, they mean for items that no row names.
@@ -162,7 +170,7 @@ def not_offered(doing: str, api: Api) -> NotOfferedError:
 
 
 def _request(endpoint: Endpoint[Any, RowT], body: bytes) -> Request:
-    headers = {"content-type": "application/json", "accept": "application/json"}
+    headers = {"content-type": "application/json", "accept": "application/json", REQUEST_ID: str(uuid.uuid4())}
     return Request(endpoint.method, endpoint.path, headers, [body])
 
 

@@ -21,6 +21,8 @@ from mimeportal.errors import UsageError
 Api = Literal["api1", "api2", "local"]
 JsonObject = dict[str, Any]
 
+REQUEST_ID = "x-mc-req-id"  # the header in which a client names its request (mimecast-api-core 2.1)
+
 
 class WireModel(BaseModel):
     """A model of the wire: camelCase in JSON, snake_case in Python; unknown fields are kept, not lost."""

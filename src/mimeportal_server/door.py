@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from mimeportal import limits
 from mimeportal.errors import UnavailableError
-from mimeportal.wire import Endpoint, Failure, JsonObject, Request, Response, encode_answer, without_nulls
+from mimeportal.wire import REQUEST_ID, Endpoint, Failure, JsonObject, Request, Response, encode_answer, without_nulls
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.store.database import StoreError
@@ -20,6 +21,7 @@ from mimeportal_server.tokens import InvalidToken
 NOUNS = ("account", "holds", "senders")
 Operation = Callable[[Portal, Call], Answer]
 
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _endpoints: dict[str, Endpoint[Any, Any]] = {}
 _read: set[str] = set()
 
@@ -46,7 +48,8 @@ class Door:
 
     def handle(self, request: Request, caller: Caller | None) -> Response:
         """Answer a request. Never raises: whatever goes wrong is an answer in the envelope."""
-        request_id = self.portal.new_id()
+        named = request.headers.get(REQUEST_ID, "")
+        request_id = named if _GUID.fullmatch(named) else self.portal.new_id()
         endpoint = endpoint_at(request.path)
         try:
             answer = self._answer(request, endpoint, caller, request_id)

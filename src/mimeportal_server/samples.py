@@ -93,7 +93,7 @@ def samples() -> Iterator[Sample]:
         "Dear Ann,\n\nthis week: leaves, bulbs and a shed that lasts.\n\nYour Gardening Weekly\n",
         hours=5,
         spam=True,
-        extra="List-Id: Gardening Weekly <weekly.gardening.example>\nList-Unsubscribe: <mailto:leave@gardening.example>\n",
+        extra="List-Id: <weekly.gardening.example>\nList-Unsubscribe: <mailto:leave@gardening.example>\n",
     )
     yield _text(
         "bounce-4612@mailer.gardening.example",
@@ -108,7 +108,7 @@ def samples() -> Iterator[Sample]:
         "winner77@lottery.example",
         "International Lottery Board <claims@lottery.example>",
         "You have WON 4,500,000.00 - claim number 77/XJ",
-        "CONGRATULATIONS!!!\n\nYour address was drawn. To claim, send your bank details and a\nhandling fee of 250.00.\n",
+        "CONGRATULATIONS!!!\n\nYour address was drawn. To claim, send your bank details\nand a fee of 250.00.\n",
         hours=7,
         spam=True,
     )

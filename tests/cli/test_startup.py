@@ -80,11 +80,3 @@ def test_every_command_and_option_has_help() -> None:
                 walk(child, f"{path} {name}")
 
     walk(cli, "mimeportal")
-
-
-def test_reference_is_current() -> None:
-    from pathlib import Path
-
-    from mimeportal_cli.reference import main
-
-    assert main(["--check", str(Path(__file__).parents[2] / "docs" / "commands.md")]) == 0

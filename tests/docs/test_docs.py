@@ -98,6 +98,16 @@ def test_readme_names_two_commands() -> None:
     assert lines == ["pip install '.[server]' && mimeportal demo", "pip install '.[dev]' && pytest"]
 
 
+def test_the_pages_read_off_the_code_are_current() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "write.py"), "--check"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_limits_that_docs_state_are_those_of_the_code() -> None:
     from mimeportal import limits
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ADMIN, ANN, BOB, MOD, Lab, mail_of
 
+from conftest import ADMIN, ANN, BOB, MOD, Lab, mail_of
 from mimeportal import bulk
 from mimeportal.bulk import REPORT_FIELDS, BulkResult, Context, Item, Outcome, Plan, Report, Verdict
 from mimeportal.errors import (
@@ -817,25 +817,25 @@ class TestStopping:
 
     def test_what_is_in_doubt_at_an_interrupt_is_unknown(self, lab: Lab, opened: Opener, tmp_path: Path) -> None:
         hold_mail(lab, 4)
-        lost: list[str] = []
 
-        def losing(path: str, document: Any, forward: Forward) -> Response:
-            if path in ACTS and not lost:
-                lost.extend(ids_of(document))
-                raise LostAnswerError("The line is dead.")
-            return forward()
+        def naming_half(path: str, document: Any, forward: Forward) -> Response:
+            response = forward()
+            if path not in ACTS:
+                return response
+            answer = json.loads(b"".join(response.body))
+            return answered({"data": answer["data"][1:], "fail": []})
 
         def interrupting(outcomes: Sequence[Outcome]) -> None:
-            if not any(outcome.outcome == "unknown" for outcome in outcomes):
-                raise KeyboardInterrupt
+            raise KeyboardInterrupt
 
-        portal, _ = opened(losing, api="api2")
+        portal, around = opened(naming_half, api="api2")
+        report = Report(tmp_path / "report")
         with portal.holds.plan("release", filter=HoldFilter()) as plan:
-            report = Report(tmp_path / "report")
             result = plan.run(batch_size=2, on_outcomes=interrupting, report=report)
-        assert (result.totals, result.not_attempted) == ({"done": 2, "unknown": 2}, 0)
-        unknown = {line["id"] for line in bulk.read_lines(report.path) if line["outcome"] == "unknown"}
-        assert unknown == set(lost)
+        assert result.interrupted
+        told = Counter(line["outcome"] for line in bulk.read_lines(report.path))
+        batches = len(around.acts())
+        assert result.totals == told == {"done": batches, "unknown": batches}
 
     def test_an_interrupt_while_the_last_outcomes_are_shown_counts_nothing_twice(
         self, lab: Lab, opened: Opener
@@ -984,6 +984,26 @@ class TestReport:
         with again.holds.plan("release", retry_from=path) as nothing:
             assert len(nothing) == 0
         assert not path.with_name("report.todo").exists()
+
+    @pytest.mark.parametrize(
+        ("verdict", "left"),
+        [
+            (Verdict("done"), 0),
+            (Verdict("already"), 0),
+            (Verdict("failed", "forbidden"), 3),
+            (Verdict("unknown", "answer_lost"), 3),
+        ],
+        ids=lambda value: str(getattr(value, "outcome", "")),
+    )
+    def test_which_outcomes_are_tried_again(self, tmp_path: Path, verdict: Verdict, left: int) -> None:
+        class Telling(Fake):
+            def act(self, items: Sequence[Item]) -> list[Verdict | None]:
+                return [verdict for _ in items]
+
+        path = tmp_path / "report"
+        run(plan_of(3, Telling(), self.CONTEXT), report=Report(path))
+        with bulk.retry_selection(path, actions=frozenset({"release"}), context=self.CONTEXT) as selection:
+            assert len(selection) == left
 
     @pytest.mark.parametrize(
         ("context", "verb", "problem"),

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ADMIN, ANN, Lab, mail_of
 
+from conftest import ADMIN, ANN, Lab, mail_of
 from mimeportal import errors
 from mimeportal.holds import Hold, contract
 from mimeportal.portal import Portal

@@ -199,18 +199,23 @@ class LocalWorker:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._lost: set[str] = set()  # ids of requests whose answer was lost
 
     def act(self, items: Sequence[Item]) -> list[Verdict | None]:
-        answer = self._session.call(
-            contract.DECIDE,
-            [contract.DecideItem(id=item.id, decision=item.action, **item.options) for item in items],
-        )
+        decisions = [contract.DecideItem(id=item.id, decision=item.action, **item.options) for item in items]
+        try:
+            answer = self._session.call(contract.DECIDE, decisions)
+        except LostAnswerError as fault:
+            self._lost.add(fault.request_id)
+            raise
         verdicts = _failed(answer, "id")
         for row in answer.rows:
             if row.outcome == "done":
                 verdicts[row.id] = Verdict("done", request_id=answer.request_id, entry=row.entry, notice=row.notice)
             elif row.outcome == "already":
                 verdicts[row.id] = Verdict("already", error=f"By {row.by} at {row.when}.", request_id=answer.request_id)
+        if len(verdicts) < len(items):
+            self._lost.add(answer.request_id)
         return [verdicts.get(item.id) for item in items]
 
     def look(self, items: Sequence[Item]) -> list[Verdict | None]:
@@ -224,7 +229,7 @@ class LocalWorker:
         if state.state == "held":
             return None
         if state.state == _DECIDED[item.action]:
-            if state.by == self._session.transport.user:
+            if state.request_id in self._lost:
                 return Verdict("done", request_id=state.request_id, entry=item.entry)
             return Verdict("already", error=f"By {state.by} at {state.when}.")
         code = "expired" if state.state == "expired" else f"already_{state.state}"

@@ -100,7 +100,7 @@ class TestEnvelope:
         assert not list(lab.server.home.blobs.names())
 
     def test_unknown_recipient_is_refused_before_anything_is_stored(self, lab: Lab, folder: Path) -> None:
-        with pytest.raises(UsageError, match="nobody@example.com is none of the portal's people"):
+        with pytest.raises(UsageError, match=r"nobody@example\.com is none of the portal's people"):
             run(lab, folder, recipient="nobody@example.com")
 
     def test_administrators_reasons_are_held_for_administrators(self, lab: Lab, folder: Path) -> None:
@@ -255,12 +255,12 @@ class TestFullDisk:
             resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
         done = subprocess.run(
-            [sys.executable, "-m", "mimeportal_server", "import", "--home", str(lab.path)]
-            + [str(tmp_path / "big.eml"), "--recipient", ANN, "--hold", SPAM],
+            [sys.executable, "-m", "mimeportal_server", "import", "big.eml", "--recipient", ANN, "--hold", SPAM],
+            cwd=tmp_path,
             capture_output=True,
             text=True,
             preexec_fn=small_files,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MIMEPORTAL_HOME": str(lab.path)},
         )
         assert done.returncode in (1, 6), done.stderr
         assert "Traceback" not in done.stderr

@@ -88,6 +88,11 @@ class Peer:
         return Counter(taken.delivery for taken in self.taken)
 
 
+def _cut(server: SMTP) -> None:
+    assert isinstance(server.transport, asyncio.Transport)
+    server.transport.abort()
+
+
 class _Server(SMTP):
     line_length_limit = 1_000_000
 
@@ -99,7 +104,7 @@ class _Server(SMTP):
     async def smtp_MAIL(self, arg: str | None) -> None:
         self.mails += 1
         if self.peer.cuts("mail"):
-            self.transport.abort()
+            _cut(self)
         elif self.mails > self.peer.per_connection:
             await self.push("421 4.7.0 too many messages on this connection")
             self.transport.close()
@@ -109,7 +114,7 @@ class _Server(SMTP):
     async def smtp_DATA(self, arg: str) -> None:
         if self.peer.cuts("data"):
             await self.push("354 go on")
-            self.transport.abort()
+            _cut(self)
         else:
             await super().smtp_DATA(arg)
 
@@ -145,7 +150,7 @@ class _Handler:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if self.peer.cuts("dot"):
-            server.transport.abort()
+            _cut(server)
             return "250 never sent"
         refused = self.peer.answer("DATA", envelope.rcpt_tos[0])
         if refused:
@@ -162,5 +167,5 @@ class _Handler:
             )
         )
         if self.peer.cuts("reply"):
-            server.transport.abort()
+            _cut(server)
         return "250 taken"

@@ -14,13 +14,14 @@ from mimeportal.errors import UsageError
 from mimeportal.patterns import TextPattern, fold
 
 _LOCAL = re.compile(r"[^\s@<>,;:\\\"()\[\]\x00-\x20\x7f]+|\"[^\"\x00-\x1f\x7f]+\"")
+_AROUND = re.compile(r"^[\s<>]+|[\s<>]+$")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 
 @lru_cache(maxsize=4096)
 def normalise(address: str) -> str:
     """Lower case, domain in IDNA ASCII form; what cannot be an address is only stripped and lowered."""
-    local, at, domain = address.strip().strip("<>").rpartition("@")
+    local, at, domain = _AROUND.sub("", address).rpartition("@")
     if not at:
         return domain.lower()
     return f"{local.lower()}@{_ascii_domain(domain) or domain.lower()}"

@@ -110,6 +110,15 @@ class Session:
             # The id that we gave the request is what a portal remembers of it, answer or not.
             fault.request_id = request.headers[REQUEST_ID]
             raise
+        if response.status in (500, 502, 504) and endpoint.repeat != "safe":
+            # Something broke on the way: what was asked may have been done before that.
+            raise LostAnswerError(
+                f"The portal, or what stands before it, failed: HTTP {response.status}.",
+                code=envelope.failures[0].code if envelope.failures else "",
+                status=response.status,
+                request_id=request_id,
+                remedy="Look before acting again: what was asked may have been done.",
+            )
         whole = [failure for failure in envelope.failures if failure.key is None]
         if envelope.rows and response.status < 400 and endpoint.repeat != "safe":
             # Something was done: what these failures mean, they mean for items that no row names.

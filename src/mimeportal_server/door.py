@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -63,6 +65,8 @@ class Door:
         except OSError as fault:
             sentence = f"The portal's files cannot be used: {fault.strerror or type(fault).__name__}."
             return _failed(Failure("err_portal_store", sentence), 503, request_id)
+        except Exception as fault:
+            return _failed(Failure("err_internal", _defect(fault)), 500, request_id)
         if answer.body is not None:
             headers = _headers("application/octet-stream", request_id)
             headers["content-disposition"] = f'attachment; filename="{_ascii(answer.filename)}"'
@@ -93,6 +97,13 @@ class Door:
             raise _invalid(fault) from None
 
 
+def _defect(fault: Exception) -> str:
+    """Where the portal failed, in our words: nothing of what was asked is in it."""
+    place = traceback.extract_tb(fault.__traceback__)[-1]
+    where = f"{Path(place.filename).name}, line {place.lineno}"
+    return f"The portal failed by a defect of its own ({type(fault).__name__} in {where})."
+
+
 def _operation(name: str) -> Operation:
     noun = name.partition(".")[0]
     operations: Mapping[str, Operation] = import_module(f"mimeportal_server.{noun}").OPERATIONS
@@ -116,7 +127,17 @@ def _document(request: Request, most: int) -> JsonObject:
         raise Refused("err_request_malformed", "The body is not a JSON object.", status=400)
     if _deeper(document, limits.JSON_DEPTH):
         raise Refused("err_request_malformed", f"The body nests over {limits.JSON_DEPTH} deep.", status=400)
+    if b"\\ud" in body.lower() and not _is_unicode(document):
+        raise Refused("err_request_malformed", "The body is not Unicode: half of a surrogate pair.", status=400)
     return document
+
+
+def _is_unicode(document: JsonObject) -> bool:
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _deeper(value: Any, most: int) -> bool:

@@ -7,20 +7,23 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal_column, or_, select, true
 
-from mimeportal.addresses import address_filter_kind
+from mimeportal import limits
+from mimeportal.addresses import address_filter_kind, normalise
 from mimeportal.errors import UsageError
 from mimeportal.holds import contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date, parse_date
 from mimeportal_server import deciding, senders
 from mimeportal_server.clock import DAY, iso, milliseconds, moment
-from mimeportal_server.listing import Keyset
+from mimeportal_server.listing import Keyset, may_match
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.store.schema import holds, people
 
 _FORBIDDEN = "err_xdk_operation_forbidden_for_address"
 _FORBIDDEN_TEXT = "0003 Forbidden To Perform Operation For Address"
+
+_MAILBOXES = 1_000  # more are not looked for here: whoever asks filters again
 
 # Written out, not bound, so that the partial indexes over what is held are used.
 HELD = holds.c.state == literal_column("'held'")
@@ -72,7 +75,7 @@ def _queue(caller: Caller, queue: str, mailboxes: Sequence[str] | None) -> Colum
     """One queue as a condition. Raises `Refused` for what is not the caller's."""
     forbidden = Refused(_FORBIDDEN, _FORBIDDEN_TEXT, status=403)
     if queue == "personal":
-        if mailboxes and any(fold(mailbox) != caller.address for mailbox in mailboxes):
+        if mailboxes and any(normalise(mailbox) != caller.address for mailbox in mailboxes):
             raise forbidden
         return and_(holds.c.recipient == caller.address, holds.c.level == "user")
     if queue == "moderated":
@@ -84,8 +87,8 @@ def _queue(caller: Caller, queue: str, mailboxes: Sequence[str] | None) -> Colum
     else:
         message = f"Field must be one of [{','.join(contract.QUEUES)}]"
         raise Refused("err_validation_value_not_allowed", message, field="queue")
-    if mailboxes:
-        condition = and_(condition, holds.c.recipient.in_([fold(mailbox) for mailbox in mailboxes]))
+    if mailboxes and len(mailboxes) <= _MAILBOXES:
+        condition = and_(condition, holds.c.recipient.in_([normalise(mailbox) for mailbox in mailboxes]))
     return condition
 
 
@@ -102,30 +105,25 @@ def find(portal: Portal, call: Call) -> Answer:
         _queue(call.caller, item.queue or "personal", item.mailboxes),
         *_dates(item.start, item.end),
     ]
-    try:
-        if item.from_ is not None:
-            conditions.append(_address(item.from_, (holds.c.from_address, holds.c.from_header)))
-        if item.to is not None:
-            conditions.append(_address(item.to, (holds.c.recipient,)))
-    except UsageError as fault:
-        raise Refused("err_validation_value_not_allowed", fault.what, field="from") from None
-    for text, columns in (
-        (item.subject, (holds.c.subject_folded,)),
-        (item.policy, (func.lower(holds.c.policy),)),
-        (item.search, _searched()),
-    ):
-        if (text is not None and text.isascii()) or (text is not None and columns == (holds.c.subject_folded,)):
-            conditions.append(_contains(text, columns))
-    if item.reason is not None and item.reason.isascii():
-        conditions.append(
-            or_(holds.c.reason_code == fold(item.reason), _contains(item.reason, (func.lower(holds.c.reason),)))
-        )
+    if item.from_ is not None:
+        conditions.append(_address(item.from_, (holds.c.from_address, holds.c.from_header), "from"))
+    if item.to is not None:
+        conditions.append(_address(item.to, (holds.c.recipient,), "to"))
+    if item.subject is not None:
+        conditions.append(_contains(item.subject, (holds.c.subject_folded,), "subject"))
+    if item.policy is not None:
+        conditions.append(_contains(item.policy, (func.lower(holds.c.policy),), "policy"))
+    if item.search is not None:
+        conditions.append(_contains(item.search, _searched(), "search"))
+    if item.reason is not None:
+        found = _contains(item.reason, (func.lower(holds.c.reason),), "reason")
+        conditions.append(or_(holds.c.reason_code == fold(item.reason), found))
     if item.route is not None:
-        conditions.append(holds.c.route == fold(item.route))
+        conditions.append(func.lower(holds.c.route) == fold(item.route))
     if item.attachments is not None:
         conditions.append(holds.c.has_attachments == item.attachments)
     if item.larger_than is not None:
-        conditions.append(holds.c.size > item.larger_than)
+        conditions.append(holds.c.size > max(-1, min(item.larger_than, limits.MESSAGE)))
     return _page(portal, call, "holds.find", conditions, item.queue or "personal")
 
 
@@ -146,7 +144,7 @@ def list_holds(portal: Portal, call: Call) -> Answer:
                 "Field must be one of [all,subject,sender,recipient,reasonCode]",
                 field="searchBy.fieldName",
             )
-        conditions.append(_contains(item.search_by.value, columns()))
+        conditions.append(_contains(item.search_by.value, columns(), "searchBy.value"))
     return _page(portal, call, "holds.list", conditions, queue)
 
 
@@ -159,6 +157,9 @@ def _page(portal: Portal, call: Call, name: str, conditions: Sequence[ColumnElem
 
 
 def _find_ids(portal: Portal, call: Call, ids: Sequence[str]) -> Answer:
+    if not 1 <= len(ids) <= limits.LOCAL_BATCH:
+        message = f"`ids` holds 1 to {limits.LOCAL_BATCH}, not {len(ids)}."
+        raise Refused("err_validation_count", message, field="ids")
     numbers = deciding.numbers(portal, ids)
     with portal.database.read() as tx:
         found = tx.execute(
@@ -278,7 +279,7 @@ def log(portal: Portal, call: Call) -> Answer:
         columns = _LOG_FIELDS.get(fold(item.search_by.field_name))
         if columns is None:
             raise Refused("err_validation_value_not_allowed", "Field is not searched", field="searchBy.fieldName")
-        conditions.append(_contains(item.search_by.value, columns()))
+        conditions.append(_contains(item.search_by.value, columns(), "searchBy.value"))
     keyset = Keyset(portal, call, "holds.log", holds.c.id)
     query = select(*_SHOWN, holds.c.state, holds.c.decided, holds.c.reject_reason, people.c.address).outerjoin(
         people, people.c.id == holds.c.decided_by
@@ -314,19 +315,27 @@ def _log_row(portal: Portal, row: Row[Any]) -> JsonObject:
 # -- conditions ------------------------------------------------------------------------------------------
 
 
-def _address(text: str, columns: Sequence[Any]) -> ColumnElement[bool]:
-    kind, value = address_filter_kind(text)
+# Conditions only narrow: never may one refuse what the same filter of the client accepts.
+
+
+def _address(text: str, columns: Sequence[Any], field: str) -> ColumnElement[bool]:
+    try:
+        kind, value = address_filter_kind(text)
+    except UsageError as fault:
+        raise Refused("err_validation_value_not_allowed", fault.what, field=field) from None
     if kind == "address":
         return or_(*(column == value for column in columns))
     if kind == "domain":
-        return or_(*(column.endswith(f"@{value}", autoescape=True) for column in columns))
-    return _contains(value, columns) if value.isascii() else true()
+        ending = f"@{value}"
+        return or_(*(func.substr(column, -len(ending)) == ending for column in columns))
+    return _contains(value, columns, field)
 
 
-def _contains(text: str, columns: Sequence[Any]) -> ColumnElement[bool]:
-    """Columns in folded form contain every piece of a glob, or the whole text: never less than what matches."""
-    pieces = [piece for piece in fold(text).split("*") if piece]
-    return or_(*(and_(true(), *(func.instr(column, piece) > 0 for piece in pieces)) for column in columns))
+def _contains(text: str, columns: Sequence[Any], field: str) -> ColumnElement[bool]:
+    if len(text) > limits.PATTERN:
+        message = f"A text condition has at most {limits.PATTERN} characters."
+        raise Refused("err_validation_value_not_allowed", message, field=field)
+    return or_(*(may_match(text, column, folded=column is holds.c.subject_folded) for column in columns))
 
 
 def _dates(start: str | None, end: str | None) -> list[ColumnElement[bool]]:
@@ -334,7 +343,9 @@ def _dates(start: str | None, end: str | None) -> list[ColumnElement[bool]]:
     if start:
         conditions.append(holds.c.received >= milliseconds(_date_given(start, "start")))
     if end:
-        conditions.append(holds.c.received + 0 < milliseconds(_date_given(end, "end")))
+        # What is told of a time is its second, so the whole second before `end` may be meant.
+        whole = -(-milliseconds(_date_given(end, "end")) // 1000) * 1000
+        conditions.append(holds.c.received + 0 < whole)
     return conditions
 
 
@@ -375,7 +386,7 @@ _LOG_FIELDS: Mapping[str, Callable[[], Sequence[Any]]] = {
     "from": lambda: (holds.c.from_address, holds.c.from_header),
     "to": lambda: (holds.c.recipient,),
     "subject": lambda: (holds.c.subject_folded,),
-    "info": lambda: (holds.c.reject_reason,),
+    "info": lambda: (func.lower(holds.c.reject_reason),),
     "heldreason": lambda: (func.lower(holds.c.reason),),
 }
 

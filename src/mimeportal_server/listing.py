@@ -5,11 +5,26 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, Select
+from sqlalchemy import Column, ColumnElement, Connection, LargeBinary, Row, Select, and_, cast, func, or_, true
 
 from mimeportal import limits
+from mimeportal.patterns import fold
 from mimeportal.wire import Page
 from mimeportal_server.portal import Call, Portal
+
+
+def may_match(text: str, column: ColumnElement[str], *, folded: bool = False) -> ColumnElement[bool]:
+    """True of every row whose column matches a text condition (`TextPattern.parse`), and of few others.
+
+    The column holds small letters; `folded` says that it was folded as caseless matching does. Otherwise only
+    ASCII can be compared here, and a column with anything else in it is left to whoever asked.
+    """
+    pieces = [piece for piece in fold(text).split("*") if piece]
+    found = and_(true(), *(func.instr(column, piece) > 0 for piece in pieces))
+    if folded:
+        return found
+    other = func.length(column) != func.length(cast(column, LargeBinary))
+    return or_(found, other) if text.isascii() else other
 
 
 class Keyset:

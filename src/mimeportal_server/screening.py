@@ -112,7 +112,7 @@ def dmarc_failed(summary: Summary, authserv_id: str | None) -> bool:
         return False
     for result in summary.header("Authentication-Results"):
         server, _, rest = result.partition(";")
-        if server.split(maxsplit=1)[:1] == [authserv_id]:
+        if server.lower().split(maxsplit=1)[:1] == [authserv_id.lower()]:
             return "dmarc=fail" in rest.lower().replace(" ", "")
     return False
 

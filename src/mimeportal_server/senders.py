@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from mimeportal import limits
 from mimeportal.addresses import domain_of, parse_address, parse_entry
 from mimeportal.errors import UsageError
-from mimeportal.patterns import fold
 from mimeportal.senders import contract
 from mimeportal.wire import Failure, JsonObject, format_date
 from mimeportal_server import audit, listing, people
@@ -110,9 +110,10 @@ def list_entries(portal: Portal, call: Call) -> Answer:
             query = query.where(senders.c.list == item.list)
         if item.entry_type:
             query = query.where(senders.c.type == item.entry_type)
-        for part in (item.search or "").split("*"):
-            if part:
-                query = query.where(func.instr(senders.c.entry, fold(part)) > 0)
+        if item.search:
+            if len(item.search) > limits.PATTERN:
+                raise Refused("err_validation_value_not_allowed", "The text is too long.", field="search")
+            query = query.where(listing.may_match(item.search, senders.c.entry))
         page = listing.Keyset(portal, call, "senders.list", senders.c.entry, descending=False)
         rows, block = page.fetch(tx, query)
     return Answer([_row(row, mailbox) for row in rows], page=block)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mimeportal import limits
-from mimeportal.addresses import parse_address, parse_domain, parse_entry
+from mimeportal.addresses import address_filter, parse_address, parse_domain, parse_entry
 from mimeportal.errors import ConfigurationError, UsageError
+from mimeportal.patterns import TextPattern
 
 KINDS = ("spam", "attachment", "content", "impersonation", "other")
 LEVELS = ("user", "moderator", "administrator")
@@ -122,12 +123,22 @@ def load(path: Path) -> Settings:
         raise ConfigurationError(f"{path}: {fault.what}", why=fault.why, remedy=fault.remedy) from None
 
 
+class _Table(dict[str, Any]):
+    """A table of the document that remembers its name."""
+
+    def __init__(self, name: str, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self._name = name
+
+    def named(self, key: str) -> str:
+        return f"{self._name}.{key}" if self._name else key
+
+
 class _Reader:
     """Takes known keys out of the document; what is left is unknown, and said."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
-        self._where = ""
 
     def settings(self) -> Settings:
         top = self._table(self._document, "", ("domains", "public_url", "time_zone"), _TABLES)
@@ -137,46 +148,50 @@ class _Reader:
         policies = self._section(
             "policies", ("blocked_senders", "permitted_senders", "public_providers", "authserv_id")
         )
-        self._section("listen", ("http", "smtp"))
-        lowered = self._section("limits", tuple(limits.LOWERABLE))
-        domains = tuple(parse_domain(domain) for domain in self._strings(top, "domains"))
+        listen = self._section("listen", ("http", "smtp"))
+        for key in listen:
+            self._host_port(listen, key, "")
+        lowered = self._limits(self._section("limits", tuple(limits.LOWERABLE)))
+        domains = self._each(top, "domains", parse_domain)
         if not domains:
             raise UsageError("domains is empty.", remedy="Name at least one domain of the portal's people.")
-        days = self._number(keeping, "hold_days", limits.HOLD_DAYS)
-        if not 1 <= days <= limits.HOLD_DAYS:
-            raise UsageError(f"keeping.hold_days is {days}.", remedy=f"Use 1 to {limits.HOLD_DAYS} days.")
+        days = self._number(keeping, "hold_days", lowered["hold_days"])
+        if not 1 <= days <= lowered["hold_days"]:
+            raise UsageError(f"keeping.hold_days is {days}.", remedy=f"Use 1 to {lowered['hold_days']} days.")
+        public_url = self._text(top, "public_url", "").rstrip("/")
+        if public_url and not public_url.startswith(("http://", "https://")):
+            raise UsageError(f"public_url is {public_url!r}.", remedy="Write it as https://portal.example.com.")
         to = self._text(delivery, "to", "maildir")
         if to not in ("maildir", "smtp"):
             raise UsageError(f"delivery.to is {to!r}.", remedy="Use maildir or smtp.")
         return Settings(
             domains=domains,
-            public_url=self._text(top, "public_url", "").rstrip("/"),
+            public_url=public_url,
             time_zone=_zone(self._text(top, "time_zone", "UTC")),
             hold_days=days,
             archiving=self._flag(keeping, "archiving", True),
-            mail_from=parse_address(self._text(mail, "from", f"no-reply@{domains[0]}")),
-            security_address=parse_address(self._text(mail, "security", f"security@{domains[0]}")),
+            mail_from=self._address(mail, "from", f"no-reply@{domains[0]}"),
+            security_address=self._address(mail, "security", f"security@{domains[0]}"),
             deliver_to=to,
-            relay=_host_port(self._text(delivery, "relay", "127.0.0.1:25")),
-            blocked_senders=self._entries(policies, "blocked_senders"),
-            permitted_senders=self._entries(policies, "permitted_senders"),
-            public_providers=frozenset(self._strings(policies, "public_providers")),
-            authserv_id=policies.get("authserv_id"),
+            relay=self._host_port(delivery, "relay", "127.0.0.1:25"),
+            blocked_senders=frozenset(self._each(policies, "blocked_senders", _entry)),
+            permitted_senders=frozenset(self._each(policies, "permitted_senders", _entry)),
+            public_providers=frozenset(self._each(policies, "public_providers", parse_domain)),
+            authserv_id=self._text(policies, "authserv_id", "") or None,
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
-            limits=self._limits(lowered),
+            limits=lowered,
         )
 
-    def _table(self, table: Any, name: str, keys: tuple[str, ...], tables: tuple[str, ...] = ()) -> dict[str, Any]:
+    def _table(self, table: Any, name: str, keys: tuple[str, ...], tables: tuple[str, ...] = ()) -> _Table:
         if not isinstance(table, dict):
             raise UsageError(f"{name} is not a table.", remedy=f"Write it under a line [{name}].")
         for key in table:
             if key not in keys and key not in tables:
                 where = f"{name}.{key}" if name else key
                 raise UsageError(f"unknown setting {where!r}.", remedy=f"Known here: {', '.join((*keys, *tables))}.")
-        self._where = name
-        return {key: table[key] for key in keys if key in table}
+        return _Table(name, {key: table[key] for key in keys if key in table})
 
-    def _section(self, name: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    def _section(self, name: str, keys: tuple[str, ...]) -> _Table:
         return self._table(self._document.get(name, {}), name, keys)
 
     def _rules(self, rules: Any) -> list[HoldRule]:
@@ -192,7 +207,7 @@ class _Reader:
             raise UsageError(f"{name}: kind is {kind!r}.", remedy=f"Use one of: {', '.join(KINDS)}.")
         if level not in LEVELS:
             raise UsageError(f"{name}: level is {level!r}.", remedy=f"Use one of: {', '.join(LEVELS)}.")
-        if not any(key in given for key in _CONDITIONS):
+        if not any(given.get(key) not in (None, [], "") for key in _CONDITIONS):
             raise UsageError(
                 f"{name} has no condition, so it would hold all mail.",
                 remedy=f"Give one of: {', '.join(_CONDITIONS)}.",
@@ -213,16 +228,16 @@ class _Reader:
             kind=kind,
             reason=self._text(given, "reason", f"Message Hold Applied - {policy} policy"),
             level=level,
-            sender=self._strings(given, "sender"),
-            recipient=self._strings(given, "recipient"),
-            subject=self._strings(given, "subject"),
-            header=(header["name"], header["value"]) if header else None,
-            attachment_name=self._strings(given, "attachment_name"),
-            attachment_type=self._strings(given, "attachment_type"),
+            sender=self._each(given, "sender", _address_condition),
+            recipient=self._each(given, "recipient", _address_condition),
+            subject=self._each(given, "subject", _text_condition),
+            header=(header["name"], self._read(given, "header", header["value"], _text_condition)) if header else None,
+            attachment_name=self._each(given, "attachment_name", _text_condition),
+            attachment_type=self._each(given, "attachment_type", _text_condition),
             larger_than=larger,
         )
 
-    def _limits(self, given: dict[str, Any]) -> dict[str, int]:
+    def _limits(self, given: _Table) -> dict[str, int]:
         lowered = dict(limits.LOWERABLE)
         for name in given:
             value = self._number(given, name, lowered[name])
@@ -233,37 +248,51 @@ class _Reader:
             lowered[name] = value
         return lowered
 
-    def _text(self, table: dict[str, Any], key: str, default: str) -> str:
+    def _text(self, table: _Table, key: str, default: str) -> str:
         value = table.get(key, default)
         if not isinstance(value, str):
-            raise UsageError(f"{self._named(key)} is {value!r}, not text.", remedy="Put it in quotes.")
+            raise UsageError(f"{table.named(key)} is {value!r}, not text.", remedy="Put it in quotes.")
         return value
 
-    def _strings(self, table: dict[str, Any], key: str) -> tuple[str, ...]:
+    def _read(self, table: _Table, key: str, text: str, parse: Callable[[str], str]) -> str:
+        """A text as its parser makes it; what is wrong with it names the key."""
+        try:
+            return parse(text)
+        except UsageError as fault:
+            raise UsageError(f"{table.named(key)}: {fault.what}", why=fault.why, remedy=fault.remedy) from None
+
+    def _each(self, table: _Table, key: str, parse: Callable[[str], str]) -> tuple[str, ...]:
+        return tuple(self._read(table, key, text, parse) for text in self._strings(table, key))
+
+    def _address(self, table: _Table, key: str, default: str) -> str:
+        return self._read(table, key, self._text(table, key, default), parse_address)
+
+    def _host_port(self, table: _Table, key: str, default: str) -> tuple[str, int]:
+        text = self._text(table, key, default)
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise UsageError(f"{table.named(key)} is {text!r}.", remedy="Write it as host:port.")
+        return host.strip("[]"), int(port)
+
+    def _strings(self, table: _Table, key: str) -> tuple[str, ...]:
         value = table.get(key, [])
         if isinstance(value, str):
             value = [value]
         if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-            raise UsageError(f"{self._named(key)} is not text or a list of texts.", remedy='Write ["a", "b"].')
+            raise UsageError(f"{table.named(key)} is not text or a list of texts.", remedy='Write ["a", "b"].')
         return tuple(value)
 
-    def _entries(self, table: dict[str, Any], key: str) -> frozenset[str]:
-        return frozenset(parse_entry(entry)[0] for entry in self._strings(table, key))
-
-    def _number(self, table: dict[str, Any], key: str, default: int) -> int:
+    def _number(self, table: _Table, key: str, default: int) -> int:
         value = table.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise UsageError(f"{self._named(key)} is {value!r}, not a whole number.")
+            raise UsageError(f"{table.named(key)} is {value!r}, not a whole number.")
         return value
 
-    def _flag(self, table: dict[str, Any], key: str, default: bool) -> bool:
+    def _flag(self, table: _Table, key: str, default: bool) -> bool:
         value = table.get(key, default)
         if not isinstance(value, bool):
-            raise UsageError(f"{self._named(key)} is {value!r}.", remedy="Use true or false.")
+            raise UsageError(f"{table.named(key)} is {value!r}.", remedy="Use true or false.")
         return value
-
-    def _named(self, key: str) -> str:
-        return f"{self._where}.{key}" if self._where else key
 
 
 _TABLES = ("listen", "keeping", "mail", "delivery", "policies", "limits", "hold")
@@ -286,8 +315,18 @@ def _zone(name: str) -> str:
     return name
 
 
-def _host_port(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise UsageError(f"delivery.relay is {text!r}.", remedy="Write it as host:port.")
-    return host.strip("[]"), int(port)
+def _entry(text: str) -> str:
+    return parse_entry(text)[0]
+
+
+# Conditions are read here once, so that a wrong one is found now and not by the first message.
+
+
+def _address_condition(text: str) -> str:
+    address_filter(text)
+    return text
+
+
+def _text_condition(text: str) -> str:
+    TextPattern.parse(text)
+    return text

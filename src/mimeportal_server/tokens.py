@@ -71,7 +71,7 @@ class Sealer:
             size = int(content["pagesizeid"])
             self._check(content.get("recordstartid"), "page", caller, query, str(size), position)
             start = json.loads(position)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise InvalidToken from None
         return start, size
 

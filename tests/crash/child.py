@@ -129,7 +129,7 @@ def story(home: Path, box: Path, reports: Path) -> None:
     _decide(home, "admin@example.com", "reject", "admin", reports / "reject", "Refuse *", block="address", notify=True)
 
 
-def _decide(home: Path, user: str, verb: str, queue: str, path: Path, subject: str, **options: object) -> None:
+def _decide(home: Path, user: str, verb: str, queue: str, path: Path, subject: str, **options: Any) -> None:
     """One bulk verb with a report; what an earlier run left is taken up from it (promises A.5)."""
     client = Client(EmbeddedTransport(home, user))
     report_holds_lines = path.exists() and path.stat().st_size > 0

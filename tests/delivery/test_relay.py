@@ -49,6 +49,7 @@ class Out:
         row = {"blob": name, "kind": "screened", "sender": sender, "recipient": to, "state": "queued"}
         with self.portal.write() as tx:
             queued = tx.execute(insert(deliveries), {**row, "queued": self.portal.clock.now(), **values})
+        assert queued.inserted_primary_key
         return int(queued.inserted_primary_key[0])
 
     def deliver(self) -> dict[str, int]:
@@ -421,7 +422,8 @@ def test_a_refused_release_is_reported_to_whoever_released_it(out: Out, mail: Ca
     assert taken.octets.isascii()
     notice = message_from_bytes(taken.octets)
     assert notice["Auto-Submitted"] == "auto-replied"
-    text = notice.get_payload(decode=True).decode()
+    octets: Any = notice.get_payload(decode=True)
+    text = octets.decode()
     assert "Subject: Urgent \\u202eoffer" in text
     assert f"Delivery: D{rows[0].id}" in text
     assert "550 5.7.1 Sp" in text

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimeportal import limits
-from mimeportal.addresses import address_filter, address_filter_kind
+from mimeportal.addresses import address_filter, address_filter_kind, normalise
 from mimeportal.errors import UsageError
 from mimeportal.holds import contract
 from mimeportal.holds.contract import (
@@ -121,8 +121,8 @@ class HoldFilter:
     def _tests(self) -> Sequence[Callable[[Hold], bool]]:
         tests: list[Callable[[Hold], bool]] = []
         if self.mailboxes:
-            mailboxes = frozenset(fold(mailbox) for mailbox in self.mailboxes)
-            tests.append(lambda hold: fold(hold.to_address) in mailboxes)
+            mailboxes = frozenset(normalise(mailbox) for mailbox in self.mailboxes)
+            tests.append(lambda hold: normalise(hold.to_address) in mailboxes)
         if self.from_ is not None:
             sent = address_filter(self.from_)
             tests.append(lambda hold: sent((hold.from_address, hold.from_header)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mimeportal._version import __version__
 
 if TYPE_CHECKING:
-    from mimeportal.bulk import BulkResult, Outcome, Report
+    from mimeportal.bulk import BulkResult
     from mimeportal.errors import (
         ApiError,
         AuthenticationError,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mimeportal.holds import Hold, HoldFilter
     from mimeportal.paging import Pages
     from mimeportal.portal import Portal
+    from mimeportal.report import Outcome, Report
     from mimeportal.senders import SenderEntry
 
 # Loaded at first use (PEP 562), so that `import mimeportal` costs nothing.
@@ -32,8 +33,8 @@ _HOMES = {
     "Portal": "mimeportal.portal",
     "Pages": "mimeportal.paging",
     "BulkResult": "mimeportal.bulk",
-    "Outcome": "mimeportal.bulk",
-    "Report": "mimeportal.bulk",
+    "Outcome": "mimeportal.report",
+    "Report": "mimeportal.report",
     "Hold": "mimeportal.holds",
     "HoldFilter": "mimeportal.holds",
     "SenderEntry": "mimeportal.senders",

@@ -7,22 +7,16 @@ from looking after a lost one; the report is synced batch by batch and survives 
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import sqlite3
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from mimeportal import limits
 from mimeportal.errors import (
     ApiError,
     AuthenticationError,
@@ -30,81 +24,12 @@ from mimeportal.errors import (
     LostAnswerError,
     MimeportalError,
     UnavailableError,
-    UsageError,
 )
+from mimeportal.report import Context, Outcome, Report, Verdict, line_of, planned
+from mimeportal.selection import Item, Selection
 
-OutcomeName = Literal["done", "already", "failed", "unknown"]
-
-# What a report line holds, in this order (the forms that scripts rely on). The middle ones describe the item.
-DESCRIBED = ("queue", "from_address", "from_header", "to_address", "subject", "date_received")
-REPORT_FIELDS = (
-    "id",
-    "action",
-    "outcome",
-    "code",
-    "error",
-    "request_id",
-    "time",
-    "profile",
-    "actor",
-    *DESCRIBED,
-    "entry",
-    "rule",
-    "account",
-    "options",
-)
 _PROBLEMS_KEPT = 100
 _BATCHES_AHEAD = 2  # per worker thread
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing to act on: what is done to it, and what a person needs to recognise it."""
-
-    id: str
-    action: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    described: Mapping[str, Any] = field(default_factory=dict)
-    entry: str | None = None
-    rule: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of one item, as the answer tells it."""
-
-    outcome: OutcomeName
-    code: str | None = None
-    error: str | None = None
-    request_id: str | None = None
-    entry: str | None = None
-    notice: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One item with its verdict and the time of it: one line of a report."""
-
-    item: Item
-    verdict: Verdict
-    time: datetime
-
-    @property
-    def id(self) -> str:
-        return self.item.id
-
-    @property
-    def outcome(self) -> OutcomeName:
-        return self.verdict.outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """Under which name a bulk act runs; recorded with every outcome."""
-
-    profile: str
-    account: str
-    actor: str
 
 
 class Worker(Protocol):
@@ -122,137 +47,6 @@ class Worker(Protocol):
     def again(self, item: Item) -> Item:
         """The item as it may be sent a second time after a lost answer."""
         ...
-
-
-class Selection:
-    """A frozen selection in a temporary file that only its owner can read: unique ids, any number of them."""
-
-    def __init__(self) -> None:
-        handle, name = tempfile.mkstemp(prefix="mimeportal-", suffix=".selection")  # mode 0600
-        os.close(handle)
-        self._path = Path(name)
-        self._database = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
-        # The file lives no longer than the process: nothing here needs to survive a crash.
-        self._database.executescript(
-            """
-            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -4096;
-            CREATE TABLE item (
-              position INTEGER PRIMARY KEY, id_hash BLOB UNIQUE, date TEXT, entry TEXT, body TEXT
-            );
-            """
-        )
-
-    def add(self, items: Iterable[Item]) -> None:
-        """Spool items in order; an id that is there already is passed over."""
-        statement = "INSERT OR IGNORE INTO item (id_hash, date, entry, body) VALUES (?, ?, ?, ?)"
-        rows = iter(items)
-        while chunk := list(islice(rows, 500)):
-            self._database.execute("BEGIN")
-            self._database.executemany(
-                statement,
-                [
-                    (_id_hash(item.id), item.described.get("date_received") or "", item.entry, _dump_item(item))
-                    for item in chunk
-                ],
-            )
-            self._database.execute("COMMIT")
-
-    def drop(self, ids: Iterable[str]) -> None:
-        self._database.executemany("DELETE FROM item WHERE id_hash = ?", ((_id_hash(id),) for id in ids))
-
-    def keep_oldest(self, count: int) -> int:
-        """Keep only the `count` oldest by date received; returns how many were dropped."""
-        before = len(self)
-        self._database.execute(
-            "DELETE FROM item WHERE position NOT IN (SELECT position FROM item ORDER BY date, position DESC LIMIT ?)",
-            (count,),
-        )
-        return before - len(self)
-
-    def __len__(self) -> int:
-        return int(self._database.execute("SELECT count(*) FROM item").fetchone()[0])
-
-    def __iter__(self) -> Iterator[Item]:
-        position = 0
-        while True:
-            rows = self._database.execute(
-                "SELECT position, body FROM item WHERE position > ? ORDER BY position LIMIT 500", (position,)
-            ).fetchall()
-            if not rows:
-                return
-            for position, body in rows:  # noqa: B007
-                yield _load_item(json.loads(body))
-
-    def entries(self) -> tuple[int, list[str]]:
-        """How many different sender list entries would be added, and the first five of them."""
-        count = self._database.execute("SELECT count(DISTINCT entry) FROM item").fetchone()[0]
-        first = self._database.execute(
-            "SELECT entry FROM item WHERE entry IS NOT NULL GROUP BY entry ORDER BY min(position) LIMIT 5"
-        )
-        return int(count), [row[0] for row in first]
-
-    def close(self) -> None:
-        self._database.close()
-        self._path.unlink(missing_ok=True)
-
-    def __enter__(self) -> Selection:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Report:
-    """A report file: one JSON line per outcome, appended and synced batch by batch, mode 0600.
-
-    Beside it lies `FILE.todo`, the plan, until every item has its outcome. `resume` says that this run takes
-    up that plan. Raises `UsageError` when the file exists already and `append` is false, and when a plan lies
-    there that this run would forget.
-    """
-
-    def __init__(self, path: Path, *, append: bool = False, resume: bool = False) -> None:
-        self.path = path
-        if self.todo.exists() and not resume:
-            raise UsageError(
-                f"{self.todo} is the plan of an earlier run that did not end.",
-                remedy=f"Take it up with --retry-from {path}, or name another report.",
-            )
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | (0 if append else os.O_EXCL)
-        try:
-            self._file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
-        except FileExistsError:
-            raise UsageError(
-                f"The report {path} exists already, and is not overwritten.",
-                remedy="Name another file, or add --append.",
-            ) from None
-        except OSError as fault:
-            raise UsageError(f"The report {path} cannot be written: {fault.strerror}.") from None
-        if append:
-            _cut_torn_line(self._file.fileno())
-
-    @property
-    def todo(self) -> Path:
-        return self.path.with_name(self.path.name + ".todo")
-
-    def plan(self, selection: Selection, context: Context) -> None:
-        """Write the plan beside the report, synced, before anything is sent."""
-        part = self.todo.with_name(self.todo.name + ".part")
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as todo:
-            for item in selection:
-                todo.write(_line(planned(item), context))
-            todo.flush()
-            os.fsync(todo.fileno())
-        part.replace(self.todo)  # an earlier plan that is taken up is never half gone
-        _sync_folder(self.path)
-
-    def add(self, outcomes: Iterable[Outcome], context: Context) -> None:
-        self._file.write(b"".join(_line(outcome, context) for outcome in outcomes))
-        os.fsync(self._file.fileno())
-
-    def finish(self, *, complete: bool) -> None:
-        self._file.close()
-        if complete:
-            self.todo.unlink(missing_ok=True)
 
 
 @dataclass(slots=True)
@@ -488,175 +282,8 @@ class _Run:
 _LOST = Verdict("unknown", code="answer_lost", error="The answer was lost, and looking did not show what became of it.")
 
 
-def collect(items: Iterable[Item]) -> Selection:
-    """Freeze items into a selection."""
-    selection = Selection()
-    try:
-        selection.add(items)
-    except BaseException:
-        selection.close()
-        raise
-    return selection
-
-
-def retry_selection(path: Path, *, actions: frozenset[str], context: Context) -> Selection:
-    """What a report left undone: every item that is not `done` or `already`, as it was recorded.
-
-    Reads `FILE.todo` too, so that a run that was killed is taken up where it stood. Raises `UsageError`
-    for a file that is no report, and for one of another verb, profile or account.
-    """
-    selection = Selection()
-    try:
-        todo = path.with_name(path.name + ".todo")
-        if not path.exists() and not todo.exists():
-            raise UsageError(f"There is no report {path}.", remedy="Name the file given to --report.")
-        for source in (todo, path):
-            if source.exists():
-                _read_undone(source, selection, actions, context)
-    except BaseException:
-        selection.close()
-        raise
-    return selection
-
-
-def _read_undone(path: Path, selection: Selection, actions: frozenset[str], context: Context) -> None:
-    undone: list[Item] = []
-    settled: list[str] = []
-    for line in read_lines(path):
-        item = _item_of_line(path, line)
-        if item.action not in actions:
-            raise UsageError(
-                f"{path} records the verb {item.action}, not {' or '.join(sorted(actions))}.",
-                remedy=f"Run `{item.action} --retry-from {path}`.",
-            )
-        for name, recorded, present in (
-            ("profile", line.get("profile"), context.profile),
-            ("account", line.get("account"), context.account),
-        ):
-            if recorded != present:
-                raise UsageError(
-                    f"{path} was written for {name} {recorded!r}, and this is {name} {present!r}.",
-                    remedy=f"Run it again with that {name}.",
-                )
-        if line.get("outcome") in ("done", "already"):
-            settled.append(item.id)
-        else:
-            undone.append(item)
-        if len(undone) + len(settled) >= 1000:
-            selection.add(undone)
-            selection.drop(settled)
-            undone, settled = [], []
-    selection.add(undone)
-    selection.drop(settled)
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a report, a plan or a list in jsonl. A torn last line is passed over.
-
-    Raises `UsageError` naming the line that is no JSON object.
-    """
-    try:
-        file = path.open("rb")
-    except OSError as fault:
-        raise UsageError(f"{path} cannot be read: {fault.strerror}.") from None
-    with file:
-        for number, raw in enumerate(file, 1):
-            if not raw.endswith(b"\n") and not _is_json(raw):
-                return
-            if not raw.strip():
-                continue
-            try:
-                line = json.loads(raw)
-            except ValueError:
-                line = None
-            if not isinstance(line, dict) or not isinstance(line.get("id"), str):
-                raise UsageError(f"Line {number} of {path} is no JSON object with an `id`.")
-            yield line
-
-
-def _item_of_line(path: Path, line: Mapping[str, Any]) -> Item:
-    if not isinstance(line.get("action"), str) or not isinstance(line.get("options"), dict):
-        raise UsageError(f"{path} is no report: a line lacks `action` or `options`.")
-    described = {name: line.get(name) for name in DESCRIBED}
-    return Item(line["id"], line["action"], line["options"], described, line.get("entry"), line.get("rule"))
-
-
-def planned(item: Item) -> Outcome:
-    return Outcome(item, _PLANNED, _EPOCH)
-
-
-# A plan line is a report line whose outcome is still null.
-_PLANNED = Verdict("unknown", code="planned")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def line_of(outcome: Outcome, context: Context) -> dict[str, Any]:
-    """One outcome as a report line: exactly `REPORT_FIELDS`, in that order."""
-    item, verdict = outcome.item, outcome.verdict
-    pending = verdict is _PLANNED
-    values = {
-        "id": item.id,
-        "action": item.action,
-        "outcome": None if pending else verdict.outcome,
-        # A plan marks what a filter would have left out and only an id names (promises B.5).
-        "code": ("sender_blocked" if item.described.get("sender_blocked") else None) if pending else verdict.code,
-        "error": verdict.error,
-        "request_id": verdict.request_id,
-        "time": None if pending else outcome.time.isoformat(timespec="milliseconds"),
-        "profile": context.profile,
-        "actor": context.actor,
-        **{name: item.described.get(name) for name in DESCRIBED},
-        "entry": verdict.entry or item.entry if pending or verdict.outcome != "failed" else None,
-        "rule": item.rule,
-        "account": context.account,
-        "options": dict(item.options),
-    }
-    return {name: values[name] for name in REPORT_FIELDS}
-
-
-def _line(outcome: Outcome, context: Context) -> bytes:
-    return json.dumps(line_of(outcome, context)).encode() + b"\n"
-
-
 def _refused(fault: ApiError) -> Verdict:
     return Verdict("failed", fault.code or "refused", fault.what, fault.request_id or None)
-
-
-def _dump_item(item: Item) -> str:
-    return json.dumps([item.id, item.action, dict(item.options), dict(item.described), item.entry, item.rule])
-
-
-def _load_item(body: list[Any]) -> Item:
-    return Item(*body)
-
-
-def _id_hash(id: str) -> bytes:
-    return hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _is_json(raw: bytes) -> bool:
-    try:
-        json.loads(raw)
-    except ValueError:
-        return False
-    return True
-
-
-def _cut_torn_line(descriptor: int) -> None:
-    """Take off a last line without its end, which a kill left: its item is not settled and comes again."""
-    size = os.fstat(descriptor).st_size
-    tail = os.pread(descriptor, min(size, limits.MIB), max(0, size - limits.MIB))
-    if tail and not tail.endswith(b"\n"):
-        os.ftruncate(descriptor, size - len(tail) + tail.rfind(b"\n") + 1)
-
-
-def _sync_folder(path: Path) -> None:
-    with suppress(OSError):  # not every system lets a folder be opened
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _now() -> datetime:

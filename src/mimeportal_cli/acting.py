@@ -14,14 +14,15 @@ from mimeportal_cli.references import as_reference
 from mimeportal_cli.telling import Ending, Survey, Verb, ask, both_senders, messages, tell_left_out
 
 if TYPE_CHECKING:
-    from mimeportal.bulk import BulkResult, Outcome, Plan, Report
+    from mimeportal.bulk import BulkResult, Plan
     from mimeportal.portal import Portal
+    from mimeportal.report import Outcome, Report
     from mimeportal_cli.choosing import Choice
 
 UNASKED = 10  # typed ids that are released without a question
 _SECTION = "Acting"
 
-# As `mimeportal.bulk.REPORT_FIELDS`; a test compares them.
+# As `mimeportal.report.REPORT_FIELDS`; a test compares them.
 REPORT_FIELDS = (
     "id",
     "action",
@@ -88,16 +89,15 @@ class Acting:
 
         if self.append and self.report is None:
             raise UsageError("--append adds to a report, and none is named.", remedy="Name it with --report FILE.")
-        if self.report is not None and not self.append and self.report.exists():
-            raise UsageError(
-                f"The report {self.report} exists already, and is not overwritten.",
-                remedy="Name another file, or add --append.",
-            )
+        if not self.dry_run:
+            self.open_report()  # nothing is made yet; a report that cannot be is refused before anything is asked
+        elif self.report is not None and self.report.exists():
+            raise UsageError(f"{self.report} exists already, and is not overwritten.", remedy="Name another file.")
         if asks and not self.yes and not self.dry_run:
             settings().console.require_interactive()
 
     def open_report(self) -> Report | None:
-        from mimeportal.bulk import Report
+        from mimeportal.report import Report
 
         if self.report is None:
             return None
@@ -150,7 +150,7 @@ def _time_cell(portal: Portal, choice: Choice) -> Callable[[Any, Any, Any], str]
 
 def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[BulkResult, OSError | None]:
     """Act. Whoever stops reading our records stops the records, never the act."""
-    from mimeportal.bulk import line_of
+    from mimeportal.report import line_of
 
     console = settings().console
     every = output.asked or not output.on_terminal

@@ -13,8 +13,10 @@ from mimeportal_cli.options import settings
 from mimeportal_cli.references import reference
 
 if TYPE_CHECKING:
-    from mimeportal.bulk import BulkResult, Item, Outcome, Plan
+    from mimeportal.bulk import BulkResult, Plan
     from mimeportal.portal import Portal
+    from mimeportal.report import Outcome
+    from mimeportal.selection import Item
 
 _SHOWN = 5
 _NAMED = 3  # mailboxes a line names before it counts them

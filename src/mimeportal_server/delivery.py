@@ -121,9 +121,9 @@ def doubt(portal: Portal, tx: Connection, rows: Sequence[Row[Any]]) -> None:
     _record(portal, tx, "maybe_twice", [(row, {}) for row in rows])
 
 
-def finish(portal: Portal, tx: Connection, rows: Sequence[Row[Any]]) -> None:
-    """Note the good end of deliveries."""
-    _set(tx, rows, state="delivered", error="", finished=portal.clock.now())
+def finish(portal: Portal, tx: Connection, rows: Sequence[Row[Any]], way: str) -> None:
+    """Note the good end of deliveries, by `maildir` or `smtp`."""
+    _set(tx, rows, state="delivered", way=way, error="", finished=portal.clock.now())
     _record(portal, tx, "done", [(row, {}) for row in rows])
 
 
@@ -252,7 +252,7 @@ def rename(portal: Portal, batch: Sequence[Row[Any]]) -> None:
 def say_delivered(portal: Portal, batch: Sequence[Row[Any]]) -> None:
     """Commit the end of these deliveries."""
     with portal.database.write() as tx:
-        finish(portal, tx, batch)
+        finish(portal, tx, batch, "maildir")
     reached("delivery.delivered")
 
 

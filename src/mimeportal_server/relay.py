@@ -243,7 +243,7 @@ def _settle(portal: Portal, rows: Sequence[Row[Any]], told: _Told) -> Counter[st
     counts: Counter[str] = Counter()
     with portal.write() as tx:
         if told.state == "delivered":
-            delivery.finish(portal, tx, rows)
+            delivery.finish(portal, tx, rows, "smtp")
         elif told.state == "failed":
             delivery.fail(portal, tx, [(row, told.text) for row in rows])
         else:

@@ -81,7 +81,7 @@ def delivery_rows(portal: Portal) -> Iterator[dict[str, Any]]:
             last = row.id
             yield {
                 "id": row.id,
-                "file": file_name(row) if row.state == "delivered" else "",
+                "file": file_name(row) if row.way == "maildir" else "",
                 "kind": row.kind,
                 "sender": row.sender,
                 "recipient": row.recipient,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from mimeportal import bulk, limits, profiles
+from mimeportal import limits, profiles, report
 from mimeportal.account.contract import AccountRow, WhoAmIRow
-from mimeportal.holds import client as holds_client
 from mimeportal.holds import contract as holds_contract
+from mimeportal.holds import hold as held_mail
 from mimeportal.senders import client as senders_client
 from mimeportal.senders import contract as senders_contract
 from mimeportal_cli import acting, choosing, formats
@@ -22,12 +22,12 @@ def test_holds_list() -> None:
             "id queue level reason reason_code policy from_address from_header to_address subject route size "
             "has_attachments date_received expires sender_blocked"
         )
-        == " ".join(holds_client.HOLD_FIELDS)
+        == " ".join(held_mail.HOLD_FIELDS)
     )
 
 
 def test_reports() -> None:
-    assert acting.OUTCOMES.names == acting.PLANNED.names == bulk.REPORT_FIELDS
+    assert acting.OUTCOMES.names == acting.PLANNED.names == report.REPORT_FIELDS
 
 
 def test_summary_and_log() -> None:
@@ -52,7 +52,7 @@ def test_profiles() -> None:
 
 def test_filters_are_those_of_the_sdk() -> None:
     told = {*(name for name in choosing._FILTERS if name not in ("all", "mailboxes_from"))} - {"mailbox"}
-    assert told | {"mailboxes"} == {entry.name for entry in fields(holds_client.HoldFilter)}
+    assert told | {"mailboxes"} == {entry.name for entry in fields(held_mail.HoldFilter)}
     assert choosing.QUEUES == holds_contract.QUEUES
 
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from mimeportal import bulk
-from mimeportal.bulk import Report
-from mimeportal.holds.client import HoldFilter
+from mimeportal import report as reports
+from mimeportal.holds.hold import HoldFilter
 from mimeportal.portal import Portal as Client
+from mimeportal.report import Report
 from mimeportal_server import delivery, importing, steps
 from mimeportal_server.embedded import EmbeddedTransport
 from mimeportal_server.home import Home
@@ -112,7 +112,7 @@ def _mark_the_report() -> None:
 
         setattr(owner, name, marked)
 
-    around(bulk, "_line", "", "report.line")
+    around(reports, "_line", "", "report.line")
     around(Report, "__init__", "", "report.opened")
     around(Report, "plan", "", "report.planned")
     around(Report, "add", "report.answered", "report.added")

@@ -20,7 +20,7 @@ import pytest
 
 from conftest import ADMIN, ANN, BOB, MOD, Lab, mail_of
 from mimeportal import bulk
-from mimeportal.bulk import REPORT_FIELDS, BulkResult, Context, Item, Outcome, Plan, Report, Verdict
+from mimeportal.bulk import BulkResult, Plan
 from mimeportal.errors import (
     AuthenticationError,
     DeclinedError,
@@ -31,6 +31,8 @@ from mimeportal.errors import (
 )
 from mimeportal.holds import Hold, HoldFilter
 from mimeportal.portal import Portal
+from mimeportal.report import REPORT_FIELDS, Context, Outcome, Report, Verdict, read_lines, retry_selection
+from mimeportal.selection import Item, collect
 from mimeportal.wire import Failure, Request, Response, encode_answer
 
 LIST, FIND = "/api/gateway/get-hold-message-list", "/api/portal/holds/find"
@@ -717,8 +719,8 @@ class TestListEntriesOnMimecast:
                 entries.append(document)
             return refused("gone", status) if len(entries) > 3 else forward()
 
-        portal, around = opened(going, api="api2")
-        result, told = run(portal.holds.plan("release", filter=HoldFilter(), permit="address"), batch_size=2)
+        portal, _ = opened(going, api="api2")
+        result, _ = run(portal.holds.plan("release", filter=HoldFilter(), permit="address"), batch_size=2)
         assert result.stopped is not None
         assert result.totals == {"done": 2, "failed": 2}
         assert result.not_attempted == 4
@@ -811,7 +813,7 @@ class TestStopping:
         assert {outcome.id for outcome in told} == sent, "whatever was sent has its outcome"
         assert result.totals == {"done": len(sent)}
         assert result.not_attempted == 40 - len(sent) > 0
-        assert {line["id"] for line in bulk.read_lines(report.path)} == sent
+        assert {line["id"] for line in read_lines(report.path)} == sent
         assert report.todo.exists()
         assert {hold.id for hold in held(lab)}.isdisjoint(sent)
 
@@ -833,7 +835,7 @@ class TestStopping:
         with portal.holds.plan("release", filter=HoldFilter()) as plan:
             result = plan.run(batch_size=2, on_outcomes=interrupting, report=report)
         assert result.interrupted
-        told = Counter(line["outcome"] for line in bulk.read_lines(report.path))
+        told = Counter(line["outcome"] for line in read_lines(report.path))
         batches = len(around.acts())
         assert result.totals == told == {"done": batches, "unknown": batches}
 
@@ -880,7 +882,7 @@ class TestReport:
         path = tmp_path / "report"
         plan = portal.holds.plan("release", filter=HoldFilter(queue="admin"), permit="address")
         run(plan, report=Report(path))
-        (line,) = bulk.read_lines(path)
+        (line,) = read_lines(path)
         assert tuple(line) == REPORT_FIELDS
         assert line["request_id"]
         assert {key: line[key] for key in line if key not in ("id", "request_id", "time", "date_received")} == {
@@ -921,12 +923,12 @@ class TestReport:
         path = tmp_path / "report"
         path.write_bytes(b'{"id": "a", "outcome": "done"}\n{"id": "b", "outco')
         run(plan_of(1, Fake()), report=Report(path, append=True))
-        assert [line["id"] for line in bulk.read_lines(path)] == ["a", "id-0"]
+        assert [line["id"] for line in read_lines(path)] == ["a", "id-0"]
 
     def test_a_torn_first_line_is_cut_too(self, tmp_path: Path) -> None:
         path = tmp_path / "report"
         path.write_bytes(b'{"id": "b", "outco')
-        Report(path, append=True).finish(complete=False)
+        run(plan_of(0, Fake()), report=Report(path, append=True))
         assert path.read_bytes() == b""
 
     def test_lines_are_there_before_they_are_shown(self, tmp_path: Path) -> None:
@@ -947,10 +949,10 @@ class TestReport:
         path = tmp_path / "plan"
         with portal.holds.plan("release", filter=HoldFilter(queue="admin", subject="message 1")) as plan:
             plan.write(path)
-        (line,) = bulk.read_lines(path)
+        (line,) = read_lines(path)
         assert (tuple(line), line["outcome"], line["time"]) == (REPORT_FIELDS, None, None)
         hold_mail(lab, 2)
-        _, told = run(portal.holds.plan("release", ids=bulk.read_lines(path)))
+        _, told = run(portal.holds.plan("release", ids=read_lines(path)))
         assert list(told) == ["message 1"]
 
     def test_retry_takes_what_is_neither_done_nor_already(self, lab: Lab, opened: Opener, tmp_path: Path) -> None:
@@ -1002,7 +1004,7 @@ class TestReport:
 
         path = tmp_path / "report"
         run(plan_of(3, Telling(), self.CONTEXT), report=Report(path))
-        with bulk.retry_selection(path, actions=frozenset({"release"}), context=self.CONTEXT) as selection:
+        with retry_selection(path, actions=frozenset({"release"}), context=self.CONTEXT) as selection:
             assert len(selection) == left
 
     @pytest.mark.parametrize(
@@ -1019,18 +1021,18 @@ class TestReport:
         path = tmp_path / "report"
         run(plan_of(1, Fake(), self.CONTEXT), report=Report(path))
         with pytest.raises(UsageError, match=problem):
-            bulk.retry_selection(path, actions=frozenset({verb}), context=context)
+            retry_selection(path, actions=frozenset({verb}), context=context)
 
     @pytest.mark.parametrize("content", ["no json\n", '["list"]\n', '{"id": 5}\n', '{"id": "a"}\n'])
     def test_retry_refuses_what_is_no_report(self, tmp_path: Path, content: str) -> None:
         path = tmp_path / "report"
         path.write_text(content)
         with pytest.raises(UsageError):
-            bulk.retry_selection(path, actions=frozenset({"release"}), context=self.CONTEXT)
+            retry_selection(path, actions=frozenset({"release"}), context=self.CONTEXT)
 
     def test_retry_of_nothing(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="no report"):
-            bulk.retry_selection(tmp_path / "absent", actions=frozenset({"release"}), context=self.CONTEXT)
+            retry_selection(tmp_path / "absent", actions=frozenset({"release"}), context=self.CONTEXT)
 
     def test_a_killed_run_is_taken_up(self, lab: Lab, opened: Opener, tmp_path: Path) -> None:
         """kill -9 after some batches: what the report has is settled, what only the plan has is tried again."""
@@ -1052,7 +1054,7 @@ class TestReport:
         source = str(Path(bulk.__file__).parents[1])
         died = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, timeout=60, check=False)
         assert died.returncode == -signal.SIGKILL
-        assert [line["outcome"] for line in bulk.read_lines(path)] == ["done"] * 4
+        assert [line["outcome"] for line in read_lines(path)] == ["done"] * 4
         with path.open("ab") as file:
             file.write(b'{"id": "torn')
         portal, _ = opened()
@@ -1061,7 +1063,7 @@ class TestReport:
         assert len(plan) == 2
         result, _ = run(plan, report=Report(path, append=True, resume=True))
         assert result.totals["done"] + result.totals["already"] == 2
-        assert len({line["id"] for line in bulk.read_lines(path)}) == 6
+        assert len({line["id"] for line in read_lines(path)}) == 6
         assert held(lab) == []
 
 
@@ -1086,7 +1088,7 @@ def plan_of(count: int, worker: Fake, context: Context | None = None) -> Plan:
         Item(f"id-{number}", "release", {}, {"subject": f"message {number}", "date_received": "2027-01-15"})
         for number in range(count)
     )
-    return Plan(bulk.collect(items), worker, context or Context("test", "A", ANN))
+    return Plan(collect(items), worker, context or Context("test", "A", ANN))
 
 
 def test_memory_stays_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

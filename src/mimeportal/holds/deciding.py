@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimeportal import limits
 from mimeportal.addresses import domain_of, normalise
-from mimeportal.bulk import Context, Item, Plan, Selection, Verdict, Worker, collect, retry_selection
+from mimeportal.bulk import Plan, Worker
 from mimeportal.errors import (
     ApiError,
     AuthenticationError,
@@ -22,7 +22,9 @@ from mimeportal.errors import (
     UsageError,
 )
 from mimeportal.holds import contract
-from mimeportal.holds.client import Hold, HoldFilter, described, left_out_of_release
+from mimeportal.holds.hold import Hold, HoldFilter, described, left_out_of_release
+from mimeportal.report import Context, Verdict, retry_selection
+from mimeportal.selection import Item, Selection, collect
 from mimeportal.senders import contract as senders
 from mimeportal.transport import Answer, Session, not_offered
 

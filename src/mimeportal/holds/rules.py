@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mimeportal.errors import UsageError
-from mimeportal.holds.client import Hold, HoldFilter
+from mimeportal.holds.hold import Hold, HoldFilter
 from mimeportal.patterns import TextPattern
 
 # key in the file -> (field of HoldFilter, type)

@@ -16,7 +16,7 @@ from mimeportal_cli.references import Remembered, reference, resolved
 
 if TYPE_CHECKING:
     from mimeportal.holds import HeldMessage
-    from mimeportal.holds.client import Attachment
+    from mimeportal.holds.hold import Attachment
     from mimeportal.portal import Portal
 
 _HEADERS = ("from", "to", "cc", "reply-to", "subject", "date")

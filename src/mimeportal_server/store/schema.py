@@ -188,6 +188,7 @@ deliveries = Table(
     _text("sender"),
     _text("recipient"),
     _text("state"),  # queued | spooled | sending | delivered | failed | frozen
+    _text("way"),  # maildir | smtp: how it was delivered
     _flag("maybe_twice"),
     _number("attempts"),
     _text("error"),

@@ -1,0 +1,196 @@
+"""A held message as a caller sees it, and the filter that says which ones are meant."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from mimeportal.addresses import address_filter
+from mimeportal.holds.contract import HoldRow
+from mimeportal.patterns import TextPattern, fold
+from mimeportal.wire import parse_date
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One message held for one recipient.
+
+    `size` is in octets. `from_address` is the envelope sender, `from_header` the address of the From header
+    (what the person saw; "" where there is none or several). `level`, `expires` and `sender_blocked` are
+    None where the portal does not tell them, as on Mimecast.
+    """
+
+    id: str
+    queue: str
+    level: str | None
+    reason: str
+    reason_code: str
+    policy: str
+    from_address: str
+    from_header: str
+    to_address: str
+    subject: str
+    route: str
+    size: int
+    has_attachments: bool
+    date_received: datetime
+    expires: datetime | None
+    sender_blocked: bool | None
+
+    @classmethod
+    def from_row(cls, row: HoldRow, queue: str) -> Hold:
+        """Read a row of the wire."""
+        return cls(
+            id=row.id,
+            queue=queue,
+            level=row.level,
+            reason=row.reason,
+            reason_code=row.reason_code,
+            policy=row.policy_info,
+            from_address=row.from_.email_address,
+            from_header=row.from_header.email_address,
+            to_address=row.to.email_address,
+            subject=row.subject,
+            route=row.route.lower(),
+            size=row.size,
+            has_attachments=row.has_attachments,
+            date_received=parse_date(row.date_received),
+            expires=parse_date(row.expires) if row.expires else None,
+            sender_blocked=row.sender_blocked,
+        )
+
+
+HOLD_FIELDS = tuple(entry.name for entry in fields(Hold))
+
+
+@dataclass(frozen=True)
+class HoldFilter:
+    """Which held messages are meant: all conditions that are set must hold.
+
+    `queue` is `personal`, `moderated` or `admin`; None is personal for a person, admin for an app.
+    `mailboxes` are recipients' addresses, any of them. `from_` and `to` read as promises B.2 says.
+    `subject`, `search` and `policy` are substrings, or globs with `*`, whatever the case. `reason` is a
+    code or id, or part of the text. `since` is included, `until` is not; `larger_than` is in octets.
+    """
+
+    queue: str | None = None
+    mailboxes: tuple[str, ...] = ()
+    from_: str | None = None
+    to: str | None = None
+    subject: str | None = None
+    search: str | None = None
+    reason: str | None = None
+    policy: str | None = None
+    route: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    has_attachments: bool | None = None
+    larger_than: int | None = None
+
+    @property
+    def narrows(self) -> bool:
+        """Whether any condition but the queue is set."""
+        return any(getattr(self, entry.name) not in (None, ()) for entry in fields(self) if entry.name != "queue")
+
+    @cached_property
+    def _tests(self) -> Sequence[Callable[[Hold], bool]]:
+        tests: list[Callable[[Hold], bool]] = []
+        if self.mailboxes:
+            mailboxes = frozenset(normalise(mailbox) for mailbox in self.mailboxes)
+            tests.append(lambda hold: normalise(hold.to_address) in mailboxes)
+        if self.from_ is not None:
+            sent = address_filter(self.from_)
+            tests.append(lambda hold: sent((hold.from_address, hold.from_header)))
+        if self.to is not None:
+            received = address_filter(self.to)
+            tests.append(lambda hold: received((hold.to_address,)))
+        if self.subject is not None:
+            subject = TextPattern.parse(self.subject)
+            tests.append(lambda hold: subject.matches(hold.subject))
+        if self.search is not None:
+            search = TextPattern.parse(self.search)
+            tests.append(
+                lambda hold: any(
+                    search.matches(text)
+                    for text in (hold.subject, hold.from_address, hold.from_header, hold.to_address, hold.reason)
+                )
+            )
+        if self.reason is not None:
+            reason, code = TextPattern.parse(self.reason), fold(self.reason)
+            tests.append(lambda hold: fold(hold.reason_code) == code or reason.matches(hold.reason))
+        if self.policy is not None:
+            policy = TextPattern.parse(self.policy)
+            tests.append(lambda hold: policy.matches(hold.policy))
+        if self.route is not None:
+            route = fold(self.route)
+            tests.append(lambda hold: fold(hold.route) == route)
+        since, until, larger, attached = self.since, self.until, self.larger_than, self.has_attachments
+        if since is not None:
+            tests.append(lambda hold: hold.date_received >= since)
+        if until is not None:
+            tests.append(lambda hold: hold.date_received < until)
+        if larger is not None:
+            tests.append(lambda hold: hold.size > larger)
+        if attached is not None:
+            tests.append(lambda hold: hold.has_attachments == attached)
+        return tests
+
+    def check(self) -> None:
+        """Raise `UsageError` when a condition cannot be read."""
+        _ = self._tests
+
+    def matches(self, hold: Hold) -> bool:
+        """Whether a row is meant. Applied to every row, whatever the portal filtered (promises A.2)."""
+        return all(test(hold) for test in self._tests)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One attachment of a held message; `size` in octets, `content_id` what HTML names an inline image by."""
+
+    id: str
+    name: str
+    content_type: str
+    size: int
+    sha256: str
+    content_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMessage:
+    """What may be seen of a held message before deciding: headers, texts, list of attachments.
+
+    `html` is as it arrived: pass it through `mimeportal.untrusted_html.safe_html` before showing it.
+    """
+
+    hold: Hold | None
+    headers: list[tuple[str, str]]
+    text: str | None
+    html: str | None
+    attachments: list[Attachment]
+    notes: list[str]
+
+
+def described(hold: Hold) -> dict[str, Any]:
+    """What a plan and a report tell of a hold."""
+    return {
+        "queue": hold.queue,
+        "from_address": hold.from_address,
+        "from_header": hold.from_header,
+        "to_address": hold.to_address,
+        "subject": hold.subject,
+        "date_received": hold.date_received.isoformat(),
+    }
+
+
+def left_out_of_release(holds: Iterable[Hold], left_out: Counter[str]) -> Iterator[Hold]:
+    """The holds that a release by filter or rule takes: without those whose sender is blocked (promises B.5)."""
+    for hold in holds:
+        if hold.sender_blocked:
+            left_out["sender_blocked"] += 1
+        else:
+            yield hold

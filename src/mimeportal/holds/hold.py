@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from mimeportal.addresses import address_filter
+from mimeportal.addresses import address_filter, normalise
 from mimeportal.holds.contract import HoldRow
 from mimeportal.patterns import TextPattern, fold
 from mimeportal.wire import parse_date

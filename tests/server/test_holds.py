@@ -161,12 +161,20 @@ SUBJECTS = (
 )
 POLICIES = ("Relaxed Spam Detection", "Straße 100%", "ﬁrst")
 REASONS = ("Message Hold Applied - Spam Signature policy", "Größe überschritten", "ﬂagged_by 'rule'")
-START = datetime(2027, 1, 1, tzinfo=UTC)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class OddMail:
+    """Mail with odd characters everywhere, the client of an administrator per API, and all rows."""
+
+    def __init__(self, lab: Lab, clients: dict[str, Portal]) -> None:
+        self.lab = lab
+        self.clients = clients
+        self.rows = list(clients["local"].holds.list(queue="admin"))
 
 
 @pytest.fixture(scope="module")
-def odd_mail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, dict[str, Portal], list[Hold]]]:
-    """Mail with odd characters everywhere, the client of an administrator per API, and all rows."""
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OddMail]:
     lab = Lab(tmp_path_factory.mktemp("odd") / "home")
     lab.time = START.timestamp() + 90000
     lab.server.accept_clock()
@@ -189,9 +197,9 @@ def odd_mail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, di
         batch.append(message)
     arrival.accept(lab.server, batch, door="test")
     clients = {api: lab.client(ADMIN, api=api) for api in ("local", "api2")}
-    rows = list(clients["local"].holds.list(queue="admin"))
-    assert len(rows) == len(batch) > 60
-    yield lab, clients, rows
+    odd = OddMail(lab, clients)
+    assert len(odd.rows) == len(batch) > 60
+    yield odd
     for client in clients.values():
         client.close()
     lab.server.close()
@@ -263,17 +271,16 @@ class TestFilters:
     )
     def test_no_row_is_lost(
         self,
-        odd_mail: tuple[Lab, dict[str, Portal], list[Hold]],
+        odd: OddMail,
         api: str,
         conditions: dict[str, str],
         addresses: dict[str, str],
         others: dict[str, Any],
     ) -> None:
-        _, clients, rows = odd_mail
         others = {"since": START - timedelta(days=1), **others}  # Mimecast's list begins 60 days ago unless told
         wanted = HoldFilter(queue="admin", **{**conditions, **addresses, **others})
-        expected = [hold.id for hold in rows if wanted.matches(hold)]
-        assert [hold.id for hold in clients[api].holds.list(wanted)] == expected
+        expected = [hold.id for hold in odd.rows if wanted.matches(hold)]
+        assert [hold.id for hold in odd.clients[api].holds.list(wanted)] == expected
 
     @pytest.mark.parametrize(
         ("wanted", "count"),
@@ -287,11 +294,8 @@ class TestFilters:
             ({"subject": "*%*"}, 1),
         ],
     )
-    def test_the_property_is_not_empty(
-        self, odd_mail: tuple[Lab, dict[str, Portal], list[Hold]], wanted: dict[str, Any], count: int
-    ) -> None:
-        _, clients, _ = odd_mail
-        assert len(list(clients["local"].holds.list(queue="admin", **wanted))) >= count
+    def test_the_property_is_not_empty(self, odd: OddMail, wanted: dict[str, Any], count: int) -> None:
+        assert len(list(odd.clients["local"].holds.list(queue="admin", **wanted))) >= count
 
     @pytest.mark.parametrize(
         ("wanted", "subjects"),
@@ -302,10 +306,10 @@ class TestFilters:
         ],
     )
     def test_signs_of_the_database_s_own_language_mean_themselves(
-        self, odd_mail: tuple[Lab, dict[str, Portal], list[Hold]], wanted: dict[str, Any], subjects: list[str]
+        self, odd: OddMail, wanted: dict[str, Any], subjects: list[str]
     ) -> None:
         """What the door itself answers, before the client filters again."""
-        with asking(odd_mail[0]) as ask:
+        with asking(odd.lab) as ask:
             assert sorted({row["subject"] for row in ask.held(**wanted)}) == subjects
 
     @pytest.mark.parametrize(
@@ -321,10 +325,8 @@ class TestFilters:
             ({"mailboxes": "ann@example.com"}, "mailboxes"),
         ],
     )
-    def test_conditions_that_cannot_be_read_are_named(
-        self, odd_mail: tuple[Lab, dict[str, Portal], list[Hold]], item: dict[str, Any], field: str
-    ) -> None:
-        with asking(odd_mail[0]) as ask:
+    def test_conditions_that_cannot_be_read_are_named(self, odd: OddMail, item: dict[str, Any], field: str) -> None:
+        with asking(odd.lab) as ask:
             (entry,) = ask(FIND, {"queue": "admin", **item}).json["fail"]
             assert entry["errors"][0]["field"] == field
 
@@ -342,10 +344,8 @@ class TestFilters:
         ],
         ids=lambda item: next(iter(item)),
     )
-    def test_extreme_conditions_are_answered(
-        self, odd_mail: tuple[Lab, dict[str, Portal], list[Hold]], item: dict[str, Any]
-    ) -> None:
-        with asking(odd_mail[0]) as ask:
+    def test_extreme_conditions_are_answered(self, odd: OddMail, item: dict[str, Any]) -> None:
+        with asking(odd.lab) as ask:
             assert ask(FIND, {"queue": "admin", **item}).status == 200
 
 

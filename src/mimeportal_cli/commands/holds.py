@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STATUSES = ("released", "rejected", "expired")
 
-# As `HOLD_FIELDS` of mimeportal.holds.client; a test compares them.
+# As `HOLD_FIELDS` of mimeportal.holds.hold; a test compares them.
 HOLDS = Shape(
     (
         "id",
@@ -106,10 +106,21 @@ def _shown(shape: Shape, portal: Portal, choice: Choice, seen: list[str]) -> Sha
         seen.append(value)
         return reference(value)
 
-    cells = {"id": id_cell, "date_received": _time(zone), "expires": _time(zone), "from_header": both_senders}
+    cells = {
+        "id": id_cell,
+        "reason": _reason,
+        "date_received": _time(zone),
+        "expires": _time(zone),
+        "from_header": both_senders,
+    }
     # In one's own queue the recipient is no news.
     table = [name for name in shape.table if name != "to_address" or not choice.one_mailbox(portal)]
     return Shape(shape.names, table=table, cells=cells, empty=shape.empty)
+
+
+def _reason(value: Any, _record: Any, _columns: Any) -> str:
+    """The words that tell reasons apart: a table has no room for those that all of them begin with."""
+    return str(value).removeprefix("Message Hold Applied - ")
 
 
 def _time(zone: Any) -> Callable[[Any, Any, Any], str]:

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import platform
+import signal
 import sys
 
 from benchmarks.lab import Lab
@@ -38,6 +39,7 @@ def main() -> None:
         if name not in BENCHMARKS:
             parser.error(f"there is no benchmark {name!r}: take one of {', '.join(BENCHMARKS)}")
     rows: list[Row] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the temporary folder goes then too
     with Lab(quick=given.quick) as lab:
         for name in given.names or BENCHMARKS:
             lab.tell(f"{name} ...")

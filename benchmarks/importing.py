@@ -22,11 +22,13 @@ def run(lab: Lab) -> list[Row]:
         lab.size(5, 1), ours, *(_floor(lab, folder, way, env) for way in ("file", "batch")), warm=lab.size(1, 0)
     )
     what = f"import of {count:,} messages ({origin} mail), floor syncs each "
-    return [at_least(what + way, count, taken, floor, 0.5) for way, floor in zip(("file", "batch"), floors, strict=True)]
+    return [
+        at_least(what + way, count, taken, floor, 0.5) for way, floor in zip(("file", "batch"), floors, strict=True)
+    ]
 
 
 def _floor(lab: Lab, folder: Path, way: str, env: dict[str, str]) -> Act:
     def act() -> float:
-        return float(program("import", str(folder), str(lab.new("floor")), way, env=env)["seconds"])
+        return float(program("import", str(folder), str(lab.new("floor")), way, env=env)["process"])
 
     return act

@@ -175,7 +175,9 @@ def seed(home: Path, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -262144"):
         database.execute(f"PRAGMA {pragma}")
     persons = dict(database.execute("SELECT address, id FROM people"))
-    indexes = database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall()
+    indexes = database.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    ).fetchall()
     for name, _ in indexes:
         database.execute(f"DROP INDEX {name}")
     messages, holds = _Inserting(schema.messages), _Inserting(schema.holds)
@@ -222,7 +224,36 @@ _REASONS = (
     ("Message Hold Applied - Impersonation Protect policy", "Impersonation Protection", "impersonation"),
     ("Message Hold Applied - URL Protect policy", "URL Protection", "content"),
 )
-_WORDS = ["account", "offer", "invoice", "meeting", "weekly", "report", "your", "order", "delivery", "update", "notice", "payment", "summer", "Zürich", "résumé", "newsletter", "reminder", "project", "budget", "review", "free", "shipping", "limited", "statement", "contract", "draft", "results", "holiday"]
+_WORDS = [
+    "account",
+    "offer",
+    "invoice",
+    "meeting",
+    "weekly",
+    "report",
+    "your",
+    "order",
+    "delivery",
+    "update",
+    "notice",
+    "payment",
+    "summer",
+    "Zürich",
+    "résumé",
+    "newsletter",
+    "reminder",
+    "project",
+    "budget",
+    "review",
+    "free",
+    "shipping",
+    "limited",
+    "statement",
+    "contract",
+    "draft",
+    "results",
+    "holiday",
+]
 
 
 def _hold(chance: random.Random, received: int, recipient: str) -> dict[str, Any]:

@@ -73,23 +73,22 @@ def environment(**more: str) -> dict[str, str]:
 
 def process(script: Path, *arguments: str, env: Mapping[str, str]) -> float:
     """How long a script takes as a process of its own, its output going to a pipe."""
-    command = [sys.executable, str(script), *arguments]
-    start = time.perf_counter()
-    done = subprocess.run(command, env=env, cwd=_ROOT, capture_output=True, check=False)
-    taken = time.perf_counter() - start
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.decode()}")
-    return taken
+    return _run([str(script), *arguments], env)[0]
 
 
 def program(name: str, *arguments: str, env: Mapping[str, str]) -> dict[str, Any]:
-    """What a program of this package (see `programs`) measured of itself, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.programs", name, *arguments]
-    done = subprocess.run(command, env=env, cwd=_ROOT, capture_output=True, check=False)
+    """What a program of this package (see `programs`) measured of itself; `process` is how long it took in all."""
+    taken, output = _run(["-m", "benchmarks.programs", name, *arguments], env)
+    return {**json.loads(output), "process": taken}
+
+
+def _run(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[float, bytes]:
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, *arguments], env=env, cwd=_ROOT, capture_output=True, check=False)
+    taken = time.perf_counter() - start
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.decode()}")
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+        raise SystemExit(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stderr.decode()}")
+    return taken, done.stdout
 
 
 def table(rows: Sequence[Row]) -> list[str]:

@@ -130,6 +130,8 @@ def both_senders(value: Any, record: Any, columns: Sequence[str]) -> str:
 
 
 def ask(plan: Plan, survey: Survey, verb: Verb, time: Callable[[Any, Any, Any], str]) -> None:
+    from mimeportal.untrusted import visible
+
     console = settings().console
     count = len(plan)
     for item in survey.first:
@@ -137,7 +139,7 @@ def ask(plan: Plan, survey: Survey, verb: Verb, time: Callable[[Any, Any, Any], 
         sender = both_senders(facts.get("from_header"), facts, ())
         parts = [reference(item.id), item.action if verb is APPLY else "", time(facts.get("date_received"), None, ())]
         parts += [sender, f"to {facts.get('to_address') or '?'}", facts.get("subject") or "", _mark(item)]
-        line = "  " + "  ".join(part for part in parts if part)
+        line = "  " + visible("  ".join(part for part in parts if part))  # before it is cut: it may grow
         console.warn(line[: console.width - 1])
     if count > len(survey.first):
         console.warn(f"  and {count - len(survey.first):,} more")

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from mimeportal_server import audit
 from mimeportal_server.portal import Portal
@@ -181,8 +181,7 @@ def _record(portal: Portal, tx: Connection, outcome: str, told: Sequence[tuple[R
 
 def _set(tx: Connection, batch: Sequence[Row[Any]], **values: Any) -> None:
     if batch:
-        statement = update(deliveries).where(deliveries.c.id == bindparam("delivery")).values(**values)
-        tx.execute(statement, [{"delivery": row.id} for row in batch])
+        tx.execute(update(deliveries).where(deliveries.c.id.in_([row.id for row in batch])).values(**values))
 
 
 # -- Maildir --------------------------------------------------------------------------------------------
@@ -218,9 +217,10 @@ def _is_missing(portal: Portal, row: Row[Any]) -> bool:
 
 def spool(portal: Portal, batch: Sequence[Row[Any]]) -> None:
     """Copies of the octets in spool/, durable. The stored octets, nothing added."""
+    folder = portal.home.spool
     for row in batch:
         if row.state == "queued":
-            disk.write(portal.home.spool / file_name(row), portal.home.blobs.pieces(row.blob))
+            disk.write(folder / file_name(row), portal.home.blobs.pieces(row.blob))
     reached("delivery.written")
     disk.sync(portal.home.spool)
     reached("delivery.synced")
@@ -235,17 +235,19 @@ def say_spooled(portal: Portal, batch: Sequence[Row[Any]]) -> None:
 
 def rename(portal: Portal, batch: Sequence[Row[Any]]) -> None:
     """Move the files into outgoing/new/, where mail programs see them; durable."""
+    spooled, new = portal.home.spool, portal.home.outgoing / "new"
     for row in batch:
+        name = file_name(row)
         try:
-            os.rename(portal.home.spool / file_name(row), portal.home.outgoing / "new" / file_name(row))
+            os.rename(f"{spooled}/{name}", f"{new}/{name}")
         except FileNotFoundError:
             # Only a file that an earlier run committed as spooled, and that is gone, was delivered by it.
             # That its target folder is missing looks the same, and is another thing.
-            if row.state != "spooled" or (portal.home.spool / file_name(row)).exists():
+            if row.state != "spooled" or (spooled / name).exists():
                 raise
         reached("delivery.renamed one")
-    disk.sync_folder(portal.home.outgoing / "new")
-    disk.sync_folder(portal.home.spool)
+    disk.sync_folder(new)
+    disk.sync_folder(spooled)
     reached("delivery.renamed")
 
 

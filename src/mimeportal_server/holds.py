@@ -324,7 +324,8 @@ def _address(text: str, columns: Sequence[Any], field: str) -> ColumnElement[boo
     except UsageError as fault:
         raise Refused("err_validation_value_not_allowed", fault.what, field=field) from None
     if kind == "address":
-        return or_(*(column == value for column in columns))
+        # HELD once more beside each: only so do the partial indexes serve the alternatives.
+        return or_(*(and_(HELD, column == value) for column in columns))
     if kind == "domain":
         ending = f"@{value}"
         return or_(*(func.substr(column, -len(ending)) == ending for column in columns))

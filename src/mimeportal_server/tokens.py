@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import zlib
 from typing import Any
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, select
 from mimeportal import limits
 from mimeportal_server.store.schema import people, tokens
 
-_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class InvalidToken(Exception):
@@ -30,15 +31,11 @@ class Sealer:
 
     def id(self, kind: str, number: int, queue: str = "") -> str:
         """The id of an object: the same for every caller (mimecast-api-core 1.7, 11.11)."""
-        return _pack(
-            {
-                "secureid": self._mac(kind, str(number)),
-                "hldqid": str(number),
-                "tmnd": kind,
-                "version": 1,
-                "tnde": "0",
-                "queue_id": queue or kind,
-            }
+        # Written out: lists make one id a row, and nothing here needs escaping.
+        mac = self._mac(kind, str(number))
+        return _packed(
+            f'{{"secureid":"{mac}","hldqid":"{number}","tmnd":"{kind}","version":1,"tnde":"0",'
+            f'"queue_id":"{queue or kind}"}}'
         )
 
     def number(self, kind: str, id: str) -> int:
@@ -47,8 +44,7 @@ class Sealer:
         number = content.get("hldqid")
         if not isinstance(number, str) or not number.isdecimal():
             raise InvalidToken
-        self._check(content.get("secureid"), kind, number)
-        _only(self.id(kind, int(number)), id)
+        _only(self.id(kind, int(number)), id)  # the MAC is part of what is compared
         return int(number)
 
     def page(self, caller: str, query: str, start: dict[str, Any], size: int, *, previous: bool) -> str:
@@ -87,14 +83,18 @@ class Sealer:
 
 
 def _pack(content: dict[str, Any]) -> str:
+    return _packed(json.dumps(content, separators=(",", ":")))
+
+
+def _packed(text: str) -> str:
     # Level 9 gives the header that ids have; the smallest working memory is enough for so few octets.
     packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 1)
-    octets = packer.compress(json.dumps(content, separators=(",", ":")).encode()) + packer.flush()
+    octets = packer.compress(text.encode()) + packer.flush()
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
 def _unpack(token: str) -> dict[str, Any]:
-    if not 0 < len(token) <= limits.OPAQUE_TOKEN or not _ALPHABET.issuperset(token):
+    if len(token) > limits.OPAQUE_TOKEN or not _TOKEN.fullmatch(token):
         raise InvalidToken
     try:
         packed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
@@ -112,7 +112,7 @@ def _unpack(token: str) -> dict[str, Any]:
 
 def _only(ours: str, token: str) -> None:
     """The same could be said and packed in many ways; only ours is accepted, so that an object has one id."""
-    if ours != token:
+    if not hmac.compare_digest(ours, token):
         raise InvalidToken
 
 

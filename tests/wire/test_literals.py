@@ -15,13 +15,12 @@ from typing import Any
 
 import pytest
 
+from asking import Asking
 from conftest import ADMIN, ANN, Lab, mail_of
 from mimeportal import errors
 from mimeportal.holds import Hold, contract
 from mimeportal.portal import Portal
 from mimeportal.wire import Request, Response
-from mimeportal_server import people
-from mimeportal_server.door import Door
 
 LITERALS = Path(__file__).parent / "literals"
 MIMECAST_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+0000")
@@ -377,28 +376,11 @@ INVOICE = mail_of(
 )
 
 
-class Wire:
+class Wire(Asking):
     """The door of a portal, as a stranger's client sees it: JSON in, JSON out."""
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.door = Door(lab.server)
-
     def post(self, path: str, body: Any = b"", *, by: str = ADMIN) -> Any:
-        status, headers, octets = self.octets(path, body, by=by)
-        assert headers["content-type"] == "application/json"
-        document = json.loads(octets)
-        assert document["meta"]["status"] == status
-        assert isinstance(document["data"], list)
-        assert isinstance(document["fail"], list)
-        return document
-
-    def octets(self, path: str, body: Any = b"", *, by: str = ADMIN) -> tuple[int, dict[str, str], bytes]:
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        with self.lab.server.database.read() as tx:
-            caller = people.caller_of(tx, by, "test")
-        response = self.door.handle(Request("POST", path, {}, [raw]), caller)
-        return response.status, response.headers, b"".join(response.body)
+        return self.send(path, body, by=by).json
 
     def list(self, *, by: str = ADMIN, meta: Any = None, **item: Any) -> Any:
         body: dict[str, Any] = {"data": [item]}
@@ -409,9 +391,11 @@ HOLD_LIST = "/api/gateway/get-hold-message-list"
 
 
 @pytest.fixture
-def wire(lab: Lab) -> Wire:
+def wire(lab: Lab) -> Iterator[Wire]:
     """A portal that holds one invoice for ann."""
-    return _with_invoice(lab)
+    wire = _with_invoice(lab)
+    yield wire
+    wire.close()
 
 
 @pytest.fixture
@@ -424,7 +408,9 @@ def hold_id(wire: Wire) -> str:
 def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     """The same portal, shared by tests that change nothing."""
     lab = Lab(tmp_path_factory.mktemp("unchanged") / "home")
-    yield _with_invoice(lab)
+    wire = _with_invoice(lab)
+    yield wire
+    wire.close()
     lab.server.close()
 
 
@@ -522,18 +508,17 @@ class TestServer:
         detail = literal("get-message-detail", ID=hold_id)
         (attachment,) = wire.post(detail["path"], detail["request"])["data"][0]["attachments"]
         document = literal("get-file", ID=attachment["id"])
-        status, headers, octets = wire.octets(document["path"], document["request"])
-        assert (status, octets.decode()) == (200, document["answer_octets"])
-        assert headers["content-type"] == "application/octet-stream"
-        assert headers["content-disposition"] == 'attachment; filename="invoice.txt"'
+        told = wire.send(document["path"], document["request"])
+        assert (told.status, told.octets.decode()) == (200, document["answer_octets"])
+        assert told.headers["content-type"] == "application/octet-stream"
+        assert told.headers["content-disposition"] == 'attachment; filename="invoice.txt"'
 
     def test_file_of_the_whole_message(self, wire: Wire, hold_id: str) -> None:
         document = literal("get-file", ID=hold_id)
-        assert wire.octets(document["path"], document["request"])[2] == INVOICE
+        assert wire.send(document["path"], document["request"]).octets == INVOICE
 
     def test_no_account_is_an_error_in_the_envelope(self, wire: Wire) -> None:
-        response = Door(wire.lab.server).handle(Request("POST", HOLD_LIST, {}, [b"{}"]), None)
-        assert json.loads(b"".join(response.body)) == {
+        assert wire.post(HOLD_LIST, by="stranger@example.com") == {
             "meta": {"status": 401},
             "data": [],
             "fail": [

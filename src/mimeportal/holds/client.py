@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimeportal import limits
-from mimeportal.addresses import address_filter_kind
+from mimeportal.addresses import address_filter_kind, normalise
 from mimeportal.errors import UsageError
 from mimeportal.holds import contract
 from mimeportal.holds.contract import FindHoldsItem, ListHoldsItem, ReleaseLogRow, SearchBy, StateRow, SummaryRow
@@ -254,6 +254,7 @@ class HoldsClient:
     def _list_item(self, wanted: HoldFilter) -> ListHoldsItem:
         """Mimecast's list takes one search field: the one that narrows most, the rest is filtered here."""
         until = wanted.until or datetime.now(UTC) + timedelta(minutes=5)
+        until += timedelta(microseconds=-until.microsecond % 1_000_000)  # whole seconds travel: never too early a one
         return ListHoldsItem(
             admin=wanted.queue == "admin" or not self._portal.is_person,
             start=format_date(wanted.since) if wanted.since else None,
@@ -282,7 +283,7 @@ def _find_item(wanted: HoldFilter) -> FindHoldsItem:
 
 def _search_by(wanted: HoldFilter) -> SearchBy | None:
     if len(wanted.mailboxes) == 1:
-        return SearchBy(field_name="recipient", value=wanted.mailboxes[0])
+        return SearchBy(field_name="recipient", value=normalise(wanted.mailboxes[0]))
     for name, text in (("sender", wanted.from_), ("recipient", wanted.to)):
         if text is not None and address_filter_kind(text)[0] in ("address", "domain"):
             return SearchBy(field_name=name, value=address_filter_kind(text)[1])

@@ -66,7 +66,9 @@ def plan(
         if verb == "release":
             holds = left_out_of_release(holds, left_out)
         selection = collect(_item(hold, verb, given) for hold in holds)
-    return _finished(selection, portal, context, left_out, limit, notify_many=notify_many)
+    # A report has options of its own; else one look at the options spares a pass over the selection.
+    no_notice = retry_from is None and not given.get("notify")
+    return _finished(selection, portal, context, left_out, limit, notify_many=notify_many or no_notice)
 
 
 def plan_rules(portal: Portal, rules: Sequence[Rule], filter: HoldFilter, limit: int | None) -> Plan:

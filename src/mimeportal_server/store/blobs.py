@@ -24,7 +24,7 @@ class Blobs:
         self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:
-        return self.folder / name[:2] / name
+        return self.folder / f"{name[:2]}/{name}"
 
     def add(self, batch: dict[str, bytes]) -> None:
         """Store octets under their names (see `name_of`), durable when this returns, whole or not at all."""

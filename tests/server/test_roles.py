@@ -1,0 +1,315 @@
+"""Who may do what: a role by endpoint matrix typed by hand from portal-rules H and B.30 to B.32, every cell tested.
+
+The objects are held messages of ann's at user (U), moderator (M) and administrator (A) level, her sender lists,
+and everybody's own. A cell of `OBJECTS` has one sign per level, in that order:
+
+    +   it is done
+    F   refused, though the caller may see the message
+    -   answered as if there were no such message
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from asking import (
+    ACCOUNT,
+    ADD,
+    DETAIL,
+    FILE,
+    FIND,
+    LIST,
+    LOG,
+    PERMIT_OR_BLOCK,
+    REJECT,
+    RELEASE,
+    REMOVE,
+    SENDERS,
+    STATES,
+    SUMMARY,
+    WHOAMI,
+    Asking,
+    Told,
+)
+from conftest import ADMIN, ANN, BOB, Lab, mail_of
+from mimeportal.wire import Endpoint
+from mimeportal_server import people
+from mimeportal_server.door import NOUNS
+
+# role -> (address, role in the portal, moderated scopes, content view)
+ROLES = {
+    "owner": (ANN, "user", (), False),
+    "other": (BOB, "user", (), False),
+    "moderator": ("mod-address@example.com", "user", (ANN,), False),
+    "domain moderator": ("mod-domain@example.com", "user", ("example.com",), False),
+    "other moderator": ("mod-other@example.com", "user", (BOB,), False),
+    "administrator": (ADMIN, "administrator", (), True),
+    "blind administrator": ("blind@example.com", "administrator", (), False),
+}
+NOBODY = {"disabled": "gone@example.com", "unknown": "stranger@example.com"}
+LEVELS = {"U": "user", "M": "moderator", "A": "administrator"}
+
+# act                       operation           owner other  mod.  dom.  oth.  admin blind
+OBJECTS = {
+    "see by id":           ("holds.find",      "+--", "---", "-+-", "-+-", "---", "+++", "+++"),
+    "state":               ("holds.states",    "+--", "---", "-+-", "-+-", "---", "+++", "+++"),
+    "content":             ("holds.detail",    "+--", "---", "-+-", "-+-", "---", "+++", "FFF"),
+    "octets":              ("holds.file",      "+--", "---", "-+-", "-+-", "---", "+++", "FFF"),
+    "octets of a part":    ("holds.file",      "+--", "---", "-+-", "-+-", "---", "+++", "FFF"),
+    "release":             ("holds.decide",    "+--", "---", "-+-", "-+-", "---", "+++", "+++"),
+    "hold-release":        ("holds.release",   "+--", "---", "-+-", "-+-", "---", "+++", "+++"),
+    "release and permit":  ("holds.decide",    "+--", "---", "-F-", "-F-", "---", "+++", "+++"),
+    "reject":              ("holds.decide",    "+--", "---", "-+-", "-+-", "---", "+++", "+++"),
+    "hold-reject":         ("holds.reject",    "+--", "---", "-+-", "-+-", "---", "+++", "+++"),
+    "reject and block":    ("holds.decide",    "+--", "---", "-F-", "-F-", "---", "+++", "+++"),
+    "reject and tell":     ("holds.decide",    "F--", "---", "-+-", "-+-", "---", "+++", "+++"),
+    "hold-reject, telling": ("holds.reject",   "F--", "---", "-+-", "-+-", "---", "+++", "+++"),
+}  # fmt: skip
+
+# Lists: which of ann's three messages are in it; None: refused.
+LISTS = {
+    "personal":            ("holds.find",      "U",   "",    "",    "",    "",    "",    ""),
+    "moderated":           ("holds.find",      "",    "",    "M",   "M",   "",    "",    ""),
+    "admin":               ("holds.find",      None,  None,  None,  None,  None,  "UMA", "UMA"),
+    "Mimecast's own":      ("holds.list",      "U",   "",    "",    "",    "",    "",    ""),
+    "Mimecast's admin":    ("holds.list",      None,  None,  None,  None,  None,  "UMA", "UMA"),
+    "summary":             ("holds.summary",   "U",   "",    "M",   "M",   "",    "UMA", "UMA"),
+    "log":                 ("holds.log",       "U",   "",    "M",   "M",   "",    "UMA", "UMA"),
+}  # fmt: skip
+
+# Acts without a message: done (+) or refused (F).
+OTHERS = {
+    "own lists":           ("senders.list",            "+", "+", "+", "+", "+", "+", "+"),
+    "ann's lists":         ("senders.list",            "+", "F", "F", "F", "F", "+", "+"),
+    "add to own":          ("senders.add",             "+", "+", "+", "+", "+", "+", "+"),
+    "add to ann's":        ("senders.add",             "+", "F", "F", "F", "F", "+", "+"),
+    "remove from own":     ("senders.remove",          "+", "+", "+", "+", "+", "+", "+"),
+    "remove from ann's":   ("senders.remove",          "+", "F", "F", "F", "F", "+", "+"),
+    "permit for oneself":  ("senders.permit_or_block", "+", "+", "+", "+", "+", "+", "+"),
+    "permit for ann":      ("senders.permit_or_block", "+", "F", "F", "F", "F", "+", "+"),
+    "lists of nobody":     ("senders.list",            "F", "F", "F", "F", "F", "F", "F"),
+    "add to nobody's":     ("senders.add",             "F", "F", "F", "F", "F", "F", "F"),
+    "permit for nobody":   ("senders.permit_or_block", "F", "F", "F", "F", "F", "F", "F"),
+    "account":             ("account.show",            "+", "+", "+", "+", "+", "+", "+"),
+    "who am I":            ("account.whoami",          "+", "+", "+", "+", "+", "+", "+"),
+}  # fmt: skip
+
+
+class World:
+    """One portal with everybody in it. Each message has a sender of its own, so that no cell meets another's entry."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        with lab.server.write() as tx:
+            for address, role, scopes, content_view in ROLES.values():
+                people.add(
+                    tx, address, role=role, scopes=scopes, content_view=content_view, domains=("example.com",), now=0
+                )
+            gone, _ = people.add(tx, NOBODY["disabled"], scopes=(ANN,), domains=("example.com",), now=0)
+            people.disable(tx, gone, True)
+        self.ask = Asking(lab)
+        self._count = 0
+        self.lasting = {sign: self.hold(sign) for sign in LEVELS}
+
+    def hold(self, sign: str) -> str:
+        """A new message of ann's at a level, by id."""
+        self._count += 1
+        subject = f"message {self._count} {sign}"
+        body = "text\n" * 3
+        octets = mail_of(
+            f"s{self._count}@sender{self._count}.example",
+            subject,
+            extra='MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b"\n',
+            body=f"--b\n\n{body}--b\nContent-Disposition: attachment; filename=a.txt\n\npart\n--b--\n",
+        )
+        self.lab.receive(octets, level=LEVELS[sign])
+        return self.ask.one(subject=f"message {self._count} {sign}")
+
+    def part(self, id: str) -> str:
+        """The id of the message's attachment."""
+        return str(self.ask(DETAIL, {"id": id}).row["attachments"][0]["id"])
+
+    def state(self, id: str) -> str:
+        return str(self.ask(STATES, {"ids": [id]}).row["state"])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    lab = Lab(tmp_path_factory.mktemp("roles") / "home")
+    world = World(lab)
+    yield world
+    world.ask.close()
+    lab.server.close()
+
+
+Act = Callable[[Asking, str, str], Told]
+ACTS: dict[str, Act] = {
+    "see by id": lambda ask, one, by: ask(FIND, {"ids": [one]}, by=by),
+    "state": lambda ask, one, by: ask(STATES, {"ids": [one]}, by=by),
+    "content": lambda ask, one, by: ask(DETAIL, {"id": one}, by=by),
+    "octets": lambda ask, one, by: ask(FILE, {"id": one}, by=by),
+    "octets of a part": lambda ask, one, by: ask(FILE, {"id": one}, by=by),
+    "release": lambda ask, one, by: ask.decide(one, "release", by=by),
+    "hold-release": lambda ask, one, by: ask(RELEASE, {"id": one}, by=by),
+    "release and permit": lambda ask, one, by: ask.decide(one, "release", permit="address", by=by),
+    "reject": lambda ask, one, by: ask.decide(one, "reject", by=by),
+    "hold-reject": lambda ask, one, by: ask(REJECT, {"ids": [one]}, by=by),
+    "reject and block": lambda ask, one, by: ask.decide(one, "reject", block="address", by=by),
+    "reject and tell": lambda ask, one, by: ask.decide(one, "reject", notify=True, by=by),
+    "hold-reject, telling": lambda ask, one, by: ask(REJECT, {"ids": [one], "notify": True}, by=by),
+}
+READING = ("see by id", "state", "content", "octets", "octets of a part")
+
+
+def sign_of(told: Told) -> str:
+    """What an answer about one message amounts to."""
+    if told.code == "forbidden":
+        return "F"
+    if told.code == "not_found":
+        return "-"
+    assert told.code == ""
+    found = told.headers["content-type"] != "application/json" or told.rows
+    return "+" if found else "-"
+
+
+def cells(table: dict[str, Any]) -> Any:
+    pairs = [(act, role, cell) for act, (_, *row) in table.items() for role, cell in zip(ROLES, row, strict=True)]
+    return pytest.mark.parametrize(("act", "role", "cell"), pairs, ids=[f"{act}: {role}" for act, role, _ in pairs])
+
+
+@cells(OBJECTS)
+def test_a_message(world: World, act: str, role: str, cell: str) -> None:
+    by = ROLES[role][0]
+    told = ""
+    for sign in LEVELS:
+        id = world.lasting[sign] if act in READING else world.hold(sign)
+        object_id = world.part(id) if act == "octets of a part" else id
+        told += sign_of(ACTS[act](world.ask, object_id, by))
+        changed = world.state(id) != "held"
+        assert changed == (told[-1] == "+" and act not in READING), f"level {sign}"
+    assert told == cell
+
+
+@cells(LISTS)
+def test_a_list(world: World, act: str, role: str, cell: str | None) -> None:
+    by = ROLES[role][0]
+    item: dict[str, Any] = {}
+    if act == "summary":
+        # It counts by policy, not by message: what it counts is what the caller can see, or nothing.
+        seen = {row["id"] for row in world.ask(FIND, {"ids": list(world.lasting.values())}, by=by).rows}
+        assert {sign for sign, id in world.lasting.items() if id in seen} == set(cell or "")
+        told = world.ask(SUMMARY, by=by)
+        assert bool(told.rows) == bool(cell)
+        return
+    if act == "log":
+        ids = {sign: world.hold(sign) for sign in LEVELS}
+        subjects = {row["subject"]: row["subject"][-1] for row in world.ask(FIND, {"ids": list(ids.values())}).rows}
+        for id in ids.values():
+            world.ask.decide(id)
+        rows = world.ask(LOG, {}, by=by, size=500).json["data"][0]["heldReleaseLogs"]
+        found = [subjects[row["subject"]] for row in rows if row["subject"] in subjects]
+    else:
+        path = LIST if act.startswith("Mimecast") else FIND
+        item = {"admin": act.endswith("admin")} if path == LIST else {"queue": act}
+        told = world.ask(path, item, by=by, size=500)
+        if cell is None:
+            assert (told.status, told.code) == (403, "err_xdk_operation_forbidden_for_address")
+            return
+        lasting = {id: sign for sign, id in world.lasting.items()}
+        found = [lasting[row["id"]] for row in told.rows if row["id"] in lasting]
+    assert sorted(found) == sorted(cell or "")
+
+
+def whose(act: str, by: str) -> str:
+    return ANN if "ann" in act else "absent@example.com" if "nobody" in act else by
+
+
+@cells(OTHERS)
+def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) -> None:
+    ask, by = world.ask, ROLES[role][0]
+    mailbox = whose(act, by)
+    entry = f"{act.replace(' ', '-').replace(chr(39), '')}@{role.replace(' ', '-')}.example"
+    before = ask.lists(mailbox) if "nobody" not in act else {}
+    item = {"entry": entry, "list": "permitted", "mailbox": mailbox}
+    if act.startswith("remove") and cell == "+":
+        ask(ADD, item)
+    told = {
+        "lists": lambda: ask(SENDERS, {"mailbox": mailbox}, by=by),
+        "add": lambda: ask(ADD, item, by=by),
+        "remove": lambda: ask(REMOVE, item, by=by),
+        "permit": lambda: ask(PERMIT_OR_BLOCK, {"sender": entry, "to": mailbox, "action": "permit"}, by=by),
+        "account": lambda: ask(ACCOUNT, by=by),
+        "who": lambda: ask(WHOAMI, by=by),
+    }[next(word for word in ("lists", "add", "remove", "permit", "account", "who") if word in act)]()
+    if cell == "F":
+        assert told.errors == [
+            ("err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address")
+        ]
+        assert "nobody" in act or ask.lists(mailbox) == before
+    else:
+        assert len(told.rows) >= (0 if "lists" in act else 1)
+        if act.startswith(("add", "permit")):
+            assert ask.lists(mailbox)[entry] == "permitted"
+        if act.startswith("remove"):
+            assert entry not in ask.lists(mailbox)
+    if act == "who am I":
+        address, role_name, scopes, _ = ROLES[role]
+        assert (told.row["emailAddress"], told.row["role"]) == (address, role_name)
+        assert told.row["moderates"] == list(scopes)
+
+
+def endpoints() -> list[Endpoint[Any, Any]]:
+    return [row for noun in NOUNS for row in import_module(f"mimeportal.{noun}.contract").ENDPOINTS]
+
+
+@pytest.mark.parametrize("address", NOBODY.values(), ids=NOBODY)
+@pytest.mark.parametrize("endpoint", endpoints(), ids=lambda endpoint: endpoint.name)
+def test_nobody_is_nobody(world: World, endpoint: Endpoint[Any, Any], address: str) -> None:
+    told = world.ask.send(endpoint.path, {"data": [{"id": world.lasting["U"]}]}, by=address)
+    assert (told.status, told.errors) == (401, [("err_xdk_invalid_signature", "0004 Invalid Signature")])
+
+
+def test_the_matrix_has_every_operation() -> None:
+    typed = {operation for table in (OBJECTS, LISTS, OTHERS) for operation, *_ in table.values()}
+    assert typed == {endpoint.name for endpoint in endpoints()}
+    assert set(ACTS) == set(OBJECTS)
+
+
+NOT_THEIRS = [
+    (act, role, sign)
+    for act, (_, *row) in OBJECTS.items()
+    for role, cell in zip(ROLES, row, strict=True)
+    for sign, mark in zip(LEVELS, cell, strict=True)
+    if mark == "-"
+]
+
+
+@pytest.mark.parametrize("act", OBJECTS)
+def test_not_yours_and_not_there_answer_alike(world: World, act: str) -> None:
+    """To the last octet, but for the id that was asked about and the name of the request (promises E.1)."""
+    kind = "part" if act == "octets of a part" else "hold"
+    never = world.ask.portal.sealer.id(kind, 987_654_321)
+    for _, role, sign in (triple for triple in NOT_THEIRS if triple[0] == act):
+        by = ROLES[role][0]
+        there = world.part(world.lasting[sign]) if kind == "part" else world.lasting[sign]
+        answers = []
+        for id in (there, never):
+            told = ACTS[act](world.ask, id, by)
+            headers = {name: value for name, value in told.headers.items() if name != "x-request-id"}
+            answers.append((told.status, json.dumps(headers), told.octets.replace(id.encode(), b"ID")))
+        assert answers[0] == answers[1], (role, sign)
+
+
+def test_what_stands_already_is_told_only_to_those_who_may_see(world: World) -> None:
+    id = world.hold("U")
+    world.ask.decide(id)
+    never = world.ask.portal.sealer.id("hold", 987_654_321)
+    for by in (BOB, ROLES["moderator"][0], ROLES["domain moderator"][0]):
+        for decision in ("release", "reject"):
+            told = [world.ask.decide(one, decision, by=by).octets.replace(one.encode(), b"ID") for one in (id, never)]
+            assert told[0] == told[1]

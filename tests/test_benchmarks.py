@@ -1,0 +1,69 @@
+"""`python -m benchmarks` runs to its end and prints every row; what it measures is no test's business."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mimeportal
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = Path(mimeportal.__file__).parents[1]
+
+ROWS = {
+    "startup": ["mimeportal --version", "mimeportal --help"],
+    "list": ["holds list, 50 holds, whole process", "of requests, alembic, starlette it loads"],
+    "pages": [
+        "first page, 400 holds and 40: bare",
+        "first page, 400 holds and 40: --from ADDRESS",
+        "first page, 400 holds and 40: --since 7d",
+        "first page, 400 holds and 40: totalCount (up to 9,600)",
+        "a filter that hits nothing, 400 holds",
+        "first page, 400 holds and 40: bare, whole process",
+        "first page, 400 holds and 40: --from ADDRESS, whole process",
+        "first page, 400 holds and 40: --since 7d, whole process",
+        "a filter that hits nothing, 400 holds, whole process",
+    ],
+    "import": [
+        "import of 40 messages (generated mail), floor syncs each file",
+        "import of 40 messages (generated mail), floor syncs each batch",
+    ],
+    "release": [
+        "release of 40: decided (seeded)",
+        "release of 40: decided and delivered, synced",
+        "release of 120: decided (seeded)",
+        "release of 120: decided and delivered, synced",
+        "peak memory of 120 beside the smaller release",
+    ],
+}
+
+
+def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join(filter(None, (str(PACKAGES), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(folder), "MIMEPORTAL_CORPUS": str(folder / "none")}
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_row_is_printed(name: str, tmp_path: Path) -> None:
+    done = run(name, "--quick", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    head = lines.index(next(line for line in lines if line.split() == ["what", "ours", "floor", "ratio", "goal"]))
+    column = lines[head].index("ours")
+    printed = [line for line in lines[head + 1 :] if line.startswith(tuple(ROWS[name]))]
+    assert len(printed) == len(ROWS[name])
+    for row in ROWS[name]:
+        assert any(line.startswith(row + "  ") and line[column - 2 :].strip() for line in printed), row
+    assert not any(tmp_path.iterdir()), "everything temporary is removed"
+
+
+def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
+    done = run("speed", folder=tmp_path)
+    assert done.returncode == 2
+    assert "startup, list, pages, import, release" in done.stderr

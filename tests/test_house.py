@@ -1,0 +1,439 @@
+"""The rules that keep it a house: who may import whom, what is declared once, what nobody does by a second way."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import mimeportal
+from conftest import ANN, Lab, mail_of
+from mimeportal import limits
+from mimeportal.wire import Endpoint
+from mimeportal_server.door import NOUNS
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src"
+FILES = sorted(SOURCE.rglob("*.py"))
+every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def module_of(path: Path) -> str:
+    parts = list(path.relative_to(SOURCE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def is_module(name: str) -> bool:
+    place = SOURCE.joinpath(*name.split("."))
+    return place.is_dir() or place.with_suffix(".py").is_file()
+
+
+def imported(path: Path) -> Iterator[tuple[str, ast.AST]]:
+    """Every module a file imports, wherever in it: for `from package import module` the module."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name the whole path"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield (inner if is_module(inner) else str(node.module)), node
+
+
+def imports_of(path: Path) -> set[str]:
+    return {name for name, _ in imported(path)}
+
+
+# -- imports point one way --------------------------------------------------------------------------------------
+
+# What the server may use of the SDK (`untrusted_html` is the larger half of `untrusted`), and its command of ours.
+SHARED = {"wire", "untrusted", "untrusted_html", "limits", "addresses", "patterns", "errors", "_version"}
+FOR_SERVER = re.compile(rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract|auth\.flows)")
+FOR_SERVER_COMMAND = {f"mimeportal_cli.{name}" for name in ("console", "output", "options", "exits")}
+
+
+@every_file
+def test_arrows(path: Path) -> None:
+    here = module_of(path)
+    rooms: dict[str, set[str]] = {}
+    for name in imports_of(path):
+        rooms.setdefault(name.partition(".")[0], set()).add(name)
+    sdk, cli, server = (rooms.get(room, set()) for room in ("mimeportal", "mimeportal_cli", "mimeportal_server"))
+    room = here.partition(".")[0]
+    if room == "mimeportal":
+        assert not cli
+        assert not server or here == "mimeportal.local"
+    elif room == "mimeportal_cli":
+        assert not server
+    else:
+        assert not {name for name in sdk if not FOR_SERVER.fullmatch(name)}
+        assert not cli or (here == "mimeportal_server.cli" and cli <= FOR_SERVER_COMMAND)
+
+
+def test_one_module_of_the_sdk_names_the_server_and_only_when_it_is_needed() -> None:
+    """By import or by name: a portal of Mimecast's needs no server here."""
+    naming = {
+        module_of(path)
+        for path in (SOURCE / "mimeportal").rglob("*.py")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant)
+        and re.match(r"mimeportal_server\b", str(node.value))
+        and path.name != "__init__.py"
+    }
+    assert naming == {"mimeportal.local"}
+    assert not {name for name in loaded_after("import mimeportal.local") if name.startswith("mimeportal_server")}
+
+
+def test_contracts_know_the_wire_and_nothing_else() -> None:
+    for path in SOURCE.glob("mimeportal/*/contract.py"):
+        ours = {name for name in imports_of(path) if name.startswith("mimeportal")}
+        assert ours <= {"mimeportal.wire", "mimeportal.limits"}, path
+
+
+def loaded_after(code: str, *arguments: str) -> set[str]:
+    """The modules of a fresh process after some code."""
+    script = f"{code}\nimport sys\nprint('\\n'.join(sys.modules))"
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def third_parties(modules: set[str]) -> set[str]:
+    known = metadata.packages_distributions()
+    names = ({module.partition(".")[0] for module in loaded} for loaded in (modules, loaded_after("")))
+    brought, always = names  # some installations load packages into every process
+    return {name for name in brought - always if name in known and not name.startswith("mimeportal")}
+
+
+def test_importing_mimeportal_costs_nothing() -> None:
+    modules = loaded_after("import mimeportal")
+    assert third_parties(modules) == set()
+    assert {name for name in modules if name.startswith("mimeportal")} == {"mimeportal", "mimeportal._version"}
+
+
+def test_listing_an_embedded_portal_imports_only_what_it_needs(lab: Lab) -> None:
+    lab.receive(mail_of())
+    code = (
+        "import sys\nfrom mimeportal import Portal\n"
+        "with Portal.open(sys.argv[1], user=sys.argv[2]) as portal:\n"
+        "    assert [hold.subject for hold in portal.holds.list()] == ['Hello']\n"
+    )
+    modules = loaded_after(code, lab.url, ANN)
+    assert (
+        third_parties(modules) & {"requests", "alembic", "starlette", "uvicorn", "tabulate", "keyring", "click"}
+        == set()
+    )
+    assert "mimeportal_cli" not in modules
+    assert {"mimeportal.senders.client", "mimeportal.bulk", "mimeportal_server.compose"}.isdisjoint(modules)
+
+
+# -- what is declared ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mimeportal", *(f"mimeportal.{noun}" for noun in NOUNS)])
+def test_everything_exported_is_there(name: str) -> None:
+    module = import_module(name)
+    assert sorted(module.__all__) == sorted(set(module.__all__))
+    for exported in module.__all__:
+        assert getattr(module, exported) is not None
+    with pytest.raises(AttributeError):
+        _ = module.no_such_thing
+
+
+def test_every_exception_is_exported() -> None:
+    from mimeportal import errors
+
+    kinds = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.MimeportalError)
+    }
+    assert kinds <= set(mimeportal.__all__)
+    assert set(mimeportal.__dir__()) == set(mimeportal.__all__)
+
+
+# Limits that are defaults of options, typed a second time in the command.
+DEFAULTS = {"MAX_ITEMS": "--max", "CONCURRENCY": "--concurrency"}
+# Which constant a key of portal.toml lowers.
+LOWERABLE = {
+    str(ast.literal_eval(key)): ast.unparse(value)
+    for node in ast.walk(tree(SOURCE / "mimeportal" / "limits.py"))
+    if isinstance(node, ast.Dict)
+    for key, value in zip(node.keys, node.values, strict=True)
+    if key is not None
+}
+
+# distribution -> what is imported of it, where the names differ
+IMPORT_NAMES = {
+    "python-dateutil": "dateutil",
+    "google-re2": "re2",
+    "pyyaml": "yaml",
+    "xlsxwriter": "xlsxwriter",
+    "python-multipart": "multipart",
+    "argon2-cffi": "argon2",
+}
+
+
+def declared() -> list[tuple[str, str]]:
+    """(extra, import name) of every dependency that is not for developers."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    groups = {"": project["dependencies"], **project.get("optional-dependencies", {})}
+    found = []
+    for extra, requirements in groups.items():
+        for requirement in requirements if extra != "dev" else ():
+            name = re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower()
+            if name != "mimeportal":
+                found.append((extra, IMPORT_NAMES.get(name, name.replace("-", "_"))))
+    return found
+
+
+def used_third_parties() -> dict[str, set[str]]:
+    """Import names of what is neither Python's own nor ours, with the rooms that import it."""
+    used: dict[str, set[str]] = {}
+    for path in FILES:
+        for name in imports_of(path):
+            top = name.partition(".")[0]
+            if top not in sys.stdlib_module_names and not top.startswith("mimeportal"):
+                used.setdefault(top.lower(), set()).add(module_of(path).partition(".")[0])
+    return used
+
+
+@pytest.mark.parametrize(("extra", "name"), declared())
+def test_what_is_declared_is_used(extra: str, name: str) -> None:
+    assert used_third_parties().get(name), f"nothing imports {name}"
+
+
+def test_what_is_used_is_declared() -> None:
+    assert set(used_third_parties()) <= {name for _, name in declared()}
+
+
+def test_the_sdk_and_the_command_need_no_extra() -> None:
+    plain = {name for extra, name in declared() if not extra}
+    for name, rooms in used_third_parties().items():
+        if rooms & {"mimeportal", "mimeportal_cli"}:
+            assert name in plain, name
+
+
+@pytest.mark.parametrize("name", sorted(set(vars(limits)) - {"KIB", "MIB", "LOWERABLE", *DEFAULTS}))
+def test_every_limit_is_used(name: str) -> None:
+    if not name.isupper():
+        return
+    key = next((key for key, value in LOWERABLE.items() if value == name), "")
+    for path in FILES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Attribute) and node.attr == name and getattr(node.value, "id", "") == "limits":
+                return
+            if key and isinstance(node, ast.Subscript) and ast.unparse(node).endswith(f"limits['{key}']"):
+                return
+    pytest.fail(f"limits.{name} is used nowhere")
+
+
+@pytest.mark.parametrize(("name", "option"), DEFAULTS.items())
+def test_limits_that_are_defaults_of_options(name: str, option: str) -> None:
+    """The command does not import the table before it must."""
+    from mimeportal_cli.main import cli
+
+    context = click.Context(cli)
+    holds = cli.get_command(context, "holds")
+    assert isinstance(holds, click.Group)
+    release = holds.get_command(context, "release")
+    assert release is not None
+    (found,) = (parameter for parameter in release.params if option in parameter.opts)
+    assert found.get_default(context) == getattr(limits, name)
+
+
+# -- an operation is declared once -----------------------------------------------------------------------------
+
+ENDPOINTS: list[Endpoint[Any, Any]] = [
+    row for noun in NOUNS for row in import_module(f"mimeportal.{noun}.contract").ENDPOINTS
+]
+every_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
+
+# operation -> the methods of the SDK that call it. An operation without one needs a reason instead.
+METHODS = {
+    "account.show": ["account.show"],
+    "account.whoami": ["account.whoami"],
+    "holds.list": ["holds.list"],
+    "holds.find": ["holds.list", "holds.lookup"],
+    "holds.summary": ["holds.summary"],
+    "holds.release": ["holds.release"],
+    "holds.reject": ["holds.reject"],
+    "holds.decide": ["holds.release", "holds.reject"],
+    "holds.states": ["holds.states"],
+    "holds.log": ["holds.log"],
+    "holds.detail": ["holds.get"],
+    "holds.file": ["holds.download"],
+    "senders.permit_or_block": ["senders.add"],
+    "senders.list": ["senders.list"],
+    "senders.add": ["senders.add"],
+    "senders.remove": ["senders.remove"],
+}
+
+
+def test_nouns_are_the_same_in_every_room() -> None:
+    nouns = {path.parent.name for path in SOURCE.glob("mimeportal/*/contract.py")}
+    assert nouns == set(NOUNS)
+    for noun in nouns:
+        assert (SOURCE / "mimeportal" / noun / "client.py").is_file()
+        assert (SOURCE / "mimeportal_server" / f"{noun}.py").is_file()
+        assert noun in vars(mimeportal.Portal)
+
+
+def test_names_and_paths_are_unique() -> None:
+    names, paths = [row.name for row in ENDPOINTS], [row.path for row in ENDPOINTS]
+    assert sorted(set(names)) == sorted(names)
+    assert sorted(set(paths)) == sorted(paths)
+
+
+@every_endpoint
+def test_a_row_says_what_fits_together(endpoint: Endpoint[Any, Any]) -> None:
+    names = {row.name for row in ENDPOINTS}
+    assert endpoint.noun in NOUNS
+    assert endpoint.path.startswith("/api/")
+    assert endpoint.offered
+    assert ("/api/portal/" in endpoint.path) == (set(endpoint.offered) == {"local"})
+    least, most = endpoint.count
+    assert 0 <= least <= most
+    assert (endpoint.repeat == "look") == (endpoint.look is not None)
+    assert endpoint.look is None or endpoint.look in names
+    if endpoint.counted:
+        assert endpoint.counted in endpoint.item.model_fields
+    for api, offer in endpoint.offered.items():
+        assert bool(offer.permission) == (api != "local"), "Mimecast names a permission, a local portal has roles"
+
+
+@every_endpoint
+def test_every_operation_has_a_method(endpoint: Endpoint[Any, Any]) -> None:
+    for method in METHODS[endpoint.name]:
+        noun, _, name = method.partition(".")
+        client = import_module(f"mimeportal.{noun}.client")
+        (kind,) = (getattr(client, known) for known in dir(client) if known == f"{noun.capitalize()}Client")
+        assert callable(getattr(kind, name))
+
+
+@every_endpoint
+def test_every_operation_is_behaviour_of_the_server(endpoint: Endpoint[Any, Any]) -> None:
+    assert "local" in endpoint.offered
+    assert callable(import_module(f"mimeportal_server.{endpoint.noun}").OPERATIONS[endpoint.name])
+
+
+def test_the_server_does_nothing_that_is_not_declared() -> None:
+    operations = {name for noun in NOUNS for name in import_module(f"mimeportal_server.{noun}").OPERATIONS}
+    assert operations == {row.name for row in ENDPOINTS} == set(METHODS)
+
+
+# -- one mechanism for each care -----------------------------------------------------------------------------
+
+
+def called(path: Path) -> Iterator[tuple[str, int]]:
+    """Dotted names of what a file calls, with their lines."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node.lineno
+
+
+PRINTING = re.compile(r"(click\.)?(print|echo|secho|echo_via_pager)|sys\.(stdout|stderr)\.write(lines)?")
+PRINTERS = {"mimeportal_cli.console", "mimeportal_cli.output"}
+
+
+@every_file
+def test_only_the_console_prints(path: Path) -> None:
+    """Whatever a stranger wrote is made visible there (rule 8)."""
+    if module_of(path) not in PRINTERS:
+        assert [(name, line) for name, line in called(path) if PRINTING.fullmatch(name)] == []
+
+
+CLOCKS = re.compile(r"(datetime\.)?(datetime|date)\.(now|utcnow|today)|time\.(time|time_ns|localtime|gmtime)")
+# Who reads the machine's clock, and why that is no portal time.
+READS_CLOCK = {
+    "mimeportal_server.keeping": "the age of a file is told by the clock that stamped it",
+}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((SOURCE / "mimeportal_server").rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE))
+)
+def test_the_server_s_time_comes_in_as_an_argument(path: Path) -> None:
+    """Only as the default of an argument named `wall` may the machine's clock be named (rule 4)."""
+    here = module_of(path)
+    if here == "mimeportal_server.clock":
+        return
+    defaults = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = node.args
+            pairs = [
+                *zip(arguments.args[::-1], arguments.defaults[::-1], strict=False),
+                *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+            ]
+            defaults |= {id(value) for argument, value in pairs if argument.arg == "wall" and value is not None}
+    found = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and id(node) not in defaults and CLOCKS.fullmatch(ast.unparse(node))
+    ]
+    assert bool(found) == (here in READS_CLOCK), found
+
+
+def test_mail_is_read_in_one_place() -> None:
+    readers = {
+        module_of(path) for path in FILES if imports_of(path) & {"email", "email.parser", "email.message_from_bytes"}
+    }
+    assert readers <= {"mimeportal_server.mail", "mimeportal_server.mail_headers", "mimeportal_server.mime"}
+
+
+@every_file
+def test_a_module_says_in_its_first_line_why_it_exists(path: Path) -> None:
+    text = ast.get_docstring(tree(path))
+    assert text, "no docstring"
+    assert len(text.splitlines()[0]) > 10
+
+
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+MACHINE = re.compile(r"/(home|work|tmp|Users|root|mnt)/\w")
+
+
+def written() -> list[Path]:
+    """Everything that is handed on: sources, tests, documents, examples."""
+    folders = [ROOT / name for name in ("src", "tests", "docs", "examples", "benchmarks") if (ROOT / name).is_dir()]
+    kinds = {".py", ".md", ".toml", ".json", ".txt", ".sh"}
+    found = [path for folder in folders for path in folder.rglob("*") if path.suffix in kinds and path.is_file()]
+    return sorted({*found, *ROOT.glob("*.md"), *ROOT.glob("*.toml")} - {Path(__file__)})
+
+
+def test_nothing_is_left_for_later() -> None:
+    assert [str(path) for path in written() if UNFINISHED.search(path.read_text("utf-8"))] == []
+
+
+def test_no_path_of_a_machine_is_written_down() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in written()
+        for match in [MACHINE.search(path.read_text("utf-8"))]
+        if match
+    ]
+    assert found == []

@@ -24,7 +24,7 @@ def may_match(text: str, column: ColumnElement[str], *, folded: bool = False) ->
     if folded:
         return found
     other = func.length(column) != func.length(cast(column, LargeBinary))
-    return or_(found, other) if text.isascii() else other
+    return or_(found, other) if fold(text).isascii() else other
 
 
 class Keyset:

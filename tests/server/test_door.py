@@ -161,7 +161,7 @@ class TestHeaders:
         response = ask.door.handle(Request("POST", LIST, {"x-mc-req-id": name}, [b"{}"]), ask.caller(ADMIN))
         assert response.headers["x-request-id"] == name
 
-    @pytest.mark.parametrize("name", ["", "me", "x" * 5000, "a\r\nset-cookie: b", "3d796b76-4180-40e5-8f7c-6e0fd643b1a9\n"])
+    @pytest.mark.parametrize("name", ["", "me", "x" * 5000, "a\r\nb: c", "3d796b76-4180-40e5-8f7c-6e0fd643b1a9\n"])
     def test_but_only_by_a_guid(self, ask: Asking, name: str) -> None:
         response = ask.door.handle(Request("POST", LIST, {"x-mc-req-id": name}, [b"{}"]), ask.caller(ADMIN))
         assert str(uuid.UUID(response.headers["x-request-id"])) == response.headers["x-request-id"]
@@ -220,7 +220,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.sampled_from(PATHS),
     items=st.lists(st.dictionaries(KEYS, VALUES, max_size=6), max_size=3),

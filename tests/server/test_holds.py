@@ -257,7 +257,7 @@ TIMES = st.integers(-2, 80_000).map(lambda milliseconds: START + timedelta(milli
 
 
 class TestFilters:
-    @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=140, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         api=st.sampled_from(["local", "api2"]),
         conditions=st.dictionaries(

@@ -172,7 +172,7 @@ def _link_octets(source: str, target: str) -> None:
 def seed(home: Path, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     """Put rows of (blob, hold) straight into the tables: a message and a hold each, as an import leaves them."""
     database = sqlite3.connect(home / "portal.db", isolation_level=None)
-    for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -262144"):
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -65536"):
         database.execute(f"PRAGMA {pragma}")
     persons = dict(database.execute("SELECT address, id FROM people"))
     indexes = database.execute(

@@ -140,5 +140,3 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with tarfile.open(archive) as tar:
             tar.extractall(target, filter="data")
     return target
-
-

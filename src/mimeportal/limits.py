@@ -57,11 +57,6 @@ FREE_DISK_SHARE = 0.05
 
 LOWERABLE = {
     "message": MESSAGE,
-    "headers": HEADERS,
-    "parts_listed": PARTS_LISTED,
-    "parts_trusted": PARTS_TRUSTED,
-    "mime_depth": MIME_DEPTH,
-    "html": HTML,
     "json_body": JSON_BODY,
     "page_size": PAGE_SIZE,
     "hold_days": HOLD_DAYS,

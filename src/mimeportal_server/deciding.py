@@ -40,6 +40,10 @@ class Refusal:
     sentence: str
 
 
+# An id that was made up or tampered with is told apart from one that names nothing (promises E.4).
+_INVALID = Refusal("xdk_failure", "0007 Invalid token")
+
+
 def next_state(state: str, event: str) -> str | Refusal | None:
     """The state after an event; None when it stands so already; see the table above."""
     wanted = EVENTS[event]
@@ -165,7 +169,9 @@ class _Deciding:
             }
             if any(item.decision == "release" for item in items):
                 self._blocked = senders.blocked(tx, {_senders(row) for row in rows.values()})
-            told = [self._one(tx, item, rows.get(wanted.get(item.id, 0))) for item in items]
+            told = [
+                self._one(tx, item, rows.get(wanted[item.id])) if item.id in wanted else _INVALID for item in items
+            ]
             reached("decision.checked")
             self._flush(tx)
             reached("decision.written")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal_column, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, literal, literal_column, or_, select, true
 
 from mimeportal import limits
 from mimeportal.addresses import address_filter_kind, normalise
@@ -262,15 +262,21 @@ def log(portal: Portal, call: Call) -> Answer:
     now = portal.clock.now()
     start = milliseconds(_date_given(item.start, "start")) if item.start else now - 31 * DAY
     end = milliseconds(_date_given(item.end, "end")) if item.end else now + DAY
+    keep = portal.settings.hold_days * DAY
+    # What is over its time has left the queue, whether or not a sweep has marked it.
+    over = and_(HELD, holds.c.received <= deciding.expiry_edge(portal))
+    status = case((HELD, literal("expired")), else_=holds.c.state).label("status")
+    ended = case((HELD, holds.c.received + keep), else_=holds.c.decided).label("ended")
     conditions = [
-        holds.c.decided.is_not(None),
-        holds.c.decided >= start,
-        holds.c.decided < end,
+        or_(
+            and_(holds.c.decided >= start, holds.c.decided < end),
+            and_(over, holds.c.received >= start - keep, holds.c.received < end - keep),
+        ),
         visible(call.caller),
     ]
     for entry in item.filter_by or []:
         if entry.get("fieldName") == "status" and entry.get("value"):
-            conditions.append(holds.c.state == fold(str(entry["value"])))
+            conditions.append(status == fold(str(entry["value"])))
         elif entry.get("fieldName") == "route" and fold(str(entry.get("value"))) != "all":
             conditions.append(holds.c.route == fold(str(entry.get("value"))))
         elif entry.get("fieldName") == "attachments":
@@ -281,7 +287,7 @@ def log(portal: Portal, call: Call) -> Answer:
             raise Refused("err_validation_value_not_allowed", "Field is not searched", field="searchBy.fieldName")
         conditions.append(_contains(item.search_by.value, columns(), "searchBy.value"))
     keyset = Keyset(portal, call, "holds.log", holds.c.id)
-    query = select(*_SHOWN, holds.c.state, holds.c.decided, holds.c.reject_reason, people.c.address).outerjoin(
+    query = select(*_SHOWN, status, ended, holds.c.reject_reason, people.c.address).outerjoin(
         people, people.c.id == holds.c.decided_by
     )
     with portal.database.read() as tx:
@@ -290,12 +296,12 @@ def log(portal: Portal, call: Call) -> Answer:
 
 
 def _log_row(portal: Portal, row: Row[Any]) -> JsonObject:
-    expired = row.state == "expired"
+    expired = row.status == "expired"
     return {
         "id": portal.sealer.id("log", row.id),
         "route": row.route,
-        "status": row.state,
-        "released": _date(row.decided),
+        "status": row.status,
+        "released": _date(row.ended),
         "operator": row.address or "",
         "fromEnv": {"emailAddress": row.from_address, "displayableName": ""},
         "fromHdr": {"emailAddress": row.from_header, "displayableName": row.from_name},

@@ -117,6 +117,9 @@ class _Import:
     def _read(self, found: _Found) -> arrival.Incoming | Line:
         if found.octets is None:
             return Line(found.path, found.position, "", "error", found.problem)
+        most = self._portal.settings.limits["message"]
+        if len(found.octets) > most:
+            return Line(found.path, found.position, "", "error", f"larger than {most:,} octets, not stored")
         message = arrival.incoming(
             found.octets,
             None,

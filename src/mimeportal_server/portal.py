@@ -62,6 +62,7 @@ class Portal:
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self.home = home
+        self._wall = wall
         self.settings = home.settings
         self.database = home.database
         self.sealer = Sealer(home.key)
@@ -86,7 +87,7 @@ class Portal:
         machine = self.clock.machine()
         with self.database.write() as tx:
             tx.execute(update(facts).where(facts.c.name == "clock_seen").values(value=str(machine)))
-        self.clock = Clock(offset=self.clock.offset, seen=machine)
+        self.clock = Clock(self._wall, offset=self.clock.offset, seen=machine)
 
     def close(self) -> None:
         self.home.close()

@@ -376,7 +376,7 @@ class TestOutcomes:
         assert outcomes(told) == {
             old.id: ("failed", "expired"),
             never: ("failed", "not_found"),
-            "eNfabricated": ("failed", "not_found"),
+            "eNfabricated": ("failed", "xdk_failure"),
         }
 
     def test_not_allowed(self, lab: Lab, opened: Opener) -> None:

@@ -17,7 +17,9 @@ from conftest import ADMIN, ANN, BOB, SPAM, Lab
 from mimeportal import limits
 from mimeportal.errors import UnavailableError, UsageError
 from mimeportal_server import importing
+from mimeportal_server.home import Home
 from mimeportal_server.importing import Line, Options
+from mimeportal_server.portal import Portal
 from mimeportal_server.store import disk
 
 
@@ -190,6 +192,15 @@ def test_a_message_over_the_limit_is_an_error_line(lab: Lab, tmp_path: Path) -> 
     (line,) = run(lab, file)
     assert line.outcome == "error"
     assert "72 MiB" in line.reason
+
+
+def test_a_lower_limit_of_the_home_counts(lab: Lab, folder: Path) -> None:
+    config = lab.path / "portal.toml"
+    config.write_text(config.read_text() + "\n[limits]\nmessage = 50\n")
+    portal = Portal(Home.open(lab.path))
+    lines = list(importing.run(portal, [folder], Options(recipient=ANN, hold=SPAM)))
+    portal.close()
+    assert {line.reason for line in lines} == {"larger than 50 octets, not stored"}
 
 
 def test_a_message_of_60_mb_is_taken(lab: Lab, tmp_path: Path) -> None:

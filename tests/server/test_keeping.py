@@ -44,6 +44,20 @@ class TestSweep:
             (row,) = portal.holds.log()
         assert (row.status, row.message_info) == ("expired", "Expired in queue - rejected by housekeeping")
 
+    def test_what_is_over_its_time_is_logged_without_a_sweep(self, lab: Lab, mail: Mail) -> None:
+        lab.receive(mail())
+        with lab.client(ADMIN) as portal:
+            assert list(portal.holds.log()) == []
+        lab.advance(days=15)
+        with lab.client(ADMIN) as portal:
+            derived = portal.holds.log().first(2)
+            assert [(row.status, row.operator) for row in derived] == [("expired", "")]
+            assert [row.status for row in portal.holds.log(status="expired")] == ["expired"]
+            assert list(portal.holds.log(status="released")) == []
+        keeping.sweep(lab.server)
+        with lab.client(ADMIN) as portal:
+            assert portal.holds.log().first(2) == derived
+
     def test_an_archive_copy_of_what_expired_stays(self, lab: Lab, mail: Mail) -> None:
         lab.receive(mail())
         lab.advance(days=15)

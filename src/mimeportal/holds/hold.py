@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from mimeportal.addresses import address_filter, normalise
+from mimeportal.errors import UsageError
 from mimeportal.holds.contract import HoldRow
 from mimeportal.patterns import TextPattern, fold
 from mimeportal.wire import parse_date
@@ -99,6 +100,10 @@ class HoldFilter:
     @cached_property
     def _tests(self) -> Sequence[Callable[[Hold], bool]]:
         tests: list[Callable[[Hold], bool]] = []
+        for name in ("since", "until"):
+            moment = getattr(self, name)
+            if moment is not None and moment.tzinfo is None:
+                raise UsageError(f"{name} has no time zone: {moment}.", remedy="Give one, such as datetime.UTC.")
         if self.mailboxes:
             mailboxes = frozenset(normalise(mailbox) for mailbox in self.mailboxes)
             tests.append(lambda hold: normalise(hold.to_address) in mailboxes)

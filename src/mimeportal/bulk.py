@@ -153,6 +153,7 @@ class _Run:
         self.concurrency = concurrency
         self.fail_fast = fail_fast
         self.on_outcomes = on_outcomes
+        self.recorded = True  # the report has every outcome so far
         self.result = BulkResult()
         self.doubtful: list[Item] = []
 
@@ -170,7 +171,7 @@ class _Run:
         finally:
             self.result.not_attempted = total - self.result.totals.total()
             if self.report:
-                self.report.finish(complete=self.result.not_attempted == 0)
+                self.report.finish(complete=self.recorded and self.result.not_attempted == 0)
         return self.result
 
     def _act_on_all(self) -> None:
@@ -209,8 +210,16 @@ class _Run:
     def _take(self, outcomes: list[Outcome]) -> None:
         if not outcomes:
             return
-        if self.report:
-            self.report.add(outcomes, self.plan.context)
+        if self.report and self.recorded:
+            try:
+                self.report.add(outcomes, self.plan.context)
+            except OSError as fault:
+                self.recorded = False
+                self.result.stopped = self.result.stopped or MimeportalError(
+                    f"The report {self.report.path} cannot be written any more: {fault.strerror}.",
+                    why="What was decided is counted below; the plan lies beside the report.",
+                    remedy=f"Free some space, then take it up with --retry-from {self.report.path}.",
+                )
         for outcome in outcomes:
             self.result.count(outcome)
         if self.on_outcomes:

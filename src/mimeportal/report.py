@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from mimeportal import limits
 from mimeportal.errors import UsageError
@@ -86,7 +87,7 @@ class Report:
     def __init__(self, path: Path, *, append: bool = False, resume: bool = False) -> None:
         self.path = path
         self._append = append
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         if self.todo.exists() and not resume:
             raise UsageError(
                 f"{self.todo} is the plan of an earlier run that did not end.",
@@ -110,14 +111,17 @@ class Report:
                 os.fsync(todo.fileno())
             part.replace(self.todo)  # an earlier plan that is taken up is never half gone
         except OSError as fault:
+            part.unlink(missing_ok=True)
             raise self._unwritable(fault) from None
         _sync_folder(self.path)
         self._opened()
 
     def add(self, outcomes: Iterable[Outcome], context: Context) -> None:
+        """Append outcomes, synced. Raises `OSError` when the disk does not take them."""
         file = self._opened()
-        file.write(b"".join(_line(outcome, context) for outcome in outcomes))
-        file.flush()
+        octets = memoryview(b"".join(_line(outcome, context) for outcome in outcomes))
+        while octets:
+            octets = octets[file.write(octets) :]
         os.fsync(file.fileno())
 
     def finish(self, *, complete: bool) -> None:
@@ -127,12 +131,12 @@ class Report:
         if complete:
             self.todo.unlink(missing_ok=True)
 
-    def _opened(self) -> BinaryIO:
+    def _opened(self) -> FileIO:
         """The file, made now: a plan without its report can be taken up, a report without its plan cannot."""
         if self._file is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | (0 if self._append else os.O_EXCL)
             try:
-                self._file = open(os.open(self.path, flags, 0o600), "r+b")  # noqa: SIM115
+                self._file = open(os.open(self.path, flags, 0o600), "r+b", buffering=0)  # noqa: SIM115
             except FileExistsError:
                 raise self._in_the_way() from None
             except OSError as fault:
@@ -277,7 +281,7 @@ def _is_json(raw: bytes) -> bool:
     return True
 
 
-def _cut_torn_line(file: BinaryIO) -> None:
+def _cut_torn_line(file: FileIO) -> None:
     """Take off a last line without its end, which a kill left: its item is not settled and comes again."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - limits.MIB))

@@ -919,6 +919,27 @@ class TestReport:
         with pytest.raises(UsageError, match="did not end"):
             Report(path, append=True)
 
+    def test_a_full_disk_stops_the_run_and_every_outcome_is_counted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "report"
+        whole, seen = Report.add, 0
+
+        def filling(report: Report, outcomes: Any, context: Any) -> None:
+            nonlocal seen
+            seen += 1
+            if seen > 1:
+                raise OSError(28, "No space left on device")
+            whole(report, outcomes, context)
+
+        monkeypatch.setattr(Report, "add", filling)
+        with plan_of(250, Fake()) as plan:
+            result = plan.run(report=Report(path), batch_size=25)
+        assert "No space left" in str(result.stopped)
+        assert result.totals.total() + result.not_attempted == 250
+        assert result.totals["done"] > len(path.read_bytes().splitlines())
+        assert len(list(read_lines(path.with_name("report.todo")))) == 250
+
     def test_appending_cuts_a_torn_line(self, tmp_path: Path) -> None:
         path = tmp_path / "report"
         path.write_bytes(b'{"id": "a", "outcome": "done"}\n{"id": "b", "outco')

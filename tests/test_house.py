@@ -354,6 +354,62 @@ def test_the_server_does_nothing_that_is_not_declared() -> None:
     assert operations == {row.name for row in ENDPOINTS} == set(METHODS)
 
 
+# command -> the method of the SDK it calls; or, in brackets, why it calls none.
+COMMANDS = {
+    "demo": "(runs the other commands)",
+    "profiles list": "(settings of this machine)",
+    "profiles show": "(settings of this machine)",
+    "profiles set": "(settings of this machine)",
+    "profiles use": "(settings of this machine)",
+    "profiles remove": "(settings of this machine)",
+    "holds list": "holds.list",
+    "holds show": "holds.get",
+    "holds release": "holds.release",
+    "holds reject": "holds.reject",
+    "holds apply": "holds.plan_rules",
+    "holds summary": "holds.summary",
+    "holds log": "holds.log",
+    "holds download": "holds.download",
+    "senders list": "senders.list",
+    "senders add": "senders.add",
+    "senders remove": "senders.remove",
+    "account show": "account.show",
+    "help": "(text)",
+}
+# Methods of the SDK that no command is named for.
+UNNAMED = {
+    "account.code": "part of every plan and report",
+    "account.whoami": "part of `account show`",
+    "holds.lookup": "how ids become messages",
+    "holds.plan": "the plan of `holds release` and `holds reject`",
+    "holds.states": "looked at after a lost answer",
+}
+
+
+def leaves(command: click.Command, context: click.Context, path: str) -> Iterator[str]:
+    if not isinstance(command, click.Group) or path == "help":
+        yield path
+        return
+    for name in command.list_commands(context):
+        child = command.get_command(context, name)
+        assert child is not None
+        yield from leaves(child, context, f"{path} {name}".strip())
+
+
+def test_every_command_has_its_method_and_every_method_its_command() -> None:
+    from mimeportal_cli.main import cli
+
+    assert set(leaves(cli, click.Context(cli), "")) == set(COMMANDS)
+    methods = {method for method in COMMANDS.values() if not method.startswith("(")} | set(UNNAMED)
+    public = {
+        f"{noun}.{name}"
+        for noun in NOUNS
+        for name in vars(getattr(import_module(f"mimeportal.{noun}.client"), f"{noun.capitalize()}Client"))
+        if not name.startswith("_")
+    }
+    assert public == methods
+
+
 # -- one mechanism for each care -----------------------------------------------------------------------------
 
 

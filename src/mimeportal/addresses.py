@@ -103,6 +103,8 @@ def address_filter_kind(text: str) -> tuple[str, str]:
         raise UsageError("An address filter is empty.", remedy="Give an address, a domain, or a word of it.")
     if "*" in wanted:
         return "glob", wanted
+    if wanted == "@":
+        raise UsageError("An address filter is only an @.", remedy="Give an address, a domain, or a word of it.")
     if wanted.startswith("@"):
         return "domain", _ascii_domain(wanted[1:]) or fold(wanted[1:])
     if "@" in wanted:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import re
+import shutil
 import sqlite3
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 from sqlalchemy import update
 
-from mimeportal.errors import UsageError
+from mimeportal.errors import ConfigurationError, UsageError
 from mimeportal_server import audit
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
@@ -29,14 +32,13 @@ def backup(portal: Portal, target: Path) -> int:
     The portal may be in use meanwhile. Raises `UsageError` when the file exists.
     """
     if target.exists():
-        raise UsageError(f"{target} exists already, and is not overwritten.", remedy="Name another file.")
-    part = target.with_name(target.name + ".part")
+        raise _exists(target)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as folder:
-        copy = Path(folder) / "portal.db"
+        copy, part = Path(folder) / "portal.db", Path(folder) / "part"
         _copy_database(portal.home.database.path, copy)
         names = _blob_names(copy)
         count = 0
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             with tarfile.open(fileobj=file, mode="w|gz") as tar:
                 for name in _FILES:
@@ -49,38 +51,68 @@ def backup(portal: Portal, target: Path) -> int:
                         continue  # purged since the database was copied
             file.flush()
             os.fsync(file.fileno())
-    os.rename(part, target)
+        try:
+            os.link(part, target)  # unlike a rename, it never replaces what another process wrote meanwhile
+        except FileExistsError:
+            raise _exists(target) from None
     disk.sync_folder(target.parent)
     return count
 
 
+def _exists(target: Path) -> UsageError:
+    return UsageError(f"{target} exists already, and is not overwritten.", remedy="Name another file.")
+
+
 def restore(source: Path, home_path: Path) -> Home:
-    """Make a home from a backup in an absent or empty folder.
+    """Make a home from a backup in an absent or empty folder, whole or not at all.
 
     What was on its way out is frozen for review: it may have left before (promises C.2). Everything handed
-    out to people, links and log-ins, ends. Raises `UsageError` for a file that is no backup.
+    out to people, links and log-ins, ends. Raises `UsageError` for a file that is no backup, or is damaged.
     """
     if home_path.exists() and (not home_path.is_dir() or any(home_path.iterdir())):
         raise UsageError(f"{home_path} is there already, and not empty.", remedy="Name a new folder.")
-    home_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    home_path.chmod(0o700)
-    home = Home(home_path)
+    target = home_path.resolve()
+    try:
+        with gzip.open(source) as archive:
+            archive.peek(1)  # raises before anything is made
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # It gets its name when it is whole and frozen: until then nobody can open it and deliver from it.
+            part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+            try:
+                _fill(part, archive)
+                os.rename(part, target)
+            except ConfigurationError as fault:
+                what = fault.what.replace(str(part), str(home_path))
+                raise UsageError(f"{source} cannot be restored: {what}", why=fault.why, remedy=fault.remedy) from None
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as fault:
+        raise UsageError(f"{source} cannot be restored: {fault}.", remedy="Name a file made by `backup`.") from None
+    disk.sync_folder(target.parent)
+    return Home.open(home_path)
+
+
+def _fill(part: Path, archive: gzip.GzipFile) -> None:
+    """Extract an archive, to its very end, and freeze what comes out of it; durable when this returns."""
+    home = Home(part)
     for folder in (home.spool, *(home.outgoing / name for name in ("tmp", "new", "cur"))):
         folder.mkdir(mode=0o700, parents=True)
     home.blobs.create()
-    try:
-        with tarfile.open(source, mode="r|gz") as tar:
-            for member in tar:
-                _extract(tar, member, home)
-    except (tarfile.TarError, EOFError, OSError) as fault:
-        raise UsageError(f"{source} cannot be restored: {fault}.", remedy="Name a file made by `backup`.") from None
+    with tarfile.open(fileobj=archive, mode="r|") as tar:
+        for member in tar:
+            _extract(tar, member, home)
+    while archive.read(1024 * 1024):  # only its end tells whether it was cut
+        pass
     for name in _FILES:
-        if not (home_path / name).exists():
-            raise UsageError(f"{source} is no backup: it holds no {name}.", remedy="Name a file made by `backup`.")
-    home = Home.open(home_path)
-    _after_restore(home)
-    disk.sync(home_path)
-    return home
+        if not (part / name).exists():
+            raise tarfile.TarError(f"it holds no {name}")
+    home.close()
+    home = Home.open(part)
+    try:
+        _after_restore(home)
+    finally:
+        home.close()
+    disk.sync(part)
 
 
 def thaw(portal: Portal) -> int:

@@ -78,7 +78,7 @@ _home = option(
 
 @contextmanager
 def _portal(home: str) -> Iterator[Portal]:
-    from mimeportal.errors import UnavailableError
+    from mimeportal.errors import ConfigurationError, UnavailableError
     from mimeportal_server.home import Home
     from mimeportal_server.portal import Portal
     from mimeportal_server.store.database import StoreError
@@ -90,8 +90,12 @@ def _portal(home: str) -> Iterator[Portal]:
         finally:
             portal.close()
     except StoreError as fault:
-        remedy = "Try again when it is free." if fault.passing else "Look at the home's files and their owner."
-        raise UnavailableError(fault.sentence, why=f"In {home}.", remedy=remedy) from None
+        why = f"In {home}."
+        if fault.passing:
+            raise UnavailableError(fault.sentence, why=why, remedy="Try again when it is free.") from None
+        raise ConfigurationError(
+            fault.sentence, why=why, remedy="Look at the home's files and their owner, or restore a backup."
+        ) from None
 
 
 def _as_operator() -> str:
@@ -304,9 +308,15 @@ def import_(
 
     with _portal(home) as portal:
         output.rows(counted(importing.run(portal, [Path(path) for path in paths], options)))
-        counts["delivered to outgoing/"] = delivery.deliver(portal)["delivered"] if counts["delivered"] else 0
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    settings().console.note(f"Imported: {told or 'nothing'}.")
+        # The lines say what screening decided; what left is told here.
+        left = delivery.deliver(portal) if counts["delivered"] else Counter()
+    counts["let through"] = counts.pop("delivered", 0)
+    told = [f"{count} {name}" for name, count in counts.items() if count]
+    told += [f"{left[name]} {name}" for name in ("delivered", "failed") if left[name]]
+    console = settings().console
+    console.note(f"Imported: {', '.join(told) or 'nothing'}.")
+    if left["queued"]:
+        console.warn(f"{left['queued']} still queued for delivery: run `mimeportal-server sweep` to try again.")
     return _SOME if counts["error"] else 0
 
 

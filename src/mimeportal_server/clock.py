@@ -9,6 +9,10 @@ from datetime import UTC, datetime
 HOUR = 3_600_000
 DAY = 24 * HOUR
 
+# A day inside of what a datetime can be, so that every time zone can show them.
+_FIRST = int(datetime(1, 1, 2, tzinfo=UTC).timestamp()) * 1000
+_LAST = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp()) * 1000
+
 
 class Clock:
     """Milliseconds since 1970. `now()` is the portal's time: the clock plus the offset of the lab.
@@ -59,11 +63,12 @@ class Clock:
 
 def iso(milliseconds: int) -> str:
     """A time of the store as people and JSON read it: ISO 8601, UTC."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+    return moment(milliseconds).isoformat(timespec="seconds")
 
 
 def moment(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    """A time of the store. Never raises: what lies beyond the calendar is its first or last day."""
+    return datetime.fromtimestamp(min(max(milliseconds, _FIRST), _LAST) / 1000, UTC)
 
 
 def milliseconds(when: datetime) -> int:

@@ -18,7 +18,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from mimeportal.addresses import domain_of
+from mimeportal.addresses import domain_of, parse_entry
+from mimeportal.errors import UsageError
 from mimeportal.holds import contract
 from mimeportal.wire import Failure, JsonObject
 from mimeportal_server import audit, senders
@@ -235,7 +236,10 @@ class _Deciding:
             return Refusal(
                 "public_provider", f"{domain} is a public mail provider: name the address. Nothing was done."
             )
-        return (address if form == "address" else domain), form
+        try:
+            return parse_entry(address if form == "address" else domain)
+        except UsageError:
+            return Refusal("no_sender", f"{address[:80]!r} cannot stand on a sender list; nothing was done.")
 
     def _transition(
         self,

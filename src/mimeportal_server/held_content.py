@@ -15,7 +15,6 @@ from mimeportal_server.clock import moment
 from mimeportal_server.holds import still_held
 from mimeportal_server.people import allow
 from mimeportal_server.portal import Answer, Call, Portal, Refused
-from mimeportal_server.store.blobs import name_of
 from mimeportal_server.store.schema import holds, messages
 from mimeportal_server.tokens import InvalidToken
 
@@ -26,7 +25,7 @@ def detail(portal: Portal, call: Call) -> Answer:
     row = _held(portal, call, _number(portal, "hold", item.id))
     octets = portal.home.blobs.read(row.blob)
     _record(portal, call, "view", row)
-    preview, summary = mail.preview(octets), mail.summarise(octets)
+    summary, preview = mail.summary_and_preview(octets)
     headers: dict[str, tuple[str, list[str]]] = {}
     for name, value in preview.headers:
         headers.setdefault(name.lower(), (name, []))[1].append(value)
@@ -49,7 +48,7 @@ def detail(portal: Portal, call: Call) -> Answer:
         to=[_address(mailbox) for mailbox in summary.to],
         cc=[_address(mailbox) for mailbox in summary.cc],
         headers=[contract.HeaderRow(name=name, values=values) for name, values in headers.values()],
-        attachments=[_attachment(portal, row, octets, part) for part in preview.attachments],
+        attachments=[_attachment(portal, row, part) for part in preview.attachments],
         text_body=preview.text or None,
         html_body=preview.html,
         notes=list(preview.notes),
@@ -68,12 +67,12 @@ def file(portal: Portal, call: Call) -> Answer:
         return Answer(body=portal.home.blobs.pieces(row.blob), filename="message.eml")
     hold, index = divmod(part, limits.PARTS_LISTED)
     row = _held(portal, call, hold)
-    octets = portal.home.blobs.read(row.blob)
-    names = {entry.index: entry.filename for entry in mail.preview(octets).attachments}
-    if index not in names:
-        raise Refused("not_found", "There is no such attachment.", status=404)
+    try:
+        name, content = mail.named_attachment(portal.home.blobs.read(row.blob), index)
+    except IndexError:
+        raise Refused("not_found", "There is no such attachment.", status=404) from None
     _record(portal, call, "download", row)
-    return Answer(body=iter([mail.attachment(octets, index)]), filename=safe_name(names[index]))
+    return Answer(body=iter([content]), filename=safe_name(name))
 
 
 def _held(portal: Portal, call: Call, number: int) -> Row[Any]:
@@ -110,7 +109,7 @@ def _record(portal: Portal, call: Call, action: str, row: Row[Any]) -> None:
         )
 
 
-def _attachment(portal: Portal, row: Row[Any], octets: bytes, part: mail.AttachmentInfo) -> contract.AttachmentRow:
+def _attachment(portal: Portal, row: Row[Any], part: mail.AttachmentInfo) -> contract.AttachmentRow:
     return contract.AttachmentRow(
         id=portal.sealer.id("part", row.id * limits.PARTS_LISTED + part.index),
         filename=part.filename,
@@ -118,7 +117,7 @@ def _attachment(portal: Portal, row: Row[Any], octets: bytes, part: mail.Attachm
         extension=part.extension,
         content_type=part.content_type,
         content_id=part.content_id,
-        sha256=name_of(mail.attachment(octets, part.index)),
+        sha256=part.sha256,
         body_type=5,
     )
 

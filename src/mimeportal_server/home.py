@@ -16,6 +16,7 @@ from mimeportal_server.store.blobs import Blobs
 from mimeportal_server.store.database import BUSY_SECONDS, Database, StoreError
 from mimeportal_server.store.schema import SCHEMA
 
+_KEY_OCTETS = 32
 DEFAULT_PUBLIC_URL = "http://127.0.0.1:8025"
 
 
@@ -51,7 +52,7 @@ class Home:
             home.blobs.create()
             descriptor = os.open(home.key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as key:
-                key.write(secrets.token_bytes(32))
+                key.write(secrets.token_bytes(_KEY_OCTETS))
             home.config.write_text(settings.template(domain, public_url), "utf-8")
             # A code of its own, so that a report of one portal is never taken up on another.
             home.database.create({"account_code": f"LOCAL-{secrets.token_hex(4).upper()}"})
@@ -64,8 +65,19 @@ class Home:
     def open(cls, path: Path, *, busy: float = BUSY_SECONDS) -> Home:
         """Open a home; `busy` seconds are waited for a database in use.
 
-        Raises `ConfigurationError` when it is none, or when others may read it.
+        Raises `ConfigurationError` when it is none, is damaged, or others may read it, and `UnavailableError`
+        when its database cannot be used now.
         """
+        try:
+            return cls._open(path, busy)
+        except OSError as fault:
+            raise ConfigurationError(
+                f"{fault.filename or path} cannot be read: {fault.strerror}.",
+                remedy="Look at the file and its owner, or restore the home from a backup.",
+            ) from None
+
+    @classmethod
+    def _open(cls, path: Path, busy: float) -> Home:
         if not (path / "portal.db").is_file() or not (path / "portal.toml").is_file():
             raise ConfigurationError(
                 f"{path} is no portal home.",
@@ -81,7 +93,12 @@ class Home:
         try:
             number = home.database.schema_number()
         except StoreError as fault:
-            raise UnavailableError(fault.sentence, remedy="Try again when it is free.") from None
+            if fault.passing:
+                raise UnavailableError(fault.sentence, remedy="Try again when it is free.") from None
+            raise ConfigurationError(
+                f"{home.database.path}: {fault.sentence}",
+                remedy="Look at the file and its owner, or restore the home from a backup.",
+            ) from None
         if number != SCHEMA:
             raise ConfigurationError(
                 f"{path} was made by another release: its schema is {number}, this one reads {SCHEMA}.",
@@ -93,6 +110,12 @@ class Home:
     def _load(self) -> None:
         self.settings = settings.load(self.config)
         self.key = self.key_file.read_bytes()
+        if len(self.key) != _KEY_OCTETS:
+            raise ConfigurationError(
+                f"{self.key_file} has {len(self.key)} octets, not {_KEY_OCTETS}.",
+                why="With another key no id that was ever shown is known again.",
+                remedy="Restore it, or the home, from a backup.",
+            )
 
     def refuse_if_full(self) -> None:
         """Raise `UnavailableError` when less than 5 % of the disk is free: nothing more is accepted."""

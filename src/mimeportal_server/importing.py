@@ -70,8 +70,13 @@ class _Found:
 def run(portal: Portal, paths: Sequence[Path], options: Options) -> Iterator[Line]:
     """Import everything under the paths, batch by batch; each line is yielded once it is durable.
 
-    Raises `UsageError` for a path or recipient that does not exist, before anything is stored.
+    Raises `UsageError` for a path or recipient that does not exist, or a time to come, before anything is stored.
     """
+    if isinstance(options.received, datetime) and milliseconds(options.received) > portal.clock.now():
+        raise UsageError(
+            f"Mail cannot be received later than now: {options.received.isoformat(timespec='seconds')}.",
+            remedy="Give a time that is past, or `now`.",
+        )
     importer = _Import(portal, options)
     for path in paths:
         if not path.exists():
@@ -116,17 +121,17 @@ class _Import:
 
     def _read(self, found: _Found) -> arrival.Incoming | Line:
         if found.octets is None:
-            return Line(found.path, found.position, "", "error", found.problem)
+            return _line(found, "", "error", found.problem)
         most = self._portal.settings.limits["message"]
         if len(found.octets) > most:
-            return Line(found.path, found.position, "", "error", f"larger than {most:,} octets, not stored")
+            return _line(found, "", "error", f"larger than {most:,} octets, not stored")
         message = arrival.incoming(
             found.octets,
             None,
             recipients=(),
             received=0,
             route=self._options.route,
-            source=(os.path.realpath(found.path), found.position),
+            source=(_shown(os.path.realpath(found.path)), _shown(found.position)),
             hold=self._hold,
             again=self._options.again,
         )
@@ -138,7 +143,7 @@ class _Import:
         message.recipients = [(self._people[address], address) for address in named if address in self._people]
         if not message.recipients:
             problem = "no recipient among the portal's people: name one with --recipient"
-            return Line(found.path, found.position, "", "error", problem)
+            return _line(found, "", "error", problem)
         message.received = self._received(message)
         return message
 
@@ -157,7 +162,16 @@ class _Import:
         stored = arrival.accept(self._portal, [message for _, message in batch], door="import")
         for (found, _), results in zip(batch, stored, strict=True):
             for result in results:
-                yield Line(found.path, found.position, result.recipient, result.outcome, result.reason, result.notes)
+                yield _line(found, result.recipient, result.outcome, result.reason, result.notes)
+
+
+def _line(found: _Found, recipient: str, outcome: str, reason: str, notes: tuple[str, ...] = ()) -> Line:
+    return Line(_shown(found.path), _shown(found.position), recipient, outcome, reason, notes)
+
+
+def _shown(name: str) -> str:
+    """A file name as it is told and kept: octets that are no UTF-8 are written out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def hold_of(reason: str) -> HoldRule:
@@ -182,6 +196,8 @@ def _walk(path: Path) -> Iterator[_Found]:
                 yield from _folder(path / name, root, maildir=True)
         else:
             yield from _folder(path, root, maildir=False)
+    elif not path.is_file():
+        yield _Found(str(path), "", None, "no regular file, not read")
     elif fold(path.suffix) == ".eml" or not _is_mbox(path):
         yield _one(path, "0")
     else:
@@ -231,7 +247,7 @@ def _one(path: Path, position: str, source: str | None = None) -> _Found:
 
 def _is_mbox(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             return file.read(5) == b"From "
     except OSError:
         return False

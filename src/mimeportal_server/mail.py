@@ -111,7 +111,7 @@ class Preview:
 def summarise(octets: bytes | memoryview) -> Summary:
     """What is known of a message from its headers and its structure. Never raises."""
     try:
-        return _summarise(bytes(octets))
+        return _summarise(*_read(bytes(octets)))
     except Exception as error:  # whatever a stranger's octets bring about, the message is kept and held
         reason = f"the message could not be parsed ({type(error).__name__})"
         return Summary(notes=(reason,), suspicious=reason)
@@ -120,9 +120,18 @@ def summarise(octets: bytes | memoryview) -> Summary:
 def preview(octets: bytes | memoryview) -> Preview:
     """What a person sees of a message. Never raises."""
     try:
-        return _preview(bytes(octets))
+        return _preview(*_read(bytes(octets)))
     except Exception as error:
         return Preview((), "", None, (), {}, (f"the message could not be parsed ({type(error).__name__})",))
+
+
+def summary_and_preview(octets: bytes | memoryview) -> tuple[Summary, Preview]:
+    """Both, for one pass over the message. Never raises."""
+    try:
+        read = _read(bytes(octets))
+        return _summarise(*read), _preview(*read)
+    except Exception:
+        return summarise(octets), preview(octets)
 
 
 def attachment(octets: bytes | memoryview, index: int) -> bytes:
@@ -130,16 +139,24 @@ def attachment(octets: bytes | memoryview, index: int) -> bytes:
 
     Raises `IndexError` when there is none of that number.
     """
-    message = bytes(octets)
-    files = read_structure(message, read_headers(message)).files
+    return named_attachment(octets, index)[1]
+
+
+def named_attachment(octets: bytes | memoryview, index: int) -> tuple[str, bytes]:
+    """The file name, still the sender's words, and the octets of an attachment. Raises as `attachment`."""
+    message, _, structure = _read(bytes(octets))
+    files = structure.files
     if not 0 <= index < len(files):
         raise IndexError(index)
-    return files[index].decoded(message)
+    return files[index].filename, files[index].decoded(message)
 
 
-def _summarise(octets: bytes) -> Summary:
+def _read(octets: bytes) -> tuple[bytes, Headers, Structure]:
     headers = read_headers(octets)
-    structure = read_structure(octets, headers)
+    return octets, headers, read_structure(octets, headers)
+
+
+def _summarise(octets: bytes, headers: Headers, structure: Structure) -> Summary:
     senders = headers.mailboxes("from")
     named = [mailbox for mailbox in senders if "@" in mailbox[0]]
     single = named[0] if len(named) == 1 and len(headers.raw("from")) == 1 else None
@@ -219,9 +236,7 @@ def extension_of(filename: str) -> str:
     return shown.rpartition(".")[2].lower() if "." in shown else ""
 
 
-def _preview(octets: bytes) -> Preview:
-    headers = read_headers(octets)
-    structure = read_structure(octets, headers)
+def _preview(octets: bytes, headers: Headers, structure: Structure) -> Preview:
     notes = [*headers.notes, *structure.notes]
     bodies = [part for part in structure.leaves if not part.is_attachment and not part.embedded]
     pages = [part for part in bodies if part.content_type == "text/html"]

@@ -281,10 +281,10 @@ class _Entry:
         if self.angle is not None:
             # An obsolete route, `<@relay:user@example.com>`, is not part of the address.
             address = self.angle.rpartition(":")[2] if self.angle.startswith("@") else self.angle
-            mailbox = _compact(address), self._name(text)
-            return [mailbox] if any(mailbox) else []
+            name = self._name(text)
+            return [mailbox for mailbox in ((found, name) for found in _compact(address)) if any(mailbox)]
         if "@" in (_QUOTED.sub("", text) if '"' in text else text):
-            return [(_compact(text), self._name(""))]
+            return [(found, self._name("")) for found in _compact(text)]
         if not text and not self.comments:
             return []
         return [("", self._name(text))]
@@ -294,10 +294,18 @@ class _Entry:
         return clean(decode_words(" ".join((name or " ".join(self.comments)).split())))
 
 
-def _compact(address: str) -> str:
-    """An address without the blanks that the standard allows in it, but for those in quotes."""
+def _compact(address: str) -> list[str]:
+    """An address without the blanks that the standard allows in it, but for those in quotes.
+
+    Where blanks stand between several addresses, as no standard allows, each of them: never one made of two.
+    """
     address = clean(address.strip())
-    return address if '"' in address else "".join(address.split())
+    if '"' in address:
+        return [address]
+    words = address.split()
+    if len(words) > 1 and address.count("@") > 1:
+        return [word for word in words if "@" in word]
+    return ["".join(words)]
 
 
 def _unquoted(text: str) -> str:

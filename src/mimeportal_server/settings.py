@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -117,6 +118,8 @@ def load(path: Path) -> Settings:
         raise ConfigurationError(f"{path} cannot be read: {fault.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise ConfigurationError(f"{path} is not TOML: {fault}.", remedy="Correct that line.") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path} is nested too deep.", remedy="Write it as docs/portal.md shows.") from None
     try:
         return _Reader(document).settings()
     except UsageError as fault:
@@ -164,6 +167,8 @@ class _Reader:
         to = self._text(delivery, "to", "maildir")
         if to not in ("maildir", "smtp"):
             raise UsageError(f"delivery.to is {to!r}.", remedy="Use maildir or smtp.")
+        if to == "smtp" and "relay" not in delivery:
+            raise UsageError("delivery.relay is missing, and delivery.to is smtp.", remedy="Write it as host:port.")
         return Settings(
             domains=domains,
             public_url=public_url,
@@ -217,6 +222,7 @@ class _Reader:
             isinstance(header, dict)
             and set(header) == {"name", "value"}
             and all(isinstance(part, str) for part in header.values())
+            and _HEADER_NAME.fullmatch(header["name"])
         ):
             raise UsageError(f"{name}: header is wrong.", remedy='Write { name = "X-Spam-Flag", value = "YES" }.')
         larger = given.get("larger_than")
@@ -295,6 +301,7 @@ class _Reader:
         return value
 
 
+_HEADER_NAME = re.compile(r"[!-9;-~]+")
 _TABLES = ("listen", "keeping", "mail", "delivery", "policies", "limits", "hold")
 _CONDITIONS = (
     "sender",

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, select
+from sqlalchemy import URL, Connection, create_engine, event, select
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import QueuePool
 
@@ -37,7 +37,9 @@ class Database:
         self.path = path
         self._lock = threading.RLock()  # queues this process's writers, which SQLite would only poll for
         self._engine = create_engine(
-            f"sqlite:///{path}", poolclass=QueuePool, connect_args={"check_same_thread": False, "timeout": busy}
+            URL.create("sqlite", database=str(path)),
+            poolclass=QueuePool,
+            connect_args={"check_same_thread": False, "timeout": busy},
         )
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)

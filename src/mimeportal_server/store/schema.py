@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 # Another number in a home's database is another release's: it is refused, never guessed at.
-SCHEMA = 1
+SCHEMA = 2
 
 metadata = MetaData()
 

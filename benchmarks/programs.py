@@ -15,7 +15,7 @@ import resource
 import sqlite3
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.parser import BytesHeaderParser
 from hashlib import sha256
@@ -210,7 +210,12 @@ def loop(home: str, user: str) -> dict[str, float]:
     return {"decided": time.perf_counter() - start}
 
 
-PROGRAMS = {"import": import_, "release": release, "loop": loop, "copy": copy}
+PROGRAMS: dict[str, Callable[..., dict[str, float]]] = {
+    "import": import_,
+    "release": release,
+    "loop": loop,
+    "copy": copy,
+}
 
 if __name__ == "__main__":
     print(json.dumps(PROGRAMS[sys.argv[1]](*sys.argv[2:])))

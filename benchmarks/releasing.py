@@ -39,8 +39,8 @@ def run(lab: Lab) -> list[Row]:
         peaks.append(figure["peak"])
     ratio = peaks[1] / peaks[0]
     what = f"{named}peak memory, beside the smaller"
-    memory = (f"{peak / 1024:,.1f} MiB" for peak in reversed(peaks))
-    return [*rows, Row(what, *memory, ratio, "at most 1.20", ratio <= 1.2)]
+    smaller, larger = (f"{peak / 1024:,.1f} MiB" for peak in peaks)
+    return [*rows, Row(what, larger, smaller, ratio, "at most 1.20", ratio <= 1.2)]
 
 
 def _floors(lab: Lab, home: Path) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from benchmarks.lab import Lab
 from benchmarks.measure import Row, at_most, by_turns, process
 
@@ -30,8 +32,8 @@ def run(lab: Lab) -> list[Row]:
     for option in ("--version", "--help"):
         ours, floor = by_turns(
             lab.size(31, 1),
-            lambda option=option: process(lab.command, option, env=env),
-            lambda option=option: process(bare, option, env=env),
+            partial(process, lab.command, option, env=env),
+            partial(process, bare, option, env=env),
         )
         rows.append(at_most(f"mimeportal {option}", ours, floor, 1.3))
     return rows

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import secrets
+import shutil
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,22 +37,36 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     monkeypatch.setenv("TZ", "UTC")
 
 
+@cache
+def template_home() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="mimeportal-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    home = Home.create(folder / "home", "example.com")
+    with home.database.write() as tx:
+        for address, role, scopes in (
+            (ANN, "user", ()),
+            (BOB, "user", ()),
+            (MOD, "user", (BOB,)),
+            (ADMIN, "administrator", ()),
+        ):
+            people.add(tx, address, role=role, scopes=scopes, domains=("example.com",), now=0)
+    home.close()
+    return home.path
+
+
 class Lab:
     """A portal home with ann, bob, mod (moderates bob) and admin, and a clock that tests set."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.time = time.time()
-        Home.create(path, "example.com").close()
+        # Making a home takes longer than most tests: it is made once, and copied with a key and code of its own.
+        shutil.copytree(template_home(), path)
+        (path / "secret.key").write_bytes(secrets.token_bytes(32))
         self.server = Portal(Home.open(path), wall=lambda: self.time)
-        with self.server.write() as tx:
-            for address, role, scopes in (
-                (ANN, "user", ()),
-                (BOB, "user", ()),
-                (MOD, "user", (BOB,)),
-                (ADMIN, "administrator", ()),
-            ):
-                people.add(tx, address, role=role, scopes=scopes, domains=("example.com",), now=0)
+        self.server.account_code = f"LOCAL-{secrets.token_hex(4).upper()}"
+        with self.server.database.write() as tx:
+            set_fact(tx, "account_code", self.server.account_code)
 
     @property
     def url(self) -> str:

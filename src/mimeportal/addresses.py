@@ -13,7 +13,7 @@ from mimeportal import limits
 from mimeportal.errors import UsageError
 from mimeportal.patterns import TextPattern, fold
 
-_LOCAL = re.compile(r"[^\s@<>,;:\\\"()\[\]\x00-\x20\x7f]+|\"[^\"\x00-\x1f\x7f]+\"")
+_LOCAL = re.compile(r"[^\s@<>,;:\\\"()\[\]\x00-\x20\x7f-\x9f]+|\"[^\"\x00-\x1f\x7f-\x9f]+\"")
 _AROUND = re.compile(r"^[\s<>]+|[\s<>]+$")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 

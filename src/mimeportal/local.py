@@ -7,13 +7,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from mimeportal.errors import ConfigurationError, NotOfferedError
+from mimeportal.errors import ConfigurationError, NotOfferedError, UsageError
 
 if TYPE_CHECKING:
     from mimeportal.transport import Transport
     from mimeportal.wire import Api
 
 PREFIX = "local:"
+_LONGEST_WAIT = 86_400  # seconds
 
 
 def open_transport(url: str, user: str | None, *, api: Api = "local", timeout: float | None = None) -> Transport:
@@ -21,7 +22,8 @@ def open_transport(url: str, user: str | None, *, api: Api = "local", timeout: f
 
     `api` restricts a local portal to what one Mimecast API offers, for tests.
 
-    Raises `ConfigurationError` when the folder is no portal home, or no person is named.
+    Raises `UsageError` for a timeout that is none, `ConfigurationError` when the folder is no portal home, or no
+    person is named.
     """
     if not url.startswith(PREFIX):
         raise NotOfferedError(
@@ -34,8 +36,17 @@ def open_transport(url: str, user: str | None, *, api: Api = "local", timeout: f
             "Whose portal? No person is named.",
             remedy="Set MIMEPORTAL_USER to the address of one of the portal's people.",
         )
+    if timeout is not None and not _is_timeout(timeout):
+        raise UsageError(
+            f"Not a timeout: {timeout!r}.", remedy=f"Give seconds, more than 0 and at most {_LONGEST_WAIT:,}."
+        )
     home = Path(url.removeprefix(PREFIX)).expanduser()
     return cast("Transport", _server("embedded").EmbeddedTransport(home, user, api=api, timeout=timeout))
+
+
+def _is_timeout(seconds: object) -> bool:
+    # What is no number, as nan, compares with nothing.
+    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= _LONGEST_WAIT
 
 
 def make_demo(home: Path) -> int:

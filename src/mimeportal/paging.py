@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
-from mimeportal.errors import ApiError
+from mimeportal.errors import ApiError, UsageError
 
 T = TypeVar("T")
 
@@ -52,4 +52,6 @@ class Pages(Generic[T]):
 
     def first(self, count: int) -> list[T]:
         """At most `count` rows, fetching no page beyond them."""
+        if not isinstance(count, int) or count < 0:
+            raise UsageError(f"first() takes a number of rows, not {count!r}.")
         return list(islice(self, count))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mimeportal.errors import UsageError
 from mimeportal.transport import Session, Transport
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class Portal:
         """
         from mimeportal import local, profiles
 
+        for name, given in (("url", url), ("user", user), ("profile", profile)):
+            if given is not None and not isinstance(given, str):
+                raise UsageError(
+                    f"{name} takes text, not {type(given).__name__}.", remedy="A portal is named as in 'local:DIR'."
+                )
         target = profiles.resolve(url=url, user=user, profile=profile)
         return cls(local.open_transport(target.url, target.user, timeout=timeout), profile=target.profile)
 

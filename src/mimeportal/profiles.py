@@ -10,7 +10,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import tzinfo
 from pathlib import Path
@@ -163,30 +163,7 @@ class Store:
     def open(cls, environ: Mapping[str, str] | None = None) -> Store:
         """Read the file; none is no profiles. Raises `ConfigurationError` when it is broken or open to others."""
         path = config_folder(environ) / "profiles.json"
-        try:
-            with path.open("rb") as file:
-                others = stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077
-                octets = file.read()
-        except FileNotFoundError:
-            return cls(path, {}, None)
-        except OSError as fault:
-            raise ConfigurationError(f"The profiles {path} cannot be read: {fault.strerror}.") from None
-        if others:
-            raise ConfigurationError(
-                f"The profiles {path} are open to others.",
-                why=f"Their mode grants {others:03o} beyond the owner.",
-                remedy=f"Run: chmod 600 {path}",
-            )
-        try:
-            document = json.loads(octets)
-            profiles = {name: _read(name, entry) for name, entry in document["profiles"].items()}
-            current = document.get("current")
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ConfigurationError(
-                f"The profiles {path} are broken: this is not what mimeportal writes.",
-                remedy="Mend the file, or remove it and make the profiles anew with `mimeportal profiles set`.",
-            ) from None
-        return cls(path, profiles, current if current in profiles else None)
+        return cls(path, *_load(path))
 
     def all(self) -> Iterator[Profile]:
         """Every profile, by name."""
@@ -213,33 +190,49 @@ class Store:
         """Make or change a profile; what is None stays as it is. The first profile becomes the current one."""
         if not name or not name.isprintable() or name != name.strip() or "/" in name or len(name) > 64:
             raise UsageError(f"Not a name for a profile: {name!r}.", remedy="Use letters, digits and hyphens.")
-        before = self._profiles.get(name, Profile(name, ""))
-        after = replace(before, **{key: value for key, value in changes.items() if value is not None})
-        _check(after)
-        if after.url.startswith(LOCAL):
-            # A profile is used from any folder.
-            folder = os.path.abspath(os.path.expanduser(after.url.removeprefix(LOCAL)))
-            after = replace(after, url=f"{LOCAL}{folder}")
-        self._profiles[name] = after
-        if self.current() is None:
-            self._current = name
-        self._save()
+        with self._changing():
+            before = self._profiles.get(name, Profile(name, ""))
+            after = replace(before, **{key: value for key, value in changes.items() if value is not None})
+            _check(after)
+            if after.url.startswith(LOCAL):
+                # A profile is used from any folder.
+                folder = os.path.abspath(os.path.expanduser(after.url.removeprefix(LOCAL)))
+                after = replace(after, url=f"{LOCAL}{folder}")
+            self._profiles[name] = after
+            if self.current() is None:
+                self._current = name
         return after
 
     def use(self, name: str) -> Profile:
         """Make a profile the current one. Raises `ConfigurationError` when there is none of the name."""
-        profile = self.get(name)
-        self._current = name
-        self._save()
+        with self._changing():
+            profile = self.get(name)
+            self._current = name
         return profile
 
     def remove(self, name: str) -> None:
         """Forget a profile. Raises `ConfigurationError` when there is none of the name."""
-        self.get(name)
-        del self._profiles[name]
-        if self._current == name:
-            self._current = None
-        self._save()
+        with self._changing():
+            self.get(name)
+            del self._profiles[name]
+            if self._current == name:
+                self._current = None
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Read the file again, let it be changed, and save it, while nobody else does."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(self.path.with_name("profiles.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as fault:
+            raise ConfigurationError(f"The profiles {self.path} cannot be written: {fault.strerror}.") from None
+        try:
+            _lock(lock)
+            self._profiles, self._current = _load(self.path)
+            yield
+            self._save()
+        finally:
+            os.close(lock)
 
     def _save(self) -> None:
         entries = {
@@ -253,6 +246,43 @@ class Store:
             raise ConfigurationError(f"The profiles {self.path} cannot be written: {fault.strerror}.") from None
 
 
+def _load(path: Path) -> tuple[dict[str, Profile], str | None]:
+    try:
+        with path.open("rb") as file:
+            others = stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077
+            octets = file.read()
+    except FileNotFoundError:
+        return {}, None
+    except OSError as fault:
+        raise ConfigurationError(f"The profiles {path} cannot be read: {fault.strerror}.") from None
+    if others:
+        raise ConfigurationError(
+            f"The profiles {path} are open to others.",
+            why=f"Their mode grants {others:03o} beyond the owner.",
+            remedy=f"Run: chmod 600 {path}",
+        )
+    try:
+        document = json.loads(octets)
+        profiles = {name: _read(name, entry) for name, entry in document["profiles"].items()}
+        current = document.get("current")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ConfigurationError(
+            f"The profiles {path} are broken: this is not what mimeportal writes.",
+            remedy="Mend the file, or remove it and make the profiles anew with `mimeportal profiles set`.",
+        ) from None
+    return profiles, current if current in profiles else None
+
+
+def _lock(descriptor: int) -> None:
+    """Wait until nobody else holds the lock; it ends with the descriptor. Not every system has such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
 def _read(name: str, entry: Mapping[str, Any]) -> Profile:
     profile = Profile(name, **entry)
     if not all(isinstance(value, str) for value in asdict(profile).values()) or not profile.url:
@@ -263,7 +293,7 @@ def _read(name: str, entry: Mapping[str, Any]) -> Profile:
 def _check(profile: Profile) -> None:
     if not profile.url:
         raise UsageError(f"The profile {profile.name!r} has no URL.", remedy="Name it with --url local:DIR.")
-    if profile.url.removeprefix(LOCAL) == "" or not profile.url.startswith((LOCAL, "https://", "http://")):
+    if profile.url.removeprefix(LOCAL) == "" or not profile.url.startswith((LOCAL, "https://")):
         raise UsageError(f"Not the URL of a portal: {profile.url!r}.", remedy="Write local:DIR, or https://HOST.")
     if profile.output and profile.output not in FORMATS:
         raise UsageError(f"There is no output {profile.output!r}.", remedy=f"Use one of: {', '.join(FORMATS)}.")

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -43,6 +44,8 @@ class Selection:
             );
             """
         )
+        with suppress(OSError):  # an open file cannot be unlinked on every system
+            self._path.unlink()  # so that not even a kill leaves it behind
 
     def add(self, items: Iterable[Item]) -> None:
         """Spool items in order; an id that is there already is passed over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,11 @@ class Acting:
         batch_size: int | None,
         concurrency: int,
     ) -> None:
+        for name, typed in (("--report", report), ("--retry-from", retry_from)):
+            if typed == "":
+                from mimeportal.errors import UsageError
+
+                raise UsageError(f"{name} names no file.", remedy=f"Write {name} FILE, or leave it out.")
         self.dry_run = dry_run
         self.yes = yes
         self.maximum = maximum
@@ -148,13 +154,13 @@ def _time_cell(portal: Portal, choice: Choice) -> Callable[[Any, Any, Any], str]
     return lambda value, _, __: short(parse_date(value), zone) if value else ""
 
 
-def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[BulkResult, OSError | None]:
+def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[BulkResult, Exception | None]:
     """Act. Whoever stops reading our records stops the records, never the act."""
     from mimeportal.report import line_of
 
     console = settings().console
     every = output.asked or not output.on_terminal
-    fault: OSError | None = None
+    fault: Exception | None = None
     result: BulkResult | None = None
 
     try:
@@ -165,11 +171,12 @@ def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[Bu
 
             def take(outcomes: Sequence[Outcome]) -> None:
                 nonlocal fault
-                bar.update(len(outcomes))
+                with suppress(OSError, ValueError):
+                    bar.update(len(outcomes))
                 if every and fault is None:
                     try:
                         writer.add([line_of(outcome, plan.context) for outcome in outcomes])
-                    except OSError as lost:
+                    except Exception as lost:
                         fault = lost
 
             result = plan.run(
@@ -186,7 +193,7 @@ def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[Bu
                 more = result.totals["failed"] + result.totals["unknown"] - len(result.problems)
                 if more:
                     console.note(f"And {more:,} more, which --report FILE or -o tells.")
-    except OSError as lost:
+    except Exception as lost:
         if result is None:
             raise
         fault = lost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mimeportal.portal import Portal
 
 QUEUES = ("personal", "moderated", "admin")
-ROUTES = ("inbound", "outbound", "internal")
+ROUTES = ("inbound", "outbound", "internal", "external")
 _SECTION = "Choosing messages"
 
 # parameter -> how it is typed: what cannot stand beside ids.
@@ -38,6 +39,7 @@ _FILTERS = {
     "larger_than": "--larger-than",
     "all": "--all",
 }
+_ID = re.compile(r"[!#-+\--Z\\^-~]{1,1000}")  # no blank, comma, quote or bracket: those are other forms
 _TEXTS = ("from_", "to", "subject", "search", "reason", "policy", "route", "has_attachments")
 
 
@@ -108,8 +110,11 @@ class Choice:
 
     # -- ids ---------------------------------------------------------------------------------------------
 
-    def ids(self, portal: Portal) -> Iterator[str | Mapping[str, Any]]:
-        """The ids as named, references resolved; a line of jsonl with all that it tells."""
+    def ids(self, portal: Portal, verb: str | None = None) -> Iterator[str | Mapping[str, Any]]:
+        """The ids as named, references resolved; a line of jsonl with all that it tells.
+
+        Raises `UsageError` for the plan or the report of another verb.
+        """
         from mimeportal_cli.references import Remembered, resolved
 
         remembered = Remembered(portal)
@@ -118,8 +123,14 @@ class Choice:
             for entry in read_ids(self._ids_from):
                 if isinstance(entry, str):
                     yield from resolved(portal, [entry], remembered)
-                else:
-                    yield entry
+                    continue
+                if verb is not None and entry.get("action") not in (None, verb):
+                    raise _usage(
+                        f"{self._ids_from} plans {entry['action']}, this is {verb}.",
+                        "",
+                        f"Run `mimeportal holds {entry['action']} --ids-from {self._ids_from}`.",
+                    )
+                yield entry
 
     def holds(self, portal: Portal) -> Iterable[Hold]:
         """The messages, as `holds list` shows them."""
@@ -216,13 +227,16 @@ def read_ids(source: str) -> Iterator[str | Mapping[str, Any]]:
     """Ids one a line, or the first column of tsv; or jsonl with `id`. Raises `UsageError` naming a wrong line."""
     for number, line in _lines(source):
         if not line.startswith("{"):
-            yield line.split("\t", 1)[0].strip()
+            id = line.split("\t", 1)[0].strip()
+            if not _ID.fullmatch(id) or id == "id":  # the heading of csv, an array, another encoding
+                raise _usage(f"Line {number} of {source} is no id.", "", "Take ids one a line, jsonl or tsv.")
+            yield id
             continue
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
-        if not isinstance(record, dict) or not isinstance(record.get("id"), str):
+        if not isinstance(record, dict) or not isinstance(record.get("id"), str) or not record["id"]:
             raise _usage(
                 f"Line {number} of {source} is no JSON object with an `id`.", "", "Take a list, a plan or a report."
             )
@@ -231,6 +245,8 @@ def read_ids(source: str) -> Iterator[str | Mapping[str, Any]]:
 
 def _lines(source: str) -> Iterator[tuple[int, str]]:
     """The lines of a file, or of stdin for `-`, numbered, without blank ones."""
+    if source == "-" and sys.stdin is None:
+        raise _usage("stdin is closed.", "", "Name a file.")
     try:
         file: BinaryIO = sys.stdin.buffer if source == "-" else open(source, "rb")  # noqa: SIM115
     except OSError as fault:

@@ -23,7 +23,10 @@ class Console:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._in, self._out, self._err = sys.stdin, sys.stdout, sys.stderr
+        # A stream that was closed before the program began is None: what goes there goes nowhere.
+        self._in: TextIO = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115
+        self._out: TextIO = sys.stdout or _nowhere()
+        self._err: TextIO = sys.stderr or _nowhere()
         self.stdin_is_terminal = _is_terminal(self._in)
         self.stdout_is_terminal = _is_terminal(self._out)
         self.stderr_is_terminal = _is_terminal(self._err)
@@ -160,6 +163,10 @@ class Console:
     @property
     def _animates(self) -> bool:
         return self.stderr_is_terminal and not self._settings.quiet and os.environ.get("TERM") != "dumb"
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def silence(stream: Any) -> None:

@@ -13,6 +13,8 @@ def whole_file(path: str) -> Iterator[Any]:
     """A binary file that appears whole under its name, or not at all; one that is there is replaced."""
     from mimeportal.errors import UsageError
 
+    if not path:
+        raise UsageError("The file to write has no name.", remedy="Name a file, or leave the option out.")
     if os.path.exists(path) and not os.path.isfile(path):
         if os.path.isdir(path):
             raise UsageError(f"{path} is a folder.", remedy="Name a file.")

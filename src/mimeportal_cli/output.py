@@ -65,7 +65,11 @@ class Shape:
                     why=f"The columns are {', '.join(self.names)}.",
                     remedy="Name some of them, with commas between.",
                 )
-        return names or None
+        if not names:
+            from mimeportal.errors import UsageError
+
+            raise UsageError("--columns names no column.", why=f"The columns are {', '.join(self.names)}.")
+        return names
 
 
 class Output:
@@ -83,6 +87,10 @@ class Output:
         self.shape = shape
         self.limit = limit
         self.columns = shape.chosen(columns)
+        if write == "":
+            from mimeportal.errors import UsageError
+
+            raise UsageError("-w names no file.", remedy="Write -w FILE, or leave it out.")
         self._asked = output_format
         self._file = None if write in (None, "-") else write
         self._settings: Settings = settings()

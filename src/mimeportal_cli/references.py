@@ -45,6 +45,8 @@ def resolved(portal: Portal, ids: Iterable[str], remembered: Remembered) -> Iter
     Looks among the ids printed last, then lists. Raises `UsageError` when two ids fit, `NotFoundError` for none.
     """
     for id in ids:
+        if not id:
+            raise UsageError("An id is empty.", remedy="Take an id, or a reference, from a list.")
         if not is_reference(id):
             if id.startswith("#"):
                 raise UsageError(
@@ -54,7 +56,7 @@ def resolved(portal: Portal, ids: Iterable[str], remembered: Remembered) -> Iter
             yield id
             continue
         wanted = "#" + id.lstrip("#").lower()
-        found = _matching(wanted, remembered.ids()) or _matching(wanted, _listed(portal))
+        found = remembered.matching(wanted) or remembered.listed(portal).get(wanted)
         if not found:
             raise NotFoundError(
                 f"No held message has the reference {wanted}.",
@@ -69,8 +71,11 @@ def resolved(portal: Portal, ids: Iterable[str], remembered: Remembered) -> Iter
         yield found[0]
 
 
-def _matching(wanted: str, ids: Iterable[str]) -> list[str]:
-    return list({id: None for id in ids if reference(id) == wanted})
+def _by_reference(ids: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for id in dict.fromkeys(ids):
+        found.setdefault(reference(id), []).append(id)
+    return found
 
 
 def _listed(portal: Portal) -> Iterator[str]:
@@ -88,6 +93,8 @@ class Remembered:
     def __init__(self, portal: Portal) -> None:
         whose = sha256("\n".join((portal.profile, portal.url, portal.user or "")).encode()).hexdigest()[:16]
         self.path = _folder() / f"listed-{whose}"
+        self._printed: dict[str, list[str]] | None = None
+        self._held: dict[str, list[str]] | None = None
 
     def ids(self) -> Sequence[str]:
         """What was printed last; nothing when there is none, or it cannot be read."""
@@ -95,6 +102,18 @@ class Remembered:
             return self.path.read_text("utf-8").split()
         except (OSError, UnicodeDecodeError):
             return ()
+
+    def matching(self, wanted: str) -> list[str]:
+        """What a reference stands for in the list printed last."""
+        if self._printed is None:
+            self._printed = _by_reference(self.ids())
+        return self._printed.get(wanted, [])
+
+    def listed(self, portal: Portal) -> dict[str, list[str]]:
+        """What is held now, by reference: listed once, however many references are looked for."""
+        if self._held is None:
+            self._held = _by_reference(_listed(portal))
+        return self._held
 
     def keep(self, ids: Iterable[str]) -> None:
         """Remember these. A folder that cannot be written only means that references are found by listing."""

@@ -86,7 +86,7 @@ class Ending:
     planned: int
     one_typed: bool
     result: BulkResult | None = None
-    fault: OSError | None = None
+    fault: Exception | None = None
 
     def conclude(self) -> int:
         """Print what stopped it and the totals; returns the exit code that says so."""
@@ -107,7 +107,8 @@ class Ending:
         for notice, count in sorted(result.notices.items()):
             console.note(f"Notices to senders: {count:,} {notice}.")
         if self.fault is not None:
-            console.error(f"The records could not be written: {self.fault.strerror}.")
+            why = getattr(self.fault, "strerror", None) or str(self.fault).rstrip(".") or type(self.fault).__name__
+            console.error(f"The records could not be written: {why}.")
         if result.stopped is not None:
             code = tell(result.stopped, settings())
             return ExitCode.INTERRUPTED if result.interrupted else code

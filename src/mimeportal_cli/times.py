@@ -25,8 +25,12 @@ def past_time(text: str, zone: tzinfo, now: datetime) -> datetime:
     ago = _AGO.fullmatch(wanted.lower())
     try:
         if ago:
-            return (now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).astimezone(zone).replace(microsecond=0)
-        return _named(wanted, zone, now.astimezone(zone))
+            moment = (now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).astimezone(zone).replace(microsecond=0)
+        else:
+            moment = _named(wanted, zone, now.astimezone(zone))
+        for day in (-1, 1):  # the first and last days there are do not exist in every zone
+            _ = moment.astimezone(UTC) + timedelta(days=day)
+        return moment
     except (OverflowError, ValueError):
         raise UsageError(f"Not a time: {text!r}.", remedy=_FORMS) from None
 

@@ -170,9 +170,7 @@ class _Deciding:
             }
             if any(item.decision == "release" for item in items):
                 self._blocked = senders.blocked(tx, {_senders(row) for row in rows.values()})
-            told = [
-                self._one(tx, item, rows.get(wanted[item.id])) if item.id in wanted else _INVALID for item in items
-            ]
+            told = [self._one(tx, item, rows.get(wanted[item.id])) if item.id in wanted else _INVALID for item in items]
             reached("decision.checked")
             self._flush(tx)
             reached("decision.written")
@@ -237,6 +235,8 @@ class _Deciding:
                 "public_provider", f"{domain} is a public mail provider: name the address. Nothing was done."
             )
         try:
+            if "@" in address.removesuffix(f"@{domain}"):
+                parse_entry(address)  # which @ begins the domain is a guess, unless the others are in quotes
             return parse_entry(address if form == "address" else domain)
         except UsageError:
             return Refusal("no_sender", f"{address[:80]!r} cannot stand on a sender list; nothing was done.")

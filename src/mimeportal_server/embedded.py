@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mimeportal.addresses import normalise
-from mimeportal.errors import AuthenticationError, MimeportalError, UnavailableError
+from mimeportal.errors import AuthenticationError, MimeportalError, UnavailableError, UsageError
 from mimeportal.wire import Api, Request, Response
 from mimeportal_server import people
 from mimeportal_server.door import Door
@@ -54,12 +54,18 @@ class EmbeddedTransport:
                 remedy=f"See them with: mimeportal-server people list --home {home}",
             )
         self._caller = caller
+        self._closed = False
 
     def send(self, request: Request) -> Response:
+        if self._closed:
+            raise UsageError("This portal is closed.", remedy="Open it again with `Portal.open()`.")
         return self._door.handle(request, self._caller)
 
     def close(self) -> str | None:
         """Deliver what was released, by this session or an interrupted one before, and close the home."""
+        if self._closed:
+            return None
+        self._closed = True
         try:
             return self._deliver()
         finally:

@@ -36,9 +36,7 @@ class Sealer:
     def _id_text(self, kind: str, number: int) -> str:
         # Written out: lists make one id a row, and nothing here needs escaping.
         mac = self._mac(kind, str(number))
-        return (
-            f'{{"secureid":"{mac}","hldqid":"{number}","tmnd":"{kind}","version":1,"tnde":"0","queue_id":"{kind}"}}'
-        )
+        return f'{{"secureid":"{mac}","hldqid":"{number}","tmnd":"{kind}","version":1,"tnde":"0","queue_id":"{kind}"}}'
 
     def number(self, kind: str, id: str) -> int:
         """The number of the object an id names. Raises `InvalidToken`."""

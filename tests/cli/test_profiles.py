@@ -83,7 +83,7 @@ class TestStore:
         folder = tmp_path / "config"
         assert folder.stat().st_mode & 0o777 == 0o700
         assert (folder / "profiles.json").stat().st_mode & 0o777 == 0o600
-        assert [path.name for path in folder.iterdir()] == ["profiles.json"]
+        assert sorted(path.name for path in folder.iterdir()) == ["profiles.json", "profiles.lock"]
 
     def test_open_to_others(self, environ: dict[str, str], tmp_path: Path) -> None:
         (tmp_path / "config" / "profiles.json").chmod(0o640)
@@ -113,7 +113,15 @@ class TestStore:
 
     @pytest.mark.parametrize(
         "values",
-        [{"url": ""}, {"url": "local:"}, {"url": "ftp://x"}, {"user": "nobody"}, {"output": "xml"}, {"tz": "Mars"}],
+        [
+            {"url": ""},
+            {"url": "local:"},
+            {"url": "ftp://x"},
+            {"url": "http://x"},
+            {"user": "nobody"},
+            {"output": "xml"},
+            {"tz": "Mars"},
+        ],
     )
     def test_values(self, environ: dict[str, str], values: dict[str, str]) -> None:
         with pytest.raises(UsageError):

@@ -674,6 +674,8 @@ class TestListEntries:
             ),
             ("eve@gmail.com", None, "release", {"permit": "address"}, {"eve@gmail.com": "permitted"}),
             ("eve@bücher.example", None, "release", {"permit": "domain"}, {"xn--bcher-kva.example": "permitted"}),
+            ('<"a@b"@a.example>', None, "reject", {"block": "domain"}, {"a.example": "blocked"}),
+            ("foo..bar@a.example", None, "reject", {"block": "domain"}, {"a.example": "blocked"}),
         ],
     )
     def test_entries(
@@ -702,6 +704,19 @@ class TestListEntries:
             ("bob@EXAMPLE.com", "b@b.example", {"permit": "domain"}, "own_domain"),
             ("eve@gmail.com", None, {"permit": "domain"}, "public_provider"),
             ("eve@Outlook.com", None, {"permit": "domain"}, "public_provider"),
+            ("foo..bar@a.example", None, {"permit": "address"}, "no_sender"),
+            ("root@localhost", None, {"permit": "address"}, "no_sender"),
+            ("root@localhost", None, {"permit": "domain"}, "no_sender"),
+            ("x@[1.2.3.4]", None, {"permit": "address"}, "no_sender"),
+            ("x@[1.2.3.4]", None, {"permit": "domain"}, "no_sender"),
+            ('"a b" c@a.example', None, {"permit": "address"}, "no_sender"),
+            ("*@a.example", None, {"permit": "address"}, "no_sender"),
+            ("<a@b@c.example>", None, {"permit": "address"}, "no_sender"),
+            ("<a@b@c.example>", None, {"permit": "domain"}, "no_sender"),
+            ("a\x01b@a.example", None, {"permit": "address"}, "no_sender"),
+            (f"{'a' * 300}@a.example", None, {"permit": "address"}, "no_sender"),
+            ("a@good.example b@evil.example", None, {"permit": "address"}, "no_sender"),
+            ("<a@good.example b@evil.example>", None, {"permit": "domain"}, "no_sender"),
         ],
     )
     def test_senders_that_give_no_entry_leave_the_message_held(

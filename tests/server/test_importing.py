@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import resource
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,8 @@ from mimeportal.errors import UnavailableError, UsageError
 from mimeportal_server import importing
 from mimeportal_server.home import Home
 from mimeportal_server.importing import Line, Options
+from mimeportal_server.mail_headers import Headers
+from mimeportal_server.mime import Structure, read_structure
 from mimeportal_server.portal import Portal
 from mimeportal_server.store import disk
 
@@ -226,6 +230,52 @@ def test_links_out_of_the_folder_and_irregular_files_are_not_read(lab: Lab, fold
         "a link out of the folder, not followed",
         "no regular file, not read",
     }
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.eml"])
+def test_a_pipe_that_is_named_itself_is_not_read(lab: Lab, tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    (line,) = run(lab, tmp_path / name)
+    assert (line.outcome, line.reason) == ("error", "no regular file, not read")
+
+
+def test_names_that_are_no_utf_8_are_written_out(lab: Lab, folder: Path, mail: Callable[..., bytes]) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.eml")).write_bytes(mail(subject="odd"))
+    lines = run(lab, folder)
+    assert outcomes(lines) == {"held": 4}
+    assert [line.file for line in lines if "xff" in line.file] == [f"{folder}/\\xff.eml"]
+    assert outcomes(run(lab, folder)) == {"already": 4}
+
+
+def test_mail_is_not_received_later_than_now(lab: Lab, folder: Path) -> None:
+    with pytest.raises(UsageError, match="later than now: 9999-12-31"):
+        run(lab, folder, received=datetime(9999, 12, 31, 23, tzinfo=UTC))
+    with lab.client() as portal:
+        assert not list(portal.holds.list())
+    assert outcomes(run(lab, folder, received=datetime(2020, 1, 1, tzinfo=UTC))) == {"held": 3}
+
+
+def test_a_message_is_read_once_however_many_attachments(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = b"--x\nContent-Disposition: attachment; filename=a%d\n\ncontent %d\n"
+    head = b"From: a@elsewhere.example\nContent-Type: multipart/mixed; boundary=x\n\n"
+    (tmp_path / "a.eml").write_bytes(head + b"".join(part % (n, n) for n in range(20)) + b"--x--\n")
+    run(lab, tmp_path / "a.eml")
+    counted: list[int] = []
+
+    def counting(octets: bytes, headers: Headers) -> Structure:
+        counted.append(1)
+        return read_structure(octets, headers)
+
+    with lab.client() as portal:
+        (hold,) = portal.holds.list()
+        monkeypatch.setattr("mimeportal_server.mail.read_structure", counting)
+        attachments = portal.holds.get(hold.id).attachments
+        assert (len(attachments), len(counted)) == (20, 1)
+        assert attachments[7].sha256 == hashlib.sha256(b"content 7").hexdigest()
+        assert b"".join(portal.holds.download(attachments[7].id)) == b"content 7"
+        assert len(counted) == 2
 
 
 def test_a_path_that_is_not_there(lab: Lab, tmp_path: Path) -> None:

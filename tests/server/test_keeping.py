@@ -14,6 +14,7 @@ from mimeportal.errors import AuthenticationError, ConfigurationError, Unavailab
 from mimeportal.local import open_transport
 from mimeportal.portal import Portal as Client
 from mimeportal_server import backup, keeping, people, tokens
+from mimeportal_server.clock import iso, moment
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
 from mimeportal_server.store import database
@@ -121,6 +122,11 @@ class TestQuota:
 
 
 class TestClock:
+    @pytest.mark.parametrize("milliseconds", [-(10**18), -62_135_596_800_001, 253_402_300_800_000, 10**18])
+    def test_no_time_is_beyond_the_calendar(self, milliseconds: int) -> None:
+        assert moment(milliseconds).year in (1, 9999)
+        assert iso(milliseconds).startswith(("0001-", "9999-"))
+
     def test_a_clock_set_back_expires_nothing_and_brings_nothing_back(self, lab: Lab, mail: Mail) -> None:
         lab.receive(mail(subject="old"))
         lab.advance(days=15)
@@ -211,6 +217,58 @@ class TestBackup:
         (tmp_path / "b").write_bytes(octets)
         with pytest.raises(UsageError):
             backup.restore(tmp_path / "b", tmp_path / "restored")
+        assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+    def test_a_backup_that_is_not_there_leaves_nothing(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="cannot be restored"):
+            backup.restore(tmp_path / "b", tmp_path / "deep" / "restored")
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("kept", [0.3, 0.6, 0.9, 0.99])
+    def test_a_cut_backup_leaves_nothing(self, lab: Lab, mail: Mail, tmp_path: Path, kept: float) -> None:
+        lab.receive(mail())
+        backup.backup(lab.server, tmp_path / "b")
+        octets = (tmp_path / "b").read_bytes()
+        (tmp_path / "b").write_bytes(octets[: int(len(octets) * kept)])
+        with pytest.raises(UsageError, match="cannot be restored"):
+            backup.restore(tmp_path / "b", tmp_path / "restored")
+        assert {path.name for path in tmp_path.iterdir()} == {"b", "home"}
+
+    def test_until_it_is_frozen_it_has_no_name(self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        backup.backup(lab.server, tmp_path / "b")
+        target = tmp_path / "restored"
+        target.mkdir(mode=0o755)
+
+        def interrupted(home: Home) -> None:
+            assert home.path.parent == tmp_path
+            assert home.path.name.startswith(".")
+            assert home.path.stat().st_mode & 0o077 == 0
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(backup, "_after_restore", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                backup.restore(tmp_path / "b", target)
+        assert {path.name for path in tmp_path.iterdir()} == {"b", "home", "restored"}
+        assert list(target.iterdir()) == []
+        backup.restore(tmp_path / "b", target).close()
+        assert target.stat().st_mode & 0o077 == 0
+
+    def test_what_another_process_wrote_meanwhile_stays(
+        self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = backup._blob_names
+
+        def meanwhile(copy: Path) -> list[str]:
+            (tmp_path / "b").write_text("theirs")
+            (tmp_path / "b.part").write_text("theirs")
+            return names(copy)
+
+        monkeypatch.setattr(backup, "_blob_names", meanwhile)
+        with pytest.raises(UsageError, match="exists already"):
+            backup.backup(lab.server, tmp_path / "b")
+        assert {path.name for path in tmp_path.iterdir()} == {"b", "b.part", "home"}
+        assert (tmp_path / "b").read_text() == (tmp_path / "b.part").read_text() == "theirs"
 
 
 class TestDatabase:
@@ -241,6 +299,39 @@ class TestDatabase:
 
 
 class TestHome:
+    def test_any_name_of_a_folder_will_do(self, tmp_path: Path) -> None:
+        path = tmp_path / "what?mode=memory#x %41"
+        Home.create(path, "example.com").close()
+        Home.open(path).close()
+        assert (path / "portal.db").is_file()
+
+    @pytest.mark.parametrize("size", [0, 31, 33])
+    def test_a_key_of_another_length(self, lab: Lab, size: int) -> None:
+        (lab.path / "secret.key").write_bytes(bytes(size))
+        with pytest.raises(ConfigurationError, match=rf"secret\.key has {size} octets, not 32") as error:
+            Home.open(lab.path)
+        assert "backup" in error.value.remedy
+
+    @pytest.mark.parametrize("name", ["secret.key", "portal.toml", "portal.db"])
+    def test_a_file_that_is_missing(self, lab: Lab, name: str) -> None:
+        (lab.path / name).unlink()
+        with pytest.raises(ConfigurationError):
+            Home.open(lab.path)
+
+    def test_a_database_in_use_may_be_tried_again(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        def locked(_: object) -> int:
+            raise database.StoreError("It is in use.", passing=True)
+
+        monkeypatch.setattr(database.Database, "schema_number", locked)
+        with pytest.raises(UnavailableError, match="in use"):
+            Home.open(lab.path)
+
+    def test_a_damaged_database_is_named(self, lab: Lab) -> None:
+        lab.server.close()
+        (lab.path / "portal.db").write_bytes(b"not a database" * 1000)
+        with pytest.raises(ConfigurationError, match=r"portal\.db: .* damaged"):
+            Home.open(lab.path)
+
     def test_a_folder_that_is_no_home(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="no portal home") as error:
             Home.open(tmp_path)

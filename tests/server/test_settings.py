@@ -99,6 +99,7 @@ class TestWhatIsWrong:
             (LEAST + '[delivery]\nrelay = "smtp.example.com:0"\n', "delivery.relay"),
             (LEAST + '[delivery]\nrelay = "smtp.example.com:many"\n', "delivery.relay"),
             (LEAST + "[delivery]\nrelay = 25\n", "delivery.relay"),
+            (LEAST + '[delivery]\nto = "smtp"\n', "delivery.relay"),
             (LEAST + "[listen]\nhttp = 8025\n", "listen.http"),
             (LEAST + '[listen]\nsmtp = "localhost"\n', "listen.smtp"),
             (LEAST + '[policies]\nblocked_senders = ["*@elsewhere.example"]\n', "policies.blocked_senders"),
@@ -139,6 +140,8 @@ class TestWhatIsWrong:
             ('kind = "spam"\nheader = "X-Spam"', "hold rule 2: header"),
             ('kind = "spam"\nheader = { name = "X-Spam" }', "hold rule 2: header"),
             ('kind = "spam"\nheader = { name = "X-Spam", value = "" }', "hold rule 2.header"),
+            ('kind = "spam"\nheader = { name = "X Spam", value = "a" }', "hold rule 2: header"),
+            ('kind = "spam"\nsender = "@"', "hold rule 2.sender"),
             ('kind = "spam"\nlarger_than = -1', "hold rule 2: larger_than"),
             ('kind = "spam"\nlarger_than = "1 MB"', "hold rule 2: larger_than"),
             ('kind = "spam"\npolicy = 5\nsubject = "a"', "hold rule 2.policy"),
@@ -158,6 +161,10 @@ class TestWhatIsWrong:
         config.write_bytes(octets)
         with pytest.raises(ConfigurationError, match="is not TOML"):
             settings.load(config)
+
+    def test_what_is_nested_too_deep(self, config: Path) -> None:
+        with pytest.raises(ConfigurationError, match="nested too deep"):
+            loaded(config, "domains = " + "[" * 100_000)
 
     def test_what_is_not_there(self, config: Path) -> None:
         with pytest.raises(ConfigurationError, match="cannot be read"):

@@ -245,6 +245,11 @@ class TestFrom:
         summarise((b"To: " + value.encode() + b"\n") * 8 + b"\n")
         assert time.monotonic() - started < 10
 
+    @pytest.mark.parametrize("value", ["a@one.example b@two.example", "Eve <a@one.example b @ two.example>"])
+    def test_never_one_address_of_two(self, value: str) -> None:
+        assert summarise(f"From: {value}\n\n".encode()).from_address is None
+        assert next(address for address, _ in addresses(value)) == "a@one.example"
+
     @given(st.text('ab@.,;:<>()"\\ =?', max_size=60))
     def test_whatever_comes_each_address_was_written(self, value: str) -> None:
         for address, _ in addresses(value):

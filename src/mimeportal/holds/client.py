@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -11,10 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from mimeportal import limits
 from mimeportal.addresses import address_filter_kind, normalise
-from mimeportal.errors import UsageError
+from mimeportal.errors import NotFoundError, UsageError
 from mimeportal.holds import contract
 from mimeportal.holds.contract import FindHoldsItem, ListHoldsItem, ReleaseLogRow, SearchBy, StateRow, SummaryRow
-from mimeportal.holds.hold import Attachment, HeldMessage, Hold, HoldFilter
+from mimeportal.holds.hold import (
+    Attachment,
+    HeldMessage,
+    Hold,
+    HoldFilter,
+    check_moment,
+    checked_id,
+    checked_ids,
+    checked_text,
+)
 from mimeportal.paging import PageOf, Pages
 from mimeportal.patterns import TextPattern
 from mimeportal.transport import Session, not_offered
@@ -43,9 +53,9 @@ class HoldsClient:
         Conditions may be given as a `HoldFilter` or by its field names. Raises `UsageError` for unknown
         names, `ForbiddenError` for a queue or mailbox that is not the caller's.
         """
-        wanted = self._completed(replace(filter or HoldFilter(), **conditions))
+        wanted = self._completed(_narrowed(filter, conditions))
         queue = wanted.queue or "personal"
-        size = page_size or limits.PAGE_SIZE
+        size = _page_size(page_size)
 
         asked: ListHoldsItem | None = None
 
@@ -65,7 +75,9 @@ class HoldsClient:
 
     def lookup(self, ids: Iterable[str], *, queue: str | None = None) -> Iterator[Hold]:
         """The holds with these ids that are still held, in any order; others are left out."""
-        wanted = iter(ids)
+        return self._found(map(checked_id, checked_ids(ids)), queue)
+
+    def _found(self, wanted: Iterator[str], queue: str | None) -> Iterator[Hold]:
         if self._session.offers(contract.FIND):
             while chunk := list(islice(wanted, limits.LOCAL_BATCH)):
                 item = FindHoldsItem(ids=chunk)
@@ -82,7 +94,9 @@ class HoldsClient:
 
     def get(self, id: str) -> HeldMessage:
         """Headers, texts and attachments of one held message (portal-rules B.10). Raises `NotFoundError`."""
-        detail = self._session.one(contract.DETAIL, contract.MessageDetailItem(id=id, context="RECEIVED"))
+        item = contract.MessageDetailItem(id=checked_id(id), context="RECEIVED")
+        with _no_such("held message"):
+            detail = self._session.one(contract.DETAIL, item)
         hold = next(iter(self.lookup([id])), None)
         return HeldMessage(
             hold=hold,
@@ -98,7 +112,9 @@ class HoldsClient:
 
     def download(self, id: str) -> Iterator[bytes]:
         """The stored octets of a held message, or of one attachment by its id, piece by piece."""
-        return self._session.stream(contract.FILE, contract.FileItem(id=id))
+        item = contract.FileItem(id=checked_id(id))
+        with _no_such("held message or attachment"):
+            return self._session.stream(contract.FILE, item)
 
     def summary(self) -> Sequence[SummaryRow]:
         """How many messages are held under each policy definition."""
@@ -114,6 +130,12 @@ class HoldsClient:
         page_size: int = 0,
     ) -> Pages[ReleaseLogRow]:
         """What left the hold queue: released, rejected, expired; the last month unless `since` is given."""
+        for name, moment in (("since", since), ("until", until)):
+            check_moment(name, moment)
+        for name, text in (("status", status), ("search", search)):
+            if text is not None:
+                checked_text(name, text)
+        size = _page_size(page_size)
         item = contract.ReleaseLogItem(
             start=format_date(since) if since else None,
             end=format_date(until) if until else None,
@@ -128,7 +150,7 @@ class HoldsClient:
             return pattern is None or any(pattern.matches(text) for text in _log_texts(row))
 
         def fetch(token: str | None) -> PageOf[ReleaseLogRow]:
-            answer = self._session.call(contract.LOG, [item], page_size=page_size or limits.PAGE_SIZE, page_token=token)
+            answer = self._session.call(contract.LOG, [item], page_size=size, page_token=token)
             page = answer.page
             rows = [row for row in answer.rows if matches(row)]
             return PageOf(rows, page.total_count if page else None, page.next if page else None)
@@ -137,7 +159,8 @@ class HoldsClient:
 
     def states(self, ids: Sequence[str]) -> Sequence[StateRow]:
         """The state of 1 to 500 holds: state, by whom, when, in which request. Not offered on Mimecast."""
-        return self._session.call(contract.STATES, [contract.StatesItem(ids=list(ids))]).rows
+        item = contract.StatesItem(ids=[checked_id(id) for id in checked_ids(ids)])
+        return self._session.call(contract.STATES, [item]).rows
 
     # -- deciding --------------------------------------------------------------------------------------
 
@@ -154,7 +177,7 @@ class HoldsClient:
 
         Acts at once and reports per item in the result; only what stops everything is raised.
         """
-        plan = self.plan("release", ids=ids, permit=permit, sender_part=sender_part)
+        plan = self.plan("release", ids=ids, permit=permit, sender_part=_unless_default(sender_part))
         return self._run(plan, report, on_outcomes)
 
     def reject(
@@ -174,7 +197,7 @@ class HoldsClient:
             "reject",
             ids=ids,
             block=block,
-            sender_part=sender_part,
+            sender_part=_unless_default(sender_part),
             notify=notify,
             message=message,
             reason_type=reason_type,
@@ -194,27 +217,45 @@ class HoldsClient:
         """Freeze a selection for `release` or `reject` without changing anything.
 
         Exactly one of `ids` (ids, holds, or lines of a list, plan or report), `filter` and `retry_from`
-        chooses. `limit` keeps the oldest. Options are those of `release()` and `reject()`; with
-        `retry_from` they are the recorded ones. Raises `UsageError`, and `NotOfferedError` for an option
-        that this portal cannot do. The plan must be closed, or used in a `with` statement.
+        chooses. `limit` keeps the oldest, and cannot stand beside `retry_from`: it would forget the rest.
+        Options are those of `release()` and `reject()`; with `retry_from`, and for lines of a plan or
+        report, they are the recorded ones. Raises `UsageError`, also for lines that record another verb or
+        other options, and `NotOfferedError` for an option that this portal cannot do. The plan must be
+        closed, or used in a `with` statement.
         """
         from mimeportal.holds import deciding
 
         if sum(choice is not None for choice in (ids, filter, retry_from)) != 1:
             raise UsageError("Name held messages by id, by filter, or by a report to take up: exactly one of them.")
+        _check_limit(limit, retry_from)
         return deciding.plan(
             self._portal, verb, ids=ids, filter=filter, retry_from=retry_from, limit=limit, options=options
         )
 
-    def plan_rules(self, rules: Path, *, filter: HoldFilter | None = None, limit: int | None = None) -> Plan:
+    def plan_rules(
+        self,
+        rules: Path | None,
+        *,
+        filter: HoldFilter | None = None,
+        limit: int | None = None,
+        retry_from: Path | None = None,
+    ) -> Plan:
         """Freeze what the rules of a TOML file decide on the held messages of a queue.
 
         The first rule that matches decides; messages kept by a rule or matched by none are left out, and
-        counted in `left_out`. Raises `UsageError` naming the line or key that is wrong.
+        counted in `left_out`. `retry_from`, in place of rules, takes up the report of an earlier run as it
+        was decided. Raises `UsageError` naming the line or key that is wrong.
         """
         from mimeportal.holds import deciding
         from mimeportal.holds import rules as rule_files
 
+        if (rules is None) == (retry_from is None):
+            raise UsageError("Name a file of rules, or a report to take up: exactly one of them.")
+        _check_limit(limit, retry_from)
+        if rules is None:
+            if filter is not None:
+                raise UsageError("A report is taken up with the messages that it records: leave the filter out.")
+            return deciding.retry_rules(self._portal, Path(str(retry_from)))
         return deciding.plan_rules(self._portal, rule_files.load(rules), filter or HoldFilter(), limit)
 
     def _run(
@@ -231,6 +272,7 @@ class HoldsClient:
     # -- how a list is asked for -----------------------------------------------------------------------
 
     def _completed(self, wanted: HoldFilter) -> HoldFilter:
+        wanted.check()
         if wanted.queue not in (None, *contract.QUEUES):
             raise UsageError(
                 f"There is no queue {wanted.queue!r}.", remedy=f"Use one of: {', '.join(contract.QUEUES)}."
@@ -261,6 +303,58 @@ class HoldsClient:
             end=format_date(until),
             search_by=_search_by(wanted),
         )
+
+
+def _unless_default(sender_part: str) -> str | None:
+    return None if sender_part == "header" else sender_part
+
+
+def _narrowed(filter: HoldFilter | None, conditions: Mapping[str, Any]) -> HoldFilter:
+    if filter is not None and not isinstance(filter, HoldFilter):
+        raise UsageError(f"filter takes a HoldFilter, not {filter!r}.")
+    known = [entry.name for entry in fields(HoldFilter)]
+    for name in conditions:
+        if name not in known:
+            raise UsageError(f"There is no condition {name!r}.", remedy=f"Use one of: {', '.join(known)}.")
+    return replace(filter or HoldFilter(), **conditions)
+
+
+def _page_size(wanted: object) -> int:
+    if not isinstance(wanted, int) or wanted < 0:
+        raise UsageError(f"page_size takes a number of rows, not {wanted!r}.")
+    return wanted or limits.PAGE_SIZE
+
+
+def _check_limit(limit: object, retry_from: Path | None) -> None:
+    if limit is None:
+        return
+    if not isinstance(limit, int) or limit < 0:
+        raise UsageError(f"limit takes a number of messages, not {limit!r}.")
+    if retry_from is not None:
+        raise UsageError(
+            "A limit cannot stand beside a report to take up.",
+            why="What it leaves out would be forgotten: the plan beside the report would no longer name it.",
+            remedy="Take the report up whole.",
+        )
+
+
+@contextmanager
+def _no_such(object: str) -> Iterator[None]:
+    """The portal answers alike whether an id is none, or somebody else's: the words are ours."""
+    try:
+        yield
+    except NotFoundError as fault:
+        if fault.code != "xdk_failure":
+            raise
+        raise NotFoundError(
+            f"No such {object}.",
+            code=fault.code,
+            field=fault.field,
+            status=fault.status,
+            request_id=fault.request_id,
+            key=fault.key,
+            remedy=fault.remedy,
+        ) from None
 
 
 def _find_item(wanted: HoldFilter) -> FindHoldsItem:

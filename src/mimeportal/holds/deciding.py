@@ -22,8 +22,8 @@ from mimeportal.errors import (
     UsageError,
 )
 from mimeportal.holds import contract
-from mimeportal.holds.hold import Hold, HoldFilter, described, left_out_of_release
-from mimeportal.report import Context, Verdict, retry_selection
+from mimeportal.holds.hold import Hold, HoldFilter, checked_id, checked_ids, described, left_out_of_release
+from mimeportal.report import Context, Verdict, read_lines, retry_selection
 from mimeportal.selection import Item, Selection, collect
 from mimeportal.senders import contract as senders
 from mimeportal.transport import Answer, Session, not_offered
@@ -60,14 +60,16 @@ def plan(
     if retry_from is not None:
         selection = retry_selection(retry_from, actions=frozenset({verb}), context=context)
     elif ids is not None:
-        selection = collect(_items_by_id(portal, ids, verb, given))
+        # Written out, the default differs from another recorded one.
+        typed = given | ({"sender_part": "header"} if options.get("sender_part") == "header" else {})
+        selection = collect(_items_by_id(portal, checked_ids(ids), verb, given, typed))
     else:
         holds: Iterable[Hold] = portal.holds.list(filter)
         if verb == "release":
             holds = left_out_of_release(holds, left_out)
         selection = collect(_item(hold, verb, given) for hold in holds)
-    # A report has options of its own; else one look at the options spares a pass over the selection.
-    no_notice = retry_from is None and not given.get("notify")
+    # Reports and plans have options of their own; else one look at the options spares a pass over the selection.
+    no_notice = retry_from is None and ids is None and not given.get("notify")
     return _finished(selection, portal, context, left_out, limit, notify_many=notify_many or no_notice)
 
 
@@ -91,6 +93,20 @@ def plan_rules(portal: Portal, rules: Sequence[Rule], filter: HoldFilter, limit:
                 yield _item(hold, rule.decide, rule.options, rule.name)
 
     return _finished(collect(decided()), portal, _context(portal), left_out, limit, notify_many=False)
+
+
+def retry_rules(portal: Portal, report: Path) -> Plan:
+    """Take up a report of `plan_rules`: every line names the rule that decided."""
+    for source in (report.with_name(report.name + ".todo"), report):
+        for line in read_lines(source) if source.exists() else ():
+            if line.get("rule") is None:
+                raise UsageError(
+                    f"{source} is no report of rules: a line names none.",
+                    remedy=f"Run `mimeportal holds {line.get('action')} --retry-from {report}`.",
+                )
+    context = _context(portal)
+    selection = retry_selection(report, actions=frozenset(_OPTIONS), context=context)
+    return _finished(selection, portal, context, Counter(), None, notify_many=False)
 
 
 def checked_options(verb: str, options: Mapping[str, Any], session: Session) -> dict[str, Any]:
@@ -158,11 +174,14 @@ def _context(portal: Portal) -> Context:
 
 
 def _items_by_id(
-    portal: Portal, ids: Iterable[str | Hold | Mapping[str, Any]], verb: str, options: Mapping[str, Any]
+    portal: Portal,
+    wanted: Iterator[str | Hold | Mapping[str, Any]],
+    verb: str,
+    options: Mapping[str, Any],
+    typed: Mapping[str, Any],
 ) -> Iterator[Item]:
-    wanted = iter(ids)
     while chunk := list(islice(wanted, 500)):
-        bare = [entry for entry in chunk if isinstance(entry, str)]
+        bare = [checked_id(entry) for entry in chunk if isinstance(entry, str)]
         found = {hold.id: hold for hold in portal.holds.lookup(bare)} if bare else {}
         for entry in chunk:
             if isinstance(entry, Hold):
@@ -171,8 +190,38 @@ def _items_by_id(
                 hold = found.get(entry)
                 yield _item(hold, verb, options) if hold else Item(entry, verb, options)
             else:
-                facts = {name: entry.get(name) for name in _DESCRIBED}
-                yield Item(entry["id"], verb, options, facts, _entry(facts, options))
+                yield _recorded(entry, verb, options, typed, portal.session)
+
+
+def _recorded(entry: object, verb: str, options: Mapping[str, Any], typed: Mapping[str, Any], session: Session) -> Item:
+    """A line of a list, or of a plan or report, which brings its options along."""
+    if not isinstance(entry, Mapping):
+        raise UsageError(f"Neither an id nor a held message: {entry!r}.", remedy="Take ids or messages from a list.")
+    id = checked_id(entry.get("id"))
+    if entry.get("action") is not None:
+        recorded = entry.get("options") or {}
+        if entry["action"] != verb:
+            raise UsageError(
+                f"The plan says {entry['action']}, this is {verb}.", remedy=f"Plan {entry['action']} with its lines."
+            )
+        if not isinstance(recorded, Mapping):
+            raise UsageError("This is no line of a plan: its `options` are no object.")
+        if typed and _spelt_out(typed) != _spelt_out(recorded):
+            raise UsageError(
+                f"The plan has options of its own ({_told(recorded)}), and these differ ({_told(typed)}).",
+                remedy="Leave the options out, or make another plan.",
+            )
+        options = checked_options(verb, recorded, session)
+    facts = {name: entry.get(name) for name in _DESCRIBED}
+    return Item(id, verb, options, facts, _entry(facts, options))
+
+
+def _spelt_out(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"sender_part": "header", **options}
+
+
+def _told(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in options.items()) or "none"
 
 
 _DESCRIBED = ("queue", "from_address", "from_header", "to_address", "subject", "date_received", "sender_blocked")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -68,6 +68,37 @@ class Hold:
 HOLD_FIELDS = tuple(entry.name for entry in fields(Hold))
 
 
+ROUTES = ("inbound", "outbound", "internal", "external")
+
+
+def checked_id(id: object) -> str:
+    """An id as it was given. Raises `UsageError` for what cannot be one."""
+    if not isinstance(id, str):
+        remedy = "Give its `id`." if isinstance(id, Hold | Mapping) else "Take an id from a list."
+        raise UsageError(f"An id is text, not {type(id).__name__}.", remedy=remedy)
+    if not id:
+        raise UsageError("An id is empty.", remedy="Take an id from a list.")
+    checked_text("id", id)
+    return id
+
+
+def checked_ids(ids: Any) -> Iterator[Any]:
+    """An iterator over several ids. Raises `UsageError` for one by itself, which is text to iterate over too."""
+    if isinstance(ids, str | bytes | Hold | Mapping) or not isinstance(ids, Iterable):
+        raise UsageError(f"ids takes several of them, not one {type(ids).__name__}.", remedy="Put it in a list: [id].")
+    return iter(ids)
+
+
+def checked_text(name: str, value: object) -> None:
+    """Raise `UsageError` for what is no text, or has octets in it that are not UTF-8."""
+    if not isinstance(value, str):
+        raise UsageError(f"{name} takes text, not {value!r}.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{name} is not UTF-8: {value!r}.", remedy="Type it in UTF-8.") from None
+
+
 @dataclass(frozen=True)
 class HoldFilter:
     """Which held messages are meant: all conditions that are set must hold.
@@ -100,10 +131,7 @@ class HoldFilter:
     @cached_property
     def _tests(self) -> Sequence[Callable[[Hold], bool]]:
         tests: list[Callable[[Hold], bool]] = []
-        for name in ("since", "until"):
-            moment = getattr(self, name)
-            if moment is not None and moment.tzinfo is None:
-                raise UsageError(f"{name} has no time zone: {moment}.", remedy="Give one, such as datetime.UTC.")
+        self._check_kinds()
         if self.mailboxes:
             mailboxes = frozenset(normalise(mailbox) for mailbox in self.mailboxes)
             tests.append(lambda hold: normalise(hold.to_address) in mailboxes)
@@ -132,6 +160,8 @@ class HoldFilter:
             tests.append(lambda hold: policy.matches(hold.policy))
         if self.route is not None:
             route = fold(self.route)
+            if route not in ROUTES:
+                raise UsageError(f"There is no route {self.route!r}.", remedy=f"Use one of: {', '.join(ROUTES)}.")
             tests.append(lambda hold: fold(hold.route) == route)
         since, until, larger, attached = self.since, self.until, self.larger_than, self.has_attachments
         if since is not None:
@@ -148,9 +178,40 @@ class HoldFilter:
         """Raise `UsageError` when a condition cannot be read."""
         _ = self._tests
 
+    def _check_kinds(self) -> None:
+        for name in ("queue", "from_", "to", "subject", "search", "reason", "policy", "route"):
+            if getattr(self, name) is not None:
+                checked_text(name, getattr(self, name))
+        if not isinstance(self.mailboxes, tuple | list):
+            raise UsageError(f"mailboxes takes a tuple of addresses, not {self.mailboxes!r}.")
+        for mailbox in self.mailboxes:
+            checked_text("mailboxes", mailbox)
+        for name in ("since", "until"):
+            check_moment(name, getattr(self, name))
+        if self.has_attachments is not None and not isinstance(self.has_attachments, bool):
+            raise UsageError(f"has_attachments takes True or False, not {self.has_attachments!r}.")
+        larger = self.larger_than
+        if larger is not None and (not isinstance(larger, int) or isinstance(larger, bool)):
+            raise UsageError(f"larger_than takes a number of octets, not {larger!r}.")
+
     def matches(self, hold: Hold) -> bool:
         """Whether a row is meant. Applied to every row, whatever the portal filtered (promises A.2)."""
         return all(test(hold) for test in self._tests)
+
+
+def check_moment(name: str, moment: object) -> None:
+    """Raise `UsageError` for what is no instant: without a zone, or before or after the days there are."""
+    if moment is None:
+        return
+    if not isinstance(moment, datetime):
+        raise UsageError(f"{name} takes a datetime, not {moment!r}.")
+    if moment.tzinfo is None:
+        raise UsageError(f"{name} has no time zone: {moment}.", remedy="Give one, such as datetime.UTC.")
+    try:
+        for day in (-1, 1):
+            _ = moment.astimezone(UTC) + timedelta(days=day)
+    except OverflowError:
+        raise UsageError(f"{name} is too far away: {moment}.") from None
 
 
 @dataclass(frozen=True, slots=True)

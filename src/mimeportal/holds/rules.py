@@ -68,6 +68,8 @@ def load(path: Path) -> list[Rule]:
         raise UsageError(f"The rules {path} cannot be read: {fault.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise UsageError(f"The rules {path} are not TOML: {fault}.") from None
+    except RecursionError:
+        raise UsageError(f"The rules {path} are nested too deeply.", remedy="Write rules, one under another.") from None
     unknown = set(document) - {"rule"}
     entries = document.get("rule", [])
     if unknown or not isinstance(entries, list) or not entries:
@@ -94,9 +96,17 @@ def _rule(path: Path, number: int, entry: Any) -> Rule:
         if type(value) is not wanted:
             raise UsageError(f"{where}: {key} takes {_SPOKEN[wanted]}, not {value!r}.")
     conditions = {_CONDITIONS[key][0]: value for key, value in entry.items() if key in _CONDITIONS}
-    regexes = {field_name: TextPattern.regex(entry[key]) for key, field_name in _REGEXES.items() if key in entry}
     condition = HoldFilter(**conditions)
-    condition.check()  # a condition that cannot be read is found now, not at the first message
+    try:
+        regexes = {field_name: TextPattern.regex(entry[key]) for key, field_name in _REGEXES.items() if key in entry}
+        condition.check()  # a condition that cannot be read is found now, not at the first message
+    except UsageError as fault:
+        raise UsageError(f"{where}: {fault.what}", why=fault.why, remedy=fault.remedy) from None
+    if decide != "keep" and not condition.narrows and not regexes:
+        raise UsageError(
+            f"{where}: without a condition it would {decide} everything.",
+            remedy=f"Add a condition: {', '.join((*_CONDITIONS, *_REGEXES))}.",
+        )
     options = {key: entry[key] for key in _OPTIONS if key in entry}
     if decide == "keep" and options:
         raise UsageError(f"{where}: keep takes no {next(iter(options))}.")

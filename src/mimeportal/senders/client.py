@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mimeportal import limits
 from mimeportal.addresses import parse_address, parse_entry
 from mimeportal.errors import UsageError, api_error
+from mimeportal.holds.hold import checked_text
 from mimeportal.paging import PageOf, Pages
 from mimeportal.patterns import TextPattern
 from mimeportal.senders import contract
@@ -73,6 +74,9 @@ class SendersClient:
             _check_list(list)
         if type not in (None, "address", "domain"):
             raise UsageError(f"type takes address or domain, not {type!r}.")
+        for name, text in (("mailbox", mailbox), ("search", search)):
+            if text is not None:
+                checked_text(name, text)
         item = ListSendersItem(list=list, mailbox=mailbox, search=search, entry_type=type)
         pattern = TextPattern.parse(search) if search else None
 
@@ -95,7 +99,7 @@ class SendersClient:
         naming the bad entry, `NotOfferedError` for a domain on Mimecast.
         """
         _check_list(list)
-        parsed = [parse_entry(entry) for entry in dict.fromkeys(entries)]
+        parsed = _parsed(entries)
         if not parsed:
             raise UsageError("No entry to add.", remedy="Name addresses or domains.")
         if self._session.offers(contract.ADD):
@@ -108,7 +112,7 @@ class SendersClient:
         """Take entries off a list; what is not on it is `already`. Raises `NotOfferedError` on Mimecast."""
         _check_list(list)
         self._session.require(contract.REMOVE, "removing one mailbox's sender entry")
-        return self._change(contract.REMOVE, [parse_entry(entry) for entry in dict.fromkeys(entries)], list, mailbox)
+        return self._change(contract.REMOVE, _parsed(entries), list, mailbox)
 
     def _change(
         self,
@@ -117,6 +121,8 @@ class SendersClient:
         list: str,
         mailbox: str | None,
     ) -> Sequence[SenderChange]:
+        if mailbox is not None:
+            checked_text("mailbox", mailbox)
         whose = parse_address(mailbox) if mailbox else None
         changes: MutableSequence[SenderChange] = []
         for start in range(0, len(parsed), limits.SENDERS_ADDED):
@@ -148,6 +154,15 @@ class SendersClient:
 
 def _changed(row: ChangeSenderRow) -> SenderChange:
     return SenderChange(row.entry, row.list, row.mailbox, row.outcome, row.moved_from)
+
+
+def _parsed(entries: Any) -> Sequence[tuple[str, str]]:
+    if isinstance(entries, str) or not isinstance(entries, Iterable):
+        raise UsageError(f"entries takes several of them, not {entries!r}.", remedy="Put it in a list: [entry].")
+    named = [*entries]
+    for entry in named:
+        checked_text("An entry", entry)
+    return [parse_entry(entry) for entry in dict.fromkeys(named)]
 
 
 def _check_list(name: str) -> None:

@@ -70,11 +70,11 @@ def reject(choice: Choice, acting: Acting, output: Output, **options: Any) -> in
 
 
 @click.command(cls=Command)
-@click.argument("rules", metavar="RULES.toml", type=click.Path())
+@click.argument("rules", metavar="[RULES.toml]", required=False, type=click.Path())
 @choosing_options(ids=False)
 @acting_options
 @output_options(act.OUTCOMES, limit=False)
-def apply(rules: str, choice: Choice, acting: Acting, output: Output) -> int:
+def apply(rules: str | None, choice: Choice, acting: Acting, output: Output) -> int:
     """Decide held messages by the rules of a file: the first that matches decides.
 
     \b
@@ -84,20 +84,27 @@ def apply(rules: str, choice: Choice, acting: Acting, output: Output) -> int:
       subject = "*newsletter*"
       decide = "release"              # release, reject or keep
       permit = "address"              # and the options of the verb
+
+    With --retry-from REPORT and without rules, what an earlier run left undone is decided as it was then.
     """
     from mimeportal.errors import UsageError
     from mimeportal_cli.opening import opened
 
     if acting.retry_from is not None:
+        _check_alone("RULES.toml" if rules else "", APPLY, choice, acting)
+    elif not rules:
         raise UsageError(
-            "Rules decide on what is held now, and a report is taken up as it was decided.",
-            remedy=f"Run `mimeportal holds release --retry-from {acting.retry_from}`, or reject.",
+            "Which rules shall decide?", remedy="Name their file, or a report to take up with --retry-from."
         )
     acting.check(asks=True)
     with opened() as portal:
-        choice.check_queue(portal, everything=True)
+        if acting.retry_from is None:
+            choice.check_queue(portal, everything=True)
         with settings().console.waiting("Reading the queue"):
-            frozen = portal.holds.plan_rules(Path(rules), filter=choice.filter(portal), limit=choice.limit)
+            if acting.retry_from is not None:
+                frozen = portal.holds.plan_rules(None, retry_from=acting.retry_from)
+            else:
+                frozen = portal.holds.plan_rules(Path(rules or ""), filter=choice.filter(portal), limit=choice.limit)
         with frozen as plan:
             ending = act.decide(portal, plan, acting, choice, output, APPLY, asks=True)
     return ending.conclude()
@@ -116,14 +123,19 @@ def _decide(verb: Verb, choice: Choice, acting: Acting, output: Output, *, asks:
 
 
 def _check(verb: Verb, choice: Choice, acting: Acting, options: dict[str, Any]) -> None:
-    from mimeportal.errors import UsageError
-
     if acting.retry_from is None:
         choice.require(verb.done.lower())
         return
     given = [name for name, value in options.items() if value not in (None, False)]
-    if choice.any or given:
-        what = f"--{given[0].replace('_', '-')}" if given else "Ids or filters"
+    _check_alone(f"--{given[0].replace('_', '-')}" if given else "", verb, choice, acting)
+
+
+def _check_alone(given: str, verb: Verb, choice: Choice, acting: Acting) -> None:
+    """Raise `UsageError` when anything stands beside --retry-from that would choose or decide otherwise."""
+    from mimeportal.errors import UsageError
+
+    what = given or ("Ids or filters" if choice.any else "--limit" if choice.limit is not None else "")
+    if what:
         raise UsageError(
             f"{what} cannot stand beside --retry-from.",
             why="A report is taken up with the messages and the options that it records.",
@@ -137,7 +149,7 @@ def _plan(portal: Portal, verb: Verb, choice: Choice, acting: Acting, options: d
     if acting.retry_from is not None:
         chosen, options = {"retry_from": acting.retry_from}, {}
     elif choice.by_id:
-        chosen = {"ids": choice.ids(portal)}
+        chosen = {"ids": choice.ids(portal, verb.name)}
     else:
         chosen = {"filter": choice.filter(portal)}
     with settings().console.waiting("Reading the selection"):

@@ -142,6 +142,7 @@ class _Deciding:
         self._call = call
         self._caller: Caller = call.caller
         self._now = portal.clock.now()
+        self._edge = expiry_edge(portal)
         self._changes: list[dict[str, Any]] = []
         self._queued: list[dict[str, Any]] = []
         self._acts: list[audit.Act] = []
@@ -214,7 +215,7 @@ class _Deciding:
         return None
 
     def _state(self, row: Row[Any]) -> str:
-        return "expired" if row.state == "held" and row.received <= expiry_edge(self._portal) else row.state
+        return "expired" if row.state == "held" and row.received <= self._edge else row.state
 
     def _entry(self, item: contract.DecideItem, row: Row[Any]) -> tuple[str, str] | Refusal | None:
         """The list entry a decision brings: what the person saw, unless the envelope is asked for."""

@@ -23,21 +23,6 @@ class Fact:
     value: str
 
 
-DELIVERY_FIELDS = (
-    "id",
-    "file",
-    "kind",
-    "sender",
-    "recipient",
-    "state",
-    "maybe_twice",
-    "attempts",
-    "error",
-    "queued",
-    "finished",
-)
-
-
 def facts(portal: Portal) -> list[Fact]:
     """Counts and the state of the clock."""
     with portal.database.read() as tx:

@@ -90,9 +90,11 @@ def _unpack(token: str) -> tuple[str, dict[str, Any]]:
         raise InvalidToken
     try:
         packed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        if base64.urlsafe_b64encode(packed).rstrip(b"=").decode() != token:
+            raise InvalidToken  # letters too many, or bits that stand for nothing
         inflater = zlib.decompressobj()
         octets = inflater.decompress(packed, limits.OPAQUE_TOKEN)
-        if inflater.unconsumed_tail or not inflater.eof:
+        if inflater.unconsumed_tail or inflater.unused_data or not inflater.eof:
             raise InvalidToken
         text = octets.decode()
         content = json.loads(text)

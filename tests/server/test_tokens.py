@@ -106,6 +106,13 @@ class TestIds:
     def test_an_id_of_another_portal(self, ask: Asking) -> None:
         assert ask(DETAIL, {"id": Sealer(b"another key" * 3).id("hold", 1)}).errors == INVALID
 
+    @pytest.mark.parametrize("tail", ["A", "AA", "AAA", "AAAA", "B", "_"])
+    def test_letters_too_many_are_noticed_whatever_the_length(self, tail: str) -> None:
+        sealer = Sealer(b"0" * 32)
+        for number in range(1, 300):
+            with pytest.raises(InvalidToken):
+                sealer.number("hold", sealer.id("hold", number) + tail)
+
     def test_how_it_is_packed_does_not_matter(self, ask: Asking) -> None:
         """Another zlib packs the same text into other octets; an id kept in a plan still names its hold."""
         id = ask.held()[0]["id"]

@@ -98,7 +98,7 @@ class Report:
 
     @property
     def todo(self) -> Path:
-        return self.path.with_name(self.path.name + ".todo")
+        return todo_of(self.path)
 
     def plan(self, selection: Selection, context: Context) -> None:
         """Write the plan beside the report, synced, before anything is sent."""
@@ -154,6 +154,11 @@ class Report:
         return UsageError(f"The report {self.path} cannot be written: {fault.strerror}.")
 
 
+def todo_of(path: Path) -> Path:
+    """Where the plan of a report lies until every item has its outcome."""
+    return path.with_name(path.name + ".todo")
+
+
 def retry_selection(path: Path, *, actions: frozenset[str], context: Context) -> Selection:
     """What a report left undone: every item that is not `done` or `already`, as it was recorded.
 
@@ -162,7 +167,7 @@ def retry_selection(path: Path, *, actions: frozenset[str], context: Context) ->
     """
     selection = Selection()
     try:
-        todo = path.with_name(path.name + ".todo")
+        todo = todo_of(path)
         if not path.exists() and not todo.exists():
             raise UsageError(f"There is no report {path}.", remedy="Name the file given to --report.")
         for source in (todo, path):

@@ -23,7 +23,7 @@ from mimeportal.errors import (
 )
 from mimeportal.holds import contract
 from mimeportal.holds.hold import Hold, HoldFilter, checked_id, checked_ids, described, left_out_of_release
-from mimeportal.report import Context, Verdict, read_lines, retry_selection
+from mimeportal.report import DESCRIBED, Context, Verdict, read_lines, retry_selection, todo_of
 from mimeportal.selection import Item, Selection, collect
 from mimeportal.senders import contract as senders
 from mimeportal.transport import Answer, Session, not_offered
@@ -97,7 +97,7 @@ def plan_rules(portal: Portal, rules: Sequence[Rule], filter: HoldFilter, limit:
 
 def retry_rules(portal: Portal, report: Path) -> Plan:
     """Take up a report of `plan_rules`: every line names the rule that decided."""
-    for source in (report.with_name(report.name + ".todo"), report):
+    for source in (todo_of(report), report):
         for line in read_lines(source) if source.exists() else ():
             if line.get("rule") is None:
                 raise UsageError(
@@ -224,7 +224,7 @@ def _told(options: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in options.items()) or "none"
 
 
-_DESCRIBED = ("queue", "from_address", "from_header", "to_address", "subject", "date_received", "sender_blocked")
+_DESCRIBED = (*DESCRIBED, "sender_blocked")
 
 
 def _item(hold: Hold, verb: str, options: Mapping[str, Any], rule: str | None = None) -> Item:

@@ -37,6 +37,26 @@ DEFAULT_PAGE_SIZE = 100
 TOTAL_COUNTED = 10_000  # above, totalCount is left out
 STATES_ASKED = 500  # ids in one holds.states
 
+LENIENT_BODY = 64 * KIB  # of a body that is no JSON but can be read as what its sender meant
+FORM_FIELDS = 50
+QUOTA = 800  # calls of one caller within QUOTA_SECONDS
+QUOTA_SECONDS = 5
+UNKNOWN_QUOTA = 5_000  # the same, of a network whose callers are not known
+DOWNLOAD_SECONDS = 300  # how long a download URL is good for
+
+# Logging in (promises E.3).
+PASSWORD_SHORTEST = 8  # characters
+PASSWORD_LONGEST = 128
+PASSWORD_CLASSES = 3  # of: capitals, small letters, digits, other signs
+BINDING_HOURS = 12
+TOKEN_SECONDS = 1_799
+LOCK_FAILURES = 5  # of one address from one network, within LOCK_MINUTES
+LOCK_FAILURES_ANYWHERE = 50  # of one address from everywhere
+LOCK_MINUTES = 15
+LOGINS_PER_ADDRESS = 10  # tried in a minute, right or wrong
+LOGINS_PER_NETWORK = 60
+PASSWORD_CHECKS = 4  # at once; one of them is kept for who logged in before
+
 # Bulk work.
 MIMECAST_BATCH = 25
 LOCAL_BATCH = 100
@@ -61,4 +81,5 @@ LOWERABLE = {
     "page_size": PAGE_SIZE,
     "hold_days": HOLD_DAYS,
     "person_octets": PERSON_OCTETS,
+    "quota": QUOTA,
 }

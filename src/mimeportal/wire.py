@@ -74,7 +74,8 @@ class Endpoint(Generic[ItemT, RowT]):
     host        `regional`, or `global` for what Mimecast serves from one place for all regions
     authorised  whether the call carries the caller's credentials
     form        how a request is written: `envelope` (`{"meta", "data"}`), `query`, `form`, `bytes`, `text`
-    answer      `rows` of an envelope, the `bytes` of a file, or the `url` where they can be fetched
+    answer      `rows` of an envelope, the `bytes` of a file (API 2.0: rows with URLs, where they are fetched),
+                or a bare `object`
     rows_at     None: the rows are `data` itself; a name: they are `data[0].NAME`
     count       least and greatest number of what is counted in one call
     counted     what `count` counts: None for the items, else the name of a list inside the item
@@ -94,7 +95,7 @@ class Endpoint(Generic[ItemT, RowT]):
     host: Literal["regional", "global"] = "regional"
     authorised: bool = True
     form: Literal["envelope", "query", "form", "bytes", "text"] = "envelope"
-    answer: Literal["rows", "bytes", "url"] = "rows"
+    answer: Literal["rows", "bytes", "object"] = "rows"
     rows_at: str | None = None
     count: tuple[int, int] = (1, 1)
     counted: str | None = None
@@ -110,22 +111,33 @@ class Endpoint(Generic[ItemT, RowT]):
 
 @dataclass(slots=True)
 class Request:
-    """One HTTP-shaped request, whatever door it goes through."""
+    """One HTTP-shaped request, whatever door it goes through; header names are in small letters.
+
+    `peer` is the network address that it came from, "" inside a process; `secure` whether nobody between could
+    read it: TLS, or loopback.
+    """
 
     method: str
     path: str
     headers: dict[str, str] = field(default_factory=dict)
     body: Iterable[bytes] = ()
     query: str = ""
+    peer: str = ""
+    secure: bool = True
 
 
 @dataclass(slots=True)
 class Response:
-    """One HTTP-shaped answer; `body` may be long and is read once."""
+    """One HTTP-shaped answer; `body` may be long and is read once.
+
+    A portal's own doors also tell the `operation` that answered, and the number of the `caller`, for their log.
+    """
 
     status: int
     headers: dict[str, str]
     body: Iterator[bytes]
+    operation: str = ""
+    caller: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +150,10 @@ class Failure:
     retryable: bool = False
     key: Any = None
 
-    def to_json(self) -> JsonObject:
+    def to_json(self, *, flat: bool = False) -> JsonObject:
+        """As functions tell it, or `flat` as the gateway of API 2.0 does (mimecast-api-core 5.4)."""
+        if flat:
+            return {"code": self.code, "message": self.message}
         error: JsonObject = {"code": self.code, "message": self.message, "retryable": self.retryable}
         if self.field is not None:
             error["field"] = self.field
@@ -199,6 +214,11 @@ def encode_answer(
     data: list[Any] = [{rows_at: rows}] if rows_at is not None else rows
     fail = [failure.to_json() for failure in failures]
     return json.dumps({"meta": meta, "data": data, "fail": fail}, separators=(",", ":")).encode()
+
+
+def encode_flat(failure: Failure) -> bytes:
+    """What API 2.0's gateway answers in place of an envelope (mimecast-api-core 5.4)."""
+    return json.dumps({"fail": [failure.to_json(flat=True)]}, separators=(",", ":")).encode()
 
 
 def decode_answer(body: bytes, *, status: int, rows_at: str | None = None) -> Envelope:

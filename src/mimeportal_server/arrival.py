@@ -173,7 +173,13 @@ class _Writer:
                 }
             )
         self._rows[copies].append(
-            {"message_id": message_id, "person_id": person_id, "outcome": outcome, "decided_by": fate.decided_by}
+            {
+                "message_id": message_id,
+                "person_id": person_id,
+                "recipient": recipient,
+                "outcome": outcome,
+                "decided_by": fate.decided_by,
+            }
         )
         self._acts.append(
             audit.Act(

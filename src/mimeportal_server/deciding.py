@@ -152,7 +152,7 @@ class _Deciding:
     def take(self, items: Sequence[contract.DecideItem]) -> list[Refusal | JsonObject]:
         """A row (`outcome` and more) or a `Refusal` per item, in order."""
         wanted = numbers(self._portal, (item.id for item in items))
-        with self._portal.write() as tx:
+        with self._portal.write(self._caller) as tx:
             rows = {
                 row.id: row
                 for row in tx.execute(

@@ -5,96 +5,211 @@ from __future__ import annotations
 import json
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
 
 from mimeportal import limits
 from mimeportal.errors import UnavailableError
-from mimeportal.wire import REQUEST_ID, Endpoint, Failure, JsonObject, Request, Response, encode_answer, without_nulls
-from mimeportal_server.people import Caller
+from mimeportal.wire import (
+    REQUEST_ID,
+    Endpoint,
+    Failure,
+    JsonObject,
+    Request,
+    Response,
+    encode_answer,
+    encode_flat,
+    without_nulls,
+)
+from mimeportal_server.people import NOBODY, Caller
 from mimeportal_server.portal import Answer, Call, Portal, Refused
+from mimeportal_server.quota import Quota
 from mimeportal_server.store.database import StoreError
 from mimeportal_server.tokens import InvalidToken
 
-NOUNS = ("account", "holds", "senders")
+NOUNS = ("account", "auth", "holds", "senders")
 Operation = Callable[[Portal, Call], Answer]
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_endpoints: dict[str, Endpoint[Any, Any]] = {}
+_endpoints: dict[tuple[str, str], Endpoint[Any, Any]] = {}
 _read: set[str] = set()
 
 
-def endpoint_at(path: str) -> Endpoint[Any, Any] | None:
+def endpoint_at(method: str, path: str) -> Endpoint[Any, Any] | None:
     """The operation at a path. Contracts are imported noun by noun, as far as the search needs."""
-    if path in _endpoints:
-        return _endpoints[path]
+    if (method, path) in _endpoints:
+        return _endpoints[method, path]
     for noun in sorted(NOUNS, key=lambda noun: noun not in path):
         if noun not in _read:
             contract = import_module(f"mimeportal.{noun}.contract")
-            _endpoints.update({endpoint.path: endpoint for endpoint in contract.ENDPOINTS})
+            _endpoints.update({(endpoint.method, endpoint.path): endpoint for endpoint in contract.ENDPOINTS})
             _read.add(noun)
-            if path in _endpoints:
-                return _endpoints[path]
+            if (method, path) in _endpoints:
+                return _endpoints[method, path]
     return None
 
 
+def methods_at(path: str) -> list[str]:
+    """The methods that a path takes; none where there is no such function."""
+    endpoint_at("", path)  # reads every contract
+    return sorted(method for method, known in _endpoints if known == path)
+
+
 class Door:
-    """One open portal, answering requests of callers who have been authenticated by the socket's side."""
+    """One open portal, answering requests. `quota` counts the calls of each caller, where there is one."""
 
-    def __init__(self, portal: Portal) -> None:
+    def __init__(self, portal: Portal, *, quota: Quota | None = None) -> None:
         self.portal = portal
+        self.quota = quota
 
-    def handle(self, request: Request, caller: Caller | None) -> Response:
-        """Answer a request. Never raises: whatever goes wrong is an answer in the envelope."""
-        named = request.headers.get(REQUEST_ID, "")
-        request_id = named if _GUID.fullmatch(named) else self.portal.new_id()
-        endpoint = endpoint_at(request.path)
+    def handle(
+        self, request: Request, caller: Caller | None = None, *, faults: frozenset[str] = frozenset()
+    ) -> Response:
+        """Answer a request. Never raises: whatever goes wrong is an answer in the envelope.
+
+        `caller` is whom the door's other side knows already; else the request's own headers must show it.
+        """
+        named = request.headers.get(REQUEST_ID) or request.headers.get("x-request-id", "")
+        answering = _Answering(self, request, named if _GUID.fullmatch(named) else self.portal.new_id(), faults)
         try:
-            answer = self._answer(request, endpoint, caller, request_id)
+            response = answering.answer(caller)
         except Refused as refusal:
-            return _failed(refusal.failure, refusal.status, request_id)
+            response = answering.failed(refusal.failure, refusal.status, gateway=refusal.gateway)
         except StoreError as fault:
             code = "err_portal_busy" if fault.passing else "err_portal_store"
-            return _failed(Failure(code, fault.sentence, retryable=fault.passing), 503, request_id)
+            response = answering.failed(Failure(code, fault.sentence, retryable=fault.passing), 503)
         except UnavailableError as fault:
-            return _failed(Failure("err_portal_full", fault.what, retryable=True), 503, request_id)
+            response = answering.failed(Failure("err_portal_full", fault.what, retryable=True), 503)
         except OSError as fault:
             sentence = f"The portal's files cannot be used: {fault.strerror or type(fault).__name__}."
-            return _failed(Failure("err_portal_store", sentence), 503, request_id)
+            response = answering.failed(Failure("err_portal_store", sentence), 503)
         except Exception as fault:
-            return _failed(Failure("err_internal", _defect(fault)), 500, request_id)
-        if answer.body is not None:
-            headers = _headers("application/octet-stream", request_id)
-            headers["content-disposition"] = f'attachment; filename="{_ascii(answer.filename)}"'
-            return Response(200, headers, answer.body)
-        assert endpoint is not None
-        body = encode_answer(answer.rows, answer.failures, page=answer.page, rows_at=endpoint.rows_at)
-        return Response(200, _headers("application/json", request_id), iter([body]))
+            response = answering.failed(Failure("err_internal", _defect(fault)), 500)
+        return response
 
-    def _answer(
-        self, request: Request, endpoint: Endpoint[Any, Any] | None, caller: Caller | None, request_id: str
-    ) -> Answer:
+
+class _Answering:
+    """One request on its way to its answer: what is known of it so far is in the answer, whatever goes wrong."""
+
+    def __init__(self, door: Door, request: Request, request_id: str, faults: frozenset[str]) -> None:
+        self._portal = door.portal
+        self._quota = door.quota
+        self._request = request
+        self._request_id = request_id
+        self._faults = faults
+        self._endpoint = endpoint_at(request.method, request.path)
+        self._caller = NOBODY
+        self._rates: dict[str, str] = {}
+
+    def answer(self, caller: Caller | None) -> Response:
+        self._identify(caller)
+        endpoint = self._endpoint
         if endpoint is None:
-            raise Refused("err_not_found", "There is no such function.", status=404)
-        if request.method != endpoint.method:
-            raise Refused("err_method", f"This function takes {endpoint.method}.", status=405)
-        if caller is None:
-            raise Refused("err_xdk_invalid_signature", "0004 Invalid Signature", status=401)
-        document = _document(request, self.portal.settings.limits["json_body"])
-        items = _items(document, endpoint)
-        size, token = _paging(document, self.portal.settings.limits["page_size"])
-        operation = _operation(endpoint.name)
-        call = Call(caller, items, size, token, request_id)
+            raise self._no_function()
+        answer = self._call(endpoint)
+        if answer.body is not None:
+            headers = self._headers("application/octet-stream")
+            headers["content-disposition"] = f'attachment; filename="{_ascii(answer.filename)}"'
+            return self._response(200, headers, answer.body)
+        if answer.object is not None:
+            body = json.dumps(answer.object, separators=(",", ":")).encode()
+        else:
+            body = encode_answer(answer.rows, answer.failures, page=answer.page, rows_at=endpoint.rows_at)
+        return self._response(200, self._headers("application/json"), iter([body]))
+
+    def failed(self, failure: Failure, status: int, *, gateway: bool = False) -> Response:
+        flat = (gateway and self._by_gateway()) or (self._endpoint is not None and self._endpoint.form == "form")
+        body = encode_flat(failure) if flat else encode_answer([], [failure], status=status)
+        return self._response(status, self._headers("application/json"), iter([body]))
+
+    def _identify(self, caller: Caller | None) -> None:
+        if caller is not None:
+            self._caller = caller
+        elif self._endpoint is None or self._endpoint.authorised:
+            from mimeportal_server import callers
+
+            try:
+                self._caller = callers.identify(self._portal, self._request)
+            except Refused:
+                self._count(f"network {network_of(self._request.peer)}", limits.UNKNOWN_QUOTA)
+                raise
+        if self._caller is NOBODY:
+            self._count(f"network {network_of(self._request.peer)}", limits.UNKNOWN_QUOTA)
+        else:
+            self._count(f"person {self._caller.person_id}")
+
+    def _count(self, caller: str, calls: int | None = None) -> None:
+        if self._quota is None:
+            return
+        allowance = self._quota.take(caller, calls=calls)
+        self._rates = allowance.headers()
+        if not allowance.granted:
+            raise Refused("err_quota_exceeded", "Quota Exceeded", status=429, retryable=True, gateway=True)
+
+    def _no_function(self) -> Refused:
+        methods = methods_at(self._request.path)
+        if methods:
+            return Refused("err_method", f"This function takes {' or '.join(methods)}.", status=405)
+        if self._caller.api == "api2":
+            # The gateway of API 2.0 tells nobody what is there (mimecast-api-core 5.4).
+            sentence = "Resource or method requested does not exist in any product assigned to the application."
+            return Refused("app_forbidden", sentence, status=403, gateway=True)
+        return Refused("err_not_found", "There is no such function.", status=404)
+
+    def _by_gateway(self) -> bool:
+        """Whether the request speaks API 2.0: by a bearer token, or by nothing that API 1.0 would send."""
+        headers = self._request.headers
+        scheme = headers.get("authorization", "").partition(" ")[0].lower()
+        return scheme == "bearer" or (not scheme and "x-mc-app-id" not in headers)
+
+    def _call(self, endpoint: Endpoint[Any, Any]) -> Answer:
+        portal, request = self._portal, self._request
+        size, token = limits.DEFAULT_PAGE_SIZE, None
+        if endpoint.form == "form":
+            items = [_form(_body(request, endpoint.bytes_in))]
+        elif endpoint.form == "query":
+            items = [_form(request.query.encode())]
+        else:
+            document = _document(_body(request, portal.settings.limits["json_body"]))
+            items = _items(document, endpoint)
+            size, token = _paging(document, portal.settings.limits["page_size"])
+        call = Call(self._caller, items, size, token, self._request_id, request, self._faults)
         try:
-            return operation(self.portal, call)
+            return _operation(endpoint.name)(portal, call)
         except InvalidToken:
             raise Refused("xdk_failure", "0007 Invalid token") from None
         except ValidationError as fault:
             raise _invalid(fault) from None
+
+    def _headers(self, content_type: str) -> dict[str, str]:
+        return {
+            "content-type": content_type,
+            "cache-control": "no-store",
+            "x-request-id": self._request_id,
+            **self._rates,
+        }
+
+    def _response(self, status: int, headers: dict[str, str], body: Iterator[bytes]) -> Response:
+        operation = self._endpoint.name if self._endpoint else ""
+        return Response(status, headers, body, operation, self._caller.person_id)
+
+
+def network_of(peer: str) -> str:
+    """The network that a peer's address counts for: itself for IPv4, its /64 for IPv6."""
+    from ipaddress import IPv6Address, ip_address, ip_network
+
+    try:
+        address = ip_address(peer.partition("%")[0])
+    except ValueError:
+        return peer
+    if isinstance(address, IPv6Address):
+        return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
+    return str(address)
 
 
 def _defect(fault: Exception) -> str:
@@ -110,26 +225,58 @@ def _operation(name: str) -> Operation:
     return operations[name]
 
 
-def _document(request: Request, most: int) -> JsonObject:
-    """The body as a JSON object; none at all is an empty one (mimecast-api-core 11.2)."""
+def _body(request: Request, most: int) -> bytes:
     body = bytearray()
     for piece in request.body:
         body += piece
         if len(body) > most:
             raise Refused("err_request_too_large", f"A body has at most {most} octets.", status=413)
+    return bytes(body)
+
+
+def _form(body: bytes) -> JsonObject:
+    """The fields of a form or query; of one that stands twice, the last."""
+    try:
+        return dict(parse_qsl(body.decode("ascii"), max_num_fields=limits.FORM_FIELDS))
+    except (UnicodeDecodeError, ValueError):
+        raise Refused("err_request_malformed", "The form cannot be read.", status=400) from None
+
+
+def _document(body: bytes) -> JsonObject:
+    """The body as a JSON object; none at all is an empty one (mimecast-api-core 11.2)."""
     if not body.strip():
         return {}
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        raise Refused("err_request_malformed", "The body is not JSON.", status=400) from None
+        document = _meant(body)
     if not isinstance(document, dict):
         raise Refused("err_request_malformed", "The body is not a JSON object.", status=400)
     if _deeper(document, limits.JSON_DEPTH):
         raise Refused("err_request_malformed", f"The body nests over {limits.JSON_DEPTH} deep.", status=400)
-    if b"\\ud" in body.lower() and not _is_unicode(document):
+    if b"\\" in body and not _is_unicode(document):
         raise Refused("err_request_malformed", "The body is not Unicode: half of a surrogate pair.", status=400)
     return document
+
+
+def _meant(body: bytes) -> Any:
+    """A body that older clients write with Python's `str()` (mimecast-api-core 11.3), read as what it meant."""
+    import ast
+
+    refusal = Refused("err_request_malformed", "The body is not JSON.", status=400)
+    if len(body) > limits.LENIENT_BODY or not body.lstrip().startswith(b"{"):
+        raise refusal
+    opened = deepest = 0
+    for sign in body:
+        opened += (sign in b"([{") - (sign in b")]}")
+        deepest = max(deepest, opened)
+    if deepest > limits.JSON_DEPTH:
+        raise refusal
+    try:
+        document = ast.literal_eval(body.decode("utf-8").strip())
+        return json.loads(json.dumps(document))  # what is no JSON value, as a tuple or a set, is refused or made one
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        raise refusal from None
 
 
 def _is_unicode(document: JsonObject) -> bool:
@@ -201,19 +348,6 @@ def _invalid(fault: ValidationError) -> Refused:
     if first["type"] == "missing":
         return Refused("err_validation_null", "Mandatory field is missing", field=field)
     return Refused("err_validation_value_not_allowed", f"{field}: {first['msg']}", field=field)
-
-
-def _failed(failure: Failure, status: int, request_id: str) -> Response:
-    body = encode_answer([], [failure], status=status)
-    return Response(status, _headers("application/json", request_id), iter([body]))
-
-
-def _headers(content_type: str, request_id: str) -> dict[str, str]:
-    return {
-        "content-type": content_type,
-        "cache-control": "no-store",
-        "x-request-id": request_id,
-    }
 
 
 def _ascii(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
@@ -18,7 +18,11 @@ ROLES = ("user", "administrator")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, through which door. `os_user` is the machine's own name for an embedded caller."""
+    """Who asks, through which door. `os_user` is the machine's own name for an embedded caller.
+
+    `api` says how they showed who they are: `api2` by a bearer token, `api1` by a signature, `local` inside the
+    process. `once` names a signed request: with an act it is recorded, so that it is never acted on again.
+    """
 
     person_id: int
     address: str
@@ -27,6 +31,8 @@ class Caller:
     scopes: frozenset[str]
     door: str
     os_user: str = ""
+    api: Literal["api1", "api2", "local"] = "local"
+    once: str = ""
 
     @property
     def administrator(self) -> bool:
@@ -35,6 +41,10 @@ class Caller:
     def covers(self, address: str) -> bool:
         """Whether this caller moderates mail to an address (portal-rules B.24 to B.28)."""
         return address in self.scopes or domain_of(address) in self.scopes
+
+
+# Who asks where nobody needs to have shown who they are: to log in, or for a token.
+NOBODY = Caller(0, "", "", False, frozenset(), "http")
 
 
 class HoldFacts(Protocol):
@@ -72,7 +82,7 @@ def only_moderates(caller: Caller, hold: HoldFacts) -> bool:
 
 
 def caller_of(tx: Connection, address: str, door: str, os_user: str = "") -> Caller | None:
-    """The caller with this address; None when there is no such person, or they are disabled."""
+    """The caller with this address, or the app `app:NAME`; None when there is none, or they are disabled."""
     person = find(tx, address)
     if person is None or person.disabled:
         return None

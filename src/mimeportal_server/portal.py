@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from mimeportal.wire import Failure, JsonObject, Page
+from mimeportal.wire import Failure, JsonObject, Page, Request
 from mimeportal_server.clock import HOUR, Clock
 from mimeportal_server.home import Home
 from mimeportal_server.people import Caller
-from mimeportal_server.store.schema import facts
+from mimeportal_server.store.schema import facts, signed_requests
 from mimeportal_server.tokens import Sealer
 
 
@@ -29,26 +29,43 @@ class Call:
     page_size: int
     page_token: str | None
     request_id: str
+    request: Request = field(default_factory=lambda: Request("POST", ""))
+    faults: frozenset[str] = frozenset()  # of the lab: what this answer is to get wrong on purpose
 
 
 @dataclass(slots=True)
 class Answer:
-    """What an operation answers: rows, failures of single items, a page block, or a stream of octets."""
+    """What an operation answers: rows, failures of single items, a page block; a stream of octets; a bare object."""
 
     rows: list[JsonObject] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     page: Page | None = None
     body: Iterator[bytes] | None = None
     filename: str = ""
+    object: JsonObject | None = None
 
 
 class Refused(Exception):
-    """An operation refuses the request as a whole, with a failure code and an HTTP status."""
+    """A request is refused as a whole, with a failure code and an HTTP status.
 
-    def __init__(self, code: str, message: str, *, status: int = 200, field: str | None = None) -> None:
+    `gateway` marks what API 2.0's gateway refuses before any function runs: it is told in another shape.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int = 200,
+        field: str | None = None,
+        key: JsonObject | None = None,
+        retryable: bool = False,
+        gateway: bool = False,
+    ) -> None:
         super().__init__(message)
-        self.failure = Failure(code, message, field)
+        self.failure = Failure(code, message, field, retryable, key)
         self.status = status
+        self.gateway = gateway
 
 
 class Portal:
@@ -73,10 +90,16 @@ class Portal:
         self.account_code = known["account_code"]
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A write transaction. Now and then it also notes how late it is, so that a clock set back is seen."""
+    def write(self, caller: Caller | None = None) -> Iterator[Connection]:
+        """A write transaction. Now and then it also notes how late it is, so that a clock set back is seen.
+
+        Whatever acts names its `caller`: a signed request is recorded with its act, and the same one again is
+        refused (promises E.4).
+        """
         with self.database.write() as tx:
             machine = self.clock.machine()
+            if caller is not None and caller.once:
+                _record_once(tx, caller.once, machine)
             if machine > self.clock.seen + HOUR // 12 and self.clock.fault() is None:
                 set_fact(tx, "clock_seen", str(machine))
                 self.clock.seen = machine
@@ -91,6 +114,13 @@ class Portal:
 
     def close(self) -> None:
         self.home.close()
+
+
+def _record_once(tx: Connection, request: str, machine: int) -> None:
+    seen = tx.scalar(select(signed_requests.c.request).where(signed_requests.c.request == request))
+    if seen is not None:
+        raise Refused("err_xdk_replayed_request", "This signed request was acted on before", status=401)
+    tx.execute(insert(signed_requests), {"request": request, "at": machine})
 
 
 def set_fact(tx: Connection, name: str, value: str) -> None:

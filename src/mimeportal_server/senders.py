@@ -76,7 +76,7 @@ def permit_or_block(portal: Portal, call: Call) -> Answer:
     answer = Answer()
     now = portal.clock.now()
     acts: list[audit.Act] = []
-    with portal.write() as tx:
+    with portal.write(call.caller) as tx:
         for item in call.items:
             problem = _problem(item)
             if problem is not None:
@@ -133,7 +133,7 @@ def _change(portal: Portal, call: Call, verb: str) -> Answer:
     now = portal.clock.now()
     answer = Answer()
     acts: list[audit.Act] = []
-    with portal.write() as tx:
+    with portal.write(call.caller) as tx:
         parsed = [_parsed(portal, tx, call, item, verb) for item in call.items]
         for item, person, entry, type in parsed:
             mailbox = item.mailbox or call.caller.address

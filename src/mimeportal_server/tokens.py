@@ -73,6 +73,13 @@ class Sealer:
             raise InvalidToken from None
         return start, size
 
+    def secret(self, kind: str, name: str) -> str:
+        """The secret that goes with a name, such as the secret key of an access key: base64 of 64 octets.
+
+        It is derived from the home's key and stored nowhere, so no copy of the database gives it away.
+        """
+        return base64.b64encode(hmac.digest(self._key, json.dumps([kind, name]).encode(), "sha512")).decode()
+
     def _mac(self, *parts: str) -> str:
         text = json.dumps(parts).encode()
         return base64.b64encode(hmac.digest(self._key, text, "sha256")).decode()

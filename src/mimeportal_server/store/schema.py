@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 # Another number in a home's database is another release's: it is refused, never guessed at.
-SCHEMA = 2
+SCHEMA = 3
 
 metadata = MetaData()
 
@@ -45,12 +45,16 @@ def _to(name: str, target: str, *, nullable: bool = False) -> Column[int]:
 
 facts = Table("facts", metadata, Column("name", Text, primary_key=True), _text("value"))
 
+# Whoever can ask: people, and apps, which act for the account (`apps` below). An app has no address: `app:NAME`.
 people = Table(
     "people",
     metadata,
     _id(),
     Column("address", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False, default="person"),  # person | app
     _text("role"),  # user | administrator
+    Column("login", Text, nullable=False, default="cloud"),  # cloud | domain | sso | two-step
+    _text("password"),  # its Argon2 hash; "" where none was ever set
     _flag("content_view"),  # an administrator may see the content of held mail
     _flag("disabled"),
     _number("epoch"),  # raised by whatever must end the person's tokens
@@ -78,6 +82,52 @@ tokens = Table(
     _number("uses_left"),
 )
 
+# Applications. API 2.0: client id and secret; API 1.0: app id, whose key is derived from it and secret.key.
+# The built-in one, for people who log in with a password, acts for nobody and has no client id.
+apps = Table(
+    "apps",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    _to("person_id", "people.id", nullable=True),
+    Column("client_id", Text, unique=True),
+    _text("client_secret"),  # its SHA-256, hex
+    Column("app_id", Text, nullable=False, unique=True),
+    _number("created"),
+)
+
+# Bindings of API 1.0: an access key, whose secret key is derived from it and secret.key, for one person in one app.
+bindings = Table(
+    "bindings",
+    metadata,
+    _id(),
+    Column("access_key", Text, nullable=False, unique=True),  # its SHA-256, hex
+    _to("app_id", "apps.id"),
+    _to("person_id", "people.id"),
+    _number("epoch"),  # of the person when it was made: a higher one ends it
+    Column("expires", Integer),  # by the machine's clock; none: never
+    _number("created"),
+)
+
+# Signed requests that were acted on, for as long as their dates would be accepted (promises E.4).
+signed_requests = Table(
+    "signed_requests",
+    metadata,
+    Column("request", Text, primary_key=True),  # binding and request id
+    Column("at", Integer, nullable=False, index=True),
+)
+
+# Log-ins that failed, of known and unknown addresses alike (promises E.3).
+login_failures = Table(
+    "login_failures",
+    metadata,
+    _id(),
+    _text("address"),
+    _text("network"),
+    _number("at"),
+)
+Index("login_failures_address", login_failures.c.address, login_failures.c.at)
+
 # One accepted message: its octets lie in blobs/, its envelope and what was parsed of it here.
 messages = Table(
     "messages",
@@ -91,6 +141,9 @@ messages = Table(
     _text("subject"),
     _text("mime_message_id"),
     _text("route"),
+    _text("remote_ip"),  # of the server that brought it; "" for what was imported
+    _text("remote_host"),  # as it named itself
+    _flag("encrypted"),  # it came over TLS
     _flag("has_attachments"),
     _text("no_notice"),  # why its sender is never told of a rejection; "" when it may be told
     _number("received"),
@@ -116,11 +169,27 @@ copies = Table(
     metadata,
     _id(),
     _to("message_id", "messages.id"),
-    _to("person_id", "people.id"),
-    _text("outcome"),  # delivered | held | blocked
+    _to("person_id", "people.id"),  # whose it is: the recipient, or who sent it outside
+    _text("recipient"),
+    _text("outcome"),  # delivered | held | blocked | sent
     _text("decided_by"),  # the entry, policy or rule that decided
 )
 Index("copies_message", copies.c.message_id)
+
+# What was refused at the SMTP door, never stored.
+rejections = Table(
+    "rejections",
+    metadata,
+    _id(),
+    _number("at"),
+    _text("sender"),
+    _text("recipient"),
+    _text("remote_ip"),
+    _text("remote_host"),
+    _text("type"),  # a word for the reason
+    _text("info"),  # the reply that was given
+)
+Index("rejections_at", rejections.c.at)
 
 # For SQLite alone: an argument for another engine would import its whole dialect at every start.
 _HELD: dict[str, Any] = {"sqlite_where": text("state = 'held'")}
@@ -185,7 +254,7 @@ deliveries = Table(
     _to("message_id", "messages.id", nullable=True),
     _to("hold_id", "holds.id", nullable=True),
     Column("blob", Text, nullable=False),
-    _text("kind"),  # screened | released | written
+    _text("kind"),  # screened | released | written | submitted
     _text("sender"),
     _text("recipient"),
     _text("state"),  # queued | spooled | sending | delivered | failed | frozen

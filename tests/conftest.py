@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -29,12 +30,19 @@ SPAM = "Message Hold Applied - Spam Signature policy"
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No setting of the machine reaches a test."""
     for name in list(os.environ):
-        if name.startswith("MIMEPORTAL_") and name != "MIMEPORTAL_CORPUS":
+        if name.startswith("MIMEPORTAL_") and name not in ("MIMEPORTAL_CORPUS", "MIMEPORTAL_STRANGERS"):
             monkeypatch.delenv(name)
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MIMEPORTAL_CONFIG_DIR", str(tmp_path_factory.mktemp("config")))
     monkeypatch.setenv("TZ", "UTC")
+
+
+def absent(component: str) -> NoReturn:
+    """Skip a test whose component this machine lacks; in CI, which installs it, that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{component} is absent, and .ci/run should have installed it")
+    pytest.skip(f"{component} is absent")
 
 
 @cache

@@ -94,7 +94,7 @@ class Lab:
     def empty_home(self) -> Path:
         """A home with its people and no mail."""
         path = self.new("home")
-        home = Home.create(path, DOMAIN)
+        home = Home.create(path, DOMAIN, lab=True)
         with home.database.write() as tx:
             for address, role in (
                 (ADMIN, "administrator"),

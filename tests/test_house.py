@@ -285,6 +285,7 @@ every_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpo
 METHODS = {
     "account.show": ["account.show"],
     "account.whoami": ["account.whoami"],
+    "account.password": ["account.set_password"],
     "auth.token": ["auth.token"],
     "auth.discover": ["auth.discover"],
     "auth.login": ["auth.login"],

@@ -42,6 +42,12 @@ FORM_FIELDS = 50
 QUOTA = 800  # calls of one caller within QUOTA_SECONDS
 QUOTA_SECONDS = 5
 UNKNOWN_QUOTA = 5_000  # the same, of a network whose callers are not known
+HTTP_CONNECTIONS = 1_000  # open at once
+HTTP_HEAD = 64 * KIB  # request line and headers
+HTTP_IN_FLIGHT = 256 * MIB  # of all bodies that are being read or answered
+HTTP_SECONDS = 60  # for a request's headers, for its body, and for each piece of an answer to be taken
+HTTP_THREADS = 8
+LAB_REQUESTS = 100_000  # remembered by the lab; the oldest are let go
 DOWNLOAD_SECONDS = 300  # how long a download URL is good for
 
 # Logging in (promises E.3).
@@ -56,6 +62,23 @@ LOCK_MINUTES = 15
 LOGINS_PER_ADDRESS = 10  # tried in a minute, right or wrong
 LOGINS_PER_NETWORK = 60
 PASSWORD_CHECKS = 4  # at once; one of them is kept for who logged in before
+KEYRING_SECONDS = 5  # how long a keyring is waited for where nobody can be asked (promises E.5)
+SECRET_FILE = 4 * KIB  # one secret, in a file of its own
+
+# Mail in by SMTP.
+SMTP_CONNECTIONS = 200  # at once
+SMTP_CONNECTIONS_FROM_ONE = 100  # of them from one address
+SMTP_IN_FLIGHT = 256 * MIB  # of messages on their way in over all connections, until they are stored
+SMTP_COMMAND = 4 * KIB  # one command line
+SMTP_CHUNK = 64 * KIB  # read of a message at once
+SMTP_RECIPIENTS = 250  # of one message
+SMTP_UNKNOWN = 5  # recipients that are not ours, until the connection is closed (promises C.4)
+SMTP_MISTAKES = 20  # bad commands and failed log-ins, until the connection is closed
+SMTP_REJECTIONS = 100  # refusals of one connection that are recorded
+SMTP_IDLE_SECONDS = 300  # between two commands
+SMTP_DATA_SECONDS = 1_800  # for the octets of one message
+SMTP_BATCH = 100  # messages that share one commit
+SMTP_BATCH_OCTETS = 16 * MIB
 
 # Bulk work.
 MIMECAST_BATCH = 25
@@ -63,6 +86,13 @@ LOCAL_BATCH = 100
 CONCURRENCY = 8
 MAX_ITEMS = 1_000  # --max, unless given
 NOTIFY_UNASKED = 25  # reject notices one command sends without --notify-many
+
+# Calling a portal over the network.
+ATTEMPTS = 5  # of one call, where it may be repeated
+CONNECT_SECONDS = 10
+READ_SECONDS = 60  # between two pieces of an answer, unless --timeout
+RATE_WAIT = 300  # seconds that a call waits for its quota at the most
+ANSWER = 64 * MIB  # of JSON in one answer; files are streamed
 
 # Senders.
 ADDRESS_CHARACTERS = 254

@@ -12,6 +12,9 @@ from mimeportal.errors import ConfigurationError, NotOfferedError, UsageError
 if TYPE_CHECKING:
     from mimeportal.transport import Transport
     from mimeportal.wire import Api
+    from mimeportal_server.bench import Bench as Bench
+    from mimeportal_server.bench import Delivered as Delivered
+    from mimeportal_server.serving import Server as Server
 
 PREFIX = "local:"
 _LONGEST_WAIT = 86_400  # seconds
@@ -55,6 +58,11 @@ def make_demo(home: Path) -> int:
     Raises `UsageError` when the folder is not empty.
     """
     return cast("int", _server("samples").make_home(home))
+
+
+def make_bench(home: Path, domain: str) -> Bench:
+    """Make a portal home for tests, and open it to set it up from inside this process."""
+    return cast("Bench", _server("bench").Bench(home, domain))
 
 
 def _server(name: str) -> ModuleType:

@@ -2,6 +2,7 @@
 
 First match wins: what the caller names, the environment, the current profile. A URL and the credentials for it
 always come from one source; a mix is refused. `MIMEPORTAL_USER` (whose portal) is no credential and goes with any.
+The secrets themselves are the business of `credentials.py`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from mimeportal.errors import ConfigurationError, UsageError
+from mimeportal.urls import LOCAL, check_proxy, portal_url
 
-LOCAL = "local:"
 FORMATS = ("table", "json", "jsonl", "csv", "tsv")
+LOGINS = ("app2", "app1", "person")
+APIS = ("api1", "api2", "local")
 _CREDENTIALS = (
     "MIMEPORTAL_CLIENT_ID",
     "MIMEPORTAL_CLIENT_SECRET",
@@ -33,13 +36,26 @@ CREDENTIALS = (*_CREDENTIALS, *(f"{name}_FILE" for name in _CREDENTIALS), "MIMEP
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One named portal: its URL, whose it is, the output format and the time zone preferred with it."""
+    """One named portal: where it is and how it is reached. No secret is ever in it.
+
+    url      `https://HOST`, `http://` to this machine, or `local:DIR`
+    user     whose portal: an address
+    output   the output format preferred with it; `tz` the time zone
+    login    what its stored secret is: `app2`, `app1` or `person`; "" without one
+    api      `api1`, `api2` or `local`, where that does not follow from URL and login
+    ca_file  certificates that are trusted in place of the usual ones
+    proxy    the URL of a proxy, in place of the environment's
+    """
 
     name: str
     url: str
     user: str = ""
     output: str = ""
     tz: str = ""
+    login: str = ""
+    api: str = ""
+    ca_file: str = ""
+    proxy: str = ""
 
 
 PROFILE_FIELDS = (*(entry.name for entry in fields(Profile)), "current")
@@ -47,7 +63,10 @@ PROFILE_FIELDS = (*(entry.name for entry in fields(Profile)), "current")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a call goes. `profile` is "" when no profile was used; `sources` tells where each value came from."""
+    """Where a call goes: the values of a `Profile`, None where there is none.
+
+    `profile` is "" when no profile was used; `sources` tells where each value came from.
+    """
 
     url: str
     user: str | None
@@ -55,6 +74,10 @@ class Target:
     source: str
     output: str | None
     tz: str | None
+    login: str | None = None
+    api: str | None = None
+    ca_file: str | None = None
+    proxy: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -80,33 +103,63 @@ def resolve(
             )
         return _target(Profile("", url), "the command line", given, user)
     if profile:
+        if not given.get("MIMEPORTAL_URL"):
+            _refuse_mix(f"the profile {profile!r} of the command line", given)
         return _target(Store.open(given).get(profile), "the command line", given, user)
     named, addressed = given.get("MIMEPORTAL_PROFILE"), given.get("MIMEPORTAL_URL")
     if named and addressed:
         raise _mixed(f"MIMEPORTAL_PROFILE={named}", f"MIMEPORTAL_URL={addressed}", "Each of them says which portal.")
     if addressed:
-        return _target(Profile("", addressed), "MIMEPORTAL_URL", given, user)
+        return _target(Profile("", portal_url(addressed), login=_login_in(given)), "MIMEPORTAL_URL", given, user)
     if named:
+        _refuse_mix(f"the profile {named!r} of MIMEPORTAL_PROFILE", given)
         return _target(Store.open(given).get(named), "MIMEPORTAL_PROFILE", given, user)
     return _current(given, user)
 
 
+def bare(profile: Profile) -> Target:
+    """A portal without credentials of any source: to log in, or to ask how an address may. Raises `UsageError`."""
+    return Target(
+        url=portal_url(profile.url),
+        user=profile.user or None,
+        profile="",
+        source="the command line",
+        output=None,
+        tz=None,
+        api=profile.api or None,
+        ca_file=profile.ca_file or None,
+        proxy=profile.proxy or None,
+    )
+
+
 def _current(given: Mapping[str, str], user: str | None) -> Target:
     current = Store.open(given).current()
-    credentials = next((name for name in CREDENTIALS if given.get(name)), None)
     if current is None:
         raise ConfigurationError(
             "Nothing says which portal to use.",
             why="No --profile, no --url, no MIMEPORTAL_URL, and no current profile.",
-            remedy="Set MIMEPORTAL_URL=local:DIR, or run `mimeportal profiles set NAME --url local:DIR`.",
+            remedy="Run `mimeportal auth login`, or set MIMEPORTAL_URL=local:DIR for a portal in a folder.",
         )
+    _refuse_mix(f"the current profile {current.name!r}", given)
+    return _target(current, "the current profile", given, user)
+
+
+def _refuse_mix(profile: str, given: Mapping[str, str]) -> None:
+    credentials = next((name for name in CREDENTIALS if given.get(name)), None)
     if credentials:
         raise _mixed(
-            f"the URL of the current profile {current.name!r}",
+            f"the URL of {profile}",
             f"credentials from {credentials}",
             "A URL and its credentials come from one source.",
         )
-    return _target(current, "the current profile", given, user)
+
+
+def _login_in(given: Mapping[str, str]) -> str:
+    """What kind of credentials an environment has, whole or not; `credentials.py` looks closer."""
+    if given.get("MIMEPORTAL_PASSWORD_FILE"):
+        return "person"
+    named = [name for name in CREDENTIALS if given.get(name)]
+    return "" if not named else "app2" if "CLIENT" in named[0] else "app1"
 
 
 def _target(chosen: Profile, source: str, given: Mapping[str, str], user: str | None) -> Target:
@@ -119,20 +172,26 @@ def _target(chosen: Profile, source: str, given: Mapping[str, str], user: str | 
         ("user", user, "MIMEPORTAL_USER", chosen.user),
         ("output", None, "MIMEPORTAL_OUTPUT", chosen.output),
         ("tz", None, "", chosen.tz),
+        ("login", None, "", chosen.login),
+        ("api", None, "MIMEPORTAL_API", chosen.api),
+        ("ca_file", None, "", chosen.ca_file),
+        ("proxy", None, "", chosen.proxy),
     ):
         named = given.get(variable) if variable else None
         values[name] = asked or named or kept or None
         if values[name]:
-            sources[name] = "the command line" if asked else variable if named else profile
-    return Target(
-        url=chosen.url,
-        user=values["user"],
-        profile=chosen.name,
-        source=source,
-        output=values["output"],
-        tz=values["tz"],
-        sources=sources,
-    )
+            sources[name] = "the command line" if asked else variable if named else profile if chosen.name else source
+    if values["api"] and values["api"] not in APIS:
+        raise ConfigurationError(
+            f"There is no API {values['api']!r}, named by {sources['api']}.", remedy=f"Use one of: {', '.join(APIS)}."
+        )
+    if chosen.name and chosen.login == "person" and values["user"] != chosen.user:
+        raise _mixed(
+            f"the log-in of {chosen.user} in {profile}",
+            f"{values['user']} from {sources['user']}",
+            "Whoever logged in with a password asks for themselves alone.",
+        )
+    return Target(url=chosen.url, profile=chosen.name, source=source, sources=sources, **values)
 
 
 def _mixed(first: str, second: str, why: str) -> UsageError:
@@ -176,7 +235,7 @@ class Store:
             raise ConfigurationError(
                 f"There is no profile {name!r}.",
                 why=f"The profiles are {known}." if known else f"There are no profiles in {self.path}.",
-                remedy=f"Make it with `mimeportal profiles set {name} --url local:DIR`.",
+                remedy=f"Make it with `mimeportal auth login -P {name}`, or with `mimeportal profiles set {name}`.",
             )
         return self._profiles[name]
 
@@ -194,10 +253,11 @@ class Store:
             before = self._profiles.get(name, Profile(name, ""))
             after = replace(before, **{key: value for key, value in changes.items() if value is not None})
             _check(after)
-            if after.url.startswith(LOCAL):
-                # A profile is used from any folder.
-                folder = os.path.abspath(os.path.expanduser(after.url.removeprefix(LOCAL)))
-                after = replace(after, url=f"{LOCAL}{folder}")
+            # A profile is used from any folder.
+            url, file = portal_url(after.url), after.ca_file
+            if url.startswith(LOCAL):
+                url = f"{LOCAL}{os.path.abspath(os.path.expanduser(url.removeprefix(LOCAL)))}"
+            after = replace(after, url=url, ca_file=file and os.path.abspath(os.path.expanduser(file)))
             self._profiles[name] = after
             if self.current() is None:
                 self._current = name
@@ -292,11 +352,21 @@ def _read(name: str, entry: Mapping[str, Any]) -> Profile:
 
 def _check(profile: Profile) -> None:
     if not profile.url:
-        raise UsageError(f"The profile {profile.name!r} has no URL.", remedy="Name it with --url local:DIR.")
-    if profile.url.removeprefix(LOCAL) == "" or not profile.url.startswith((LOCAL, "https://")):
-        raise UsageError(f"Not the URL of a portal: {profile.url!r}.", remedy="Write local:DIR, or https://HOST.")
-    if profile.output and profile.output not in FORMATS:
-        raise UsageError(f"There is no output {profile.output!r}.", remedy=f"Use one of: {', '.join(FORMATS)}.")
+        raise UsageError(
+            f"The profile {profile.name!r} has no URL.", remedy="Name it with --url https://HOST, or --url local:DIR."
+        )
+    portal_url(profile.url)
+    for what, value, known in (
+        ("output", profile.output, FORMATS),
+        ("log-in", profile.login, LOGINS),
+        ("API", profile.api, APIS),
+    ):
+        if value and value not in known:
+            raise UsageError(f"There is no {what} {value!r}.", remedy=f"Use one of: {', '.join(known)}.")
+    if profile.ca_file and not os.path.isfile(os.path.expanduser(profile.ca_file)):
+        raise UsageError(f"There is no file {profile.ca_file}.", remedy="Name a file of certificates in PEM form.")
+    if profile.proxy:
+        check_proxy(profile.proxy)
     if profile.user:
         from mimeportal.addresses import parse_address
 

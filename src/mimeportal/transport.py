@@ -1,16 +1,25 @@
-"""The seam between operations and sockets: encode by an Endpoint row, send, decode, and raise in our words."""
+"""The seam between operations and sockets: encode by an Endpoint row, send, repeat, decode, and raise in our words."""
 
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from datetime import UTC, datetime
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import ValidationError
 
-from mimeportal.errors import LostAnswerError, NotOfferedError, UsageError, api_error
+from mimeportal.codec import LOOK, Outgoing, Sent, answered, as_error, decoded_row, encoded, unexplained, unreadable
+from mimeportal.errors import (
+    LostAnswerError,
+    NotOfferedError,
+    RateLimitedError,
+    UnavailableError,
+    UsageError,
+    api_error,
+)
+from mimeportal.retry import ONCE, Policy, Tried, may_repeat, retry_after
 from mimeportal.wire import (
     REQUEST_ID,
     Api,
@@ -23,9 +32,6 @@ from mimeportal.wire import (
     Request,
     Response,
     Row,
-    decode_answer,
-    encode_request,
-    without_nulls,
 )
 
 RowT = TypeVar("RowT", bound=Row)
@@ -38,7 +44,9 @@ _SENTENCE = {
 
 
 class Transport(Protocol):
-    """A way to a portal. `send` may raise `UnavailableError`, or `LostAnswerError` once octets were sent."""
+    """A way to a portal. `send` sends once; it may raise `UnavailableError` where nothing was sent, with
+    `retryable` for what passes, and `LostAnswerError` once octets were. So may the body of its answer.
+    """
 
     api: Api
     url: str
@@ -49,6 +57,25 @@ class Transport(Protocol):
 
     def close(self) -> str | None:
         """End; a sentence about what is still under way, if anything is."""
+        ...
+
+
+@runtime_checkable
+class Remote(Transport, Protocol):
+    """A way over a network: calls are authorised, counted against a quota, and repeated."""
+
+    policy: Policy
+
+    def renew(self, request: Outgoing, status: int, code: str) -> bool:
+        """After the log-in of a request was refused: whether it has another chance with a fresh one."""
+        ...
+
+    def suspicion(self, request: Outgoing, response: Response) -> str:
+        """A sentence about what may be behind a refused log-in, "" without any."""
+        ...
+
+    def fetch(self, url: str) -> Response:
+        """Octets from another address, without credentials."""
         ...
 
 
@@ -67,6 +94,8 @@ class Session:
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
+        self._remote = transport if isinstance(transport, Remote) else None
+        self._policy = self._remote.policy if self._remote else ONCE
 
     @property
     def api(self) -> Api:
@@ -87,8 +116,10 @@ class Session:
         *,
         page_size: int | None = None,
         page_token: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer[RowT]:
-        """One call. Failures of single items are in the answer; a request that failed whole raises.
+        """One call, repeated where its row allows. Failures of single items are in the answer; a request that
+        failed whole raises.
 
         Raises `NotOfferedError` before sending, `ApiError` and its kin after.
         """
@@ -100,73 +131,127 @@ class Session:
         written = [item.to_json() for item in items]
         if least == 0:  # an operation without argument has no items, rather than empty ones
             written = [item for item in written if item]
-        body = encode_request(written, page_size=page_size, page_token=page_token)
-        request = _request(endpoint, body)
+        sent = self._ask(endpoint, lambda: encoded(endpoint, written, page_size, page_token, headers))
+        envelope = self._checked(endpoint, sent)
         try:
-            response = self.transport.send(request)
-            request_id = response.headers.get("x-request-id") or request.headers[REQUEST_ID]
-            envelope = _decode(endpoint, response, request_id)
-        except LostAnswerError as fault:
-            # The id that we gave the request is what a portal remembers of it, answer or not.
-            fault.request_id = request.headers[REQUEST_ID]
-            raise
-        if response.status in (500, 502, 504) and endpoint.repeat != "safe":
-            # Something broke on the way: what was asked may have been done before that.
-            raise LostAnswerError(
-                f"The portal, or what stands before it, failed: HTTP {response.status}.",
-                code=envelope.failures[0].code if envelope.failures else "",
-                status=response.status,
-                request_id=request_id,
-                remedy="Look before acting again: what was asked may have been done.",
-            )
-        whole = [failure for failure in envelope.failures if failure.key is None]
-        if envelope.rows and response.status < 400 and endpoint.repeat != "safe":
-            # Something was done: what these failures mean, they mean for items that no row names.
-            whole = []
-        if whole or response.status >= 400:
-            failure = (whole or envelope.failures or [Failure("", f"HTTP {response.status}")])[0]
-            raise api_error(
-                failure.code,
-                failure.message,
-                status=response.status,
-                field=failure.field,
-                retryable=failure.retryable,
-                request_id=request_id,
-            )
-        try:
-            rows = [_row(endpoint, row) for row in envelope.rows]
-        except ValidationError as fault:
-            raise _unreadable(endpoint, request_id, fault) from None
-        return Answer(rows, envelope.failures, envelope.page, request_id)
+            rows = [decoded_row(endpoint, row) for row in envelope.rows]
+        except ValidationError:
+            raise unreadable(endpoint, sent.request_id, "a field is not as documented") from None
+        return Answer(rows, envelope.failures, envelope.page, sent.request_id)
 
-    def one(self, endpoint: Endpoint[Any, RowT], item: Item) -> RowT:
+    def one(self, endpoint: Endpoint[Any, RowT], item: Item, *, headers: Mapping[str, str] | None = None) -> RowT:
         """Call with one item that must succeed; its failure is raised as the exception that fits."""
-        answer = self.call(endpoint, [item])
+        answer = self.call(endpoint, [item], headers=headers)
         for failure in answer.failures:
-            raise api_error(
-                failure.code,
-                failure.message,
-                field=failure.field,
-                retryable=failure.retryable,
-                key=failure.key,
-                request_id=answer.request_id,
-            )
+            raise as_error(failure, request_id=answer.request_id)
         if not answer.rows:
             raise api_error("not_found", "there is no such object.", request_id=answer.request_id)
         return answer.rows[0]
 
     def stream(self, endpoint: Endpoint[Any, RowT], item: Item) -> Iterator[bytes]:
-        """Call an operation that answers with octets, and give them piece by piece."""
+        """Call an operation that answers with octets, or with a URL to fetch them from, and give them in pieces."""
         self.require(endpoint)
-        response = self.transport.send(_request(endpoint, encode_request([item.to_json()])))
-        request_id = response.headers.get("x-request-id", "")
-        if "json" not in response.headers.get("content-type", ""):
-            if response.status >= 400:
-                raise api_error("", f"HTTP {response.status}", status=response.status, request_id=request_id)
-            return response.body
-        envelope = _decode(endpoint, response, request_id)
-        failure = envelope.failures[0] if envelope.failures else Failure("", "no octets came")
-        raise api_error(failure.code, failure.message, status=response.status, request_id=request_id)
+        sent = self._ask(endpoint, lambda: encoded(endpoint, [item.to_json()]))
+        if sent.envelope is None and sent.fault is None:
+            return sent.response.body
+        envelope = self._checked(endpoint, sent)
+        for failure in envelope.failures:
+            raise as_error(failure, status=envelope.status, request_id=sent.request_id)
+        urls = envelope.rows[0].get("urls") if envelope.rows else None
+        if not isinstance(urls, list) or not urls or not isinstance(urls[0], str) or self._remote is None:
+            raise api_error("", "no octets came, and no address to fetch them from", request_id=sent.request_id)
+        return self._fetched(endpoint, urls[0], self._remote)
+
+    def _fetched(self, endpoint: Endpoint[Any, Any], url: str, remote: Remote) -> Iterator[bytes]:
+        from mimeportal import regions
+
+        regions.check_download(url, remote.url)
+        there: Endpoint[Item, Row] = Endpoint(
+            endpoint.name, "", Item, Row, {}, method="GET", authorised=False, form="query", answer="bytes"
+        )
+        sent = self._ask(there, lambda: encoded(there, []), send=lambda _request: remote.fetch(url))
+        if sent.envelope is not None or sent.fault is not None:
+            self._checked(there, sent)
+        return sent.response.body
+
+    def document(self, endpoint: Endpoint[Any, Any], request: Callable[[], Outgoing]) -> JsonObject:
+        """Call a function that no row describes; its answer as it came. Raises as `call` does."""
+        sent = self._ask(endpoint, request)
+        self._checked(endpoint, sent)
+        document: JsonObject = json.loads(sent.octets or b"{}")
+        return document
+
+    # -- sending: the one place where calls are repeated ---------------------------------------------------------
+
+    def _ask(
+        self,
+        endpoint: Endpoint[Any, Any],
+        request: Callable[[], Outgoing],
+        send: Callable[[Outgoing], Response] | None = None,
+    ) -> Sent:
+        """Send a request, anew for each attempt: signed requests are taken once."""
+        renewed = False
+        attempt = 1
+        while True:
+            sent = self._once(endpoint, request(), send or self.transport.send)
+            if self._remote and not renewed and sent.tried.status in (401, 418) and sent.request.login:
+                code = sent.envelope.failures[0].code if sent.envelope and sent.envelope.failures else ""
+                if self._remote.renew(sent.request, sent.tried.status or 0, code):
+                    renewed = True
+                    continue
+            if attempt >= self._policy.attempts or not may_repeat(endpoint.repeat, sent.tried):
+                return sent
+            if sent.tried.status != 429 or not endpoint.authorised:  # else the budget makes us wait
+                self._policy.pause(attempt, retry_after(sent.response.headers, datetime.now(UTC)))
+            attempt += 1
+
+    def _once(self, endpoint: Endpoint[Any, Any], request: Outgoing, send: Callable[[Outgoing], Response]) -> Sent:
+        # Who logs in is counted apart from those who did.
+        budget = self._policy.budget(endpoint.path) if self._remote and endpoint.authorised else None
+        begun = budget.acquire() if budget else 0.0
+        response: Response | None = None
+        try:
+            response = send(request)
+            return answered(endpoint, request, response)
+        except LostAnswerError as fault:
+            # The id that we gave the request is what a portal remembers of it, answer or not.
+            fault.request_id = request.headers[REQUEST_ID]
+            return Sent(Tried(), request, fault)
+        except UnavailableError as fault:
+            return Sent(Tried(sent=False, retryable=fault.retryable), request, fault)
+        finally:
+            if budget and response:
+                budget.landed(begun, response.status, response.headers)
+            elif budget:
+                budget.landed(begun)
+
+    def _checked(self, endpoint: Endpoint[Any, Any], sent: Sent) -> Envelope:
+        """The envelope of what was done; raises where the request failed whole."""
+        if sent.fault is not None:
+            raise sent.fault
+        envelope, status = sent.envelope or Envelope(sent.response.status, [], []), sent.response.status
+        if sent.tried.in_doubt and endpoint.repeat != "safe":
+            # Something broke on the way: what was asked may have been done before that.
+            raise LostAnswerError(
+                f"The portal, or what stands before it, failed: HTTP {status}.",
+                code=envelope.failures[0].code if envelope.failures else "",
+                status=status,
+                request_id=sent.request_id,
+                remedy=LOOK,
+            )
+        whole = [failure for failure in envelope.failures if failure.key is None]
+        if envelope.rows and status < 400 and endpoint.repeat != "safe":
+            # Something was done: what these failures mean, they mean for items that no row names.
+            whole = []
+        if whole or status >= 400:
+            failure = (whole or envelope.failures or [Failure("", unexplained(sent.response))])[0]
+            error = as_error(failure, status=status, request_id=sent.request_id)
+            if isinstance(error, RateLimitedError):
+                error.retry_after = retry_after(sent.response.headers, datetime.now(UTC))
+            if self._remote and status in (401, 418):
+                error.why = f"{self._remote.suspicion(sent.request, sent.response)} {error.why}".strip()
+            raise error
+        return envelope
 
 
 def not_offered(doing: str, api: Api) -> NotOfferedError:
@@ -175,38 +260,6 @@ def not_offered(doing: str, api: Api) -> NotOfferedError:
         f"This portal does not offer {doing}.",
         why=f"{_SENTENCE[api]}; nothing was sent.",
         remedy="See which operations each portal offers in docs/operations.md.",
-    )
-
-
-def _request(endpoint: Endpoint[Any, RowT], body: bytes) -> Request:
-    headers = {"content-type": "application/json", "accept": "application/json", REQUEST_ID: str(uuid.uuid4())}
-    return Request(endpoint.method, endpoint.path, headers, [body])
-
-
-def _decode(endpoint: Endpoint[Any, RowT], response: Response, request_id: str) -> Envelope:
-    octets = b"".join(response.body)
-    try:
-        return decode_answer(octets, status=response.status, rows_at=endpoint.rows_at)
-    except ValueError as fault:
-        if response.status >= 400:
-            return Envelope(response.status, [], [])
-        raise _unreadable(endpoint, request_id, fault) from None
-
-
-def _row(endpoint: Endpoint[Any, RowT], row: JsonObject) -> RowT:
-    try:
-        return endpoint.row.model_validate(row)
-    except ValidationError:
-        return endpoint.row.model_validate(without_nulls(row))
-
-
-def _unreadable(endpoint: Endpoint[Any, RowT], request_id: str, fault: Exception) -> LostAnswerError:
-    problem = "its JSON is broken" if isinstance(fault, json.JSONDecodeError) else "a field is not as documented"
-    return LostAnswerError(
-        f"The answer to {endpoint.name} could not be read: {problem}.",
-        code="err_answer_unreadable",
-        request_id=request_id,
-        remedy="Look before acting again: what was asked may have been done.",
     )
 
 

@@ -130,7 +130,8 @@ class Request:
 class Response:
     """One HTTP-shaped answer; `body` may be long and is read once.
 
-    A portal's own doors also tell the `operation` that answered, and the number of the `caller`, for their log.
+    A portal's own doors also tell, for their log, the `operation` that answered, the number of the `caller`, and
+    how many `items` the operation was called with.
     """
 
     status: int
@@ -138,6 +139,7 @@ class Response:
     body: Iterator[bytes]
     operation: str = ""
     caller: int = 0
+    items: int = 0
 
 
 @dataclass(frozen=True, slots=True)

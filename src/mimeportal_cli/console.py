@@ -97,12 +97,13 @@ class Console:
         self._say("\n".join(lines))
 
     def traceback(self, fault: BaseException) -> None:
-        """Where an error arose, for --debug."""
+        """Where an error arose, for --debug; without secrets."""
         import traceback
 
+        from mimeportal.credentials import redacted
         from mimeportal.untrusted import visible_lines
 
-        self._say(visible_lines("".join(traceback.format_exception(fault))).rstrip())
+        self._say(visible_lines(redacted("".join(traceback.format_exception(fault)))).rstrip())
 
     def _say(self, text: str) -> None:
         # Data first: on a terminal both streams meet.
@@ -136,6 +137,23 @@ class Console:
             from mimeportal.errors import DeclinedError
 
             raise DeclinedError("Declined; nothing was changed.", why="The answer was not yes.")
+
+    def ask(self, prompt: str) -> str:
+        """One line typed after a prompt on stderr. Raises `DeclinedError` when there is none."""
+        self._out.flush()
+        self._err.write(f"{_visible(prompt)}: ")
+        self._err.flush()
+        return _answered(self._in.readline().strip())
+
+    def ask_secret(self, prompt: str) -> str:
+        """The same, and what is typed is not shown."""
+        import getpass
+
+        self._out.flush()
+        try:
+            return _answered(getpass.getpass(f"{_visible(prompt)}: ", self._err))
+        except EOFError:
+            return _answered("")
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
@@ -175,6 +193,14 @@ def silence(stream: Any) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
+
+
+def _answered(text: str) -> str:
+    if text:
+        return text
+    from mimeportal.errors import DeclinedError
+
+    raise DeclinedError("Declined; nothing was changed.", why="Nothing was typed.")
 
 
 def _visible(text: str) -> str:

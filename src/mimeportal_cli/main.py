@@ -15,10 +15,12 @@ from mimeportal_cli.options import LazyGroup
 # name -> (where the command is, its short help)
 TABLE = {
     "demo": ("mimeportal_cli.commands.demo:demo", "A portal with real mail, and the main job shown on it."),
+    "auth": ("mimeportal_cli.commands.auth:auth", "Log in and out, and how an address may."),
     "profiles": ("mimeportal_cli.commands.profiles:profiles", "Portals by name: where they are and whose."),
     "holds": ("mimeportal_cli.commands.holds:holds", "Held mail: list, read, release, reject."),
     "senders": ("mimeportal_cli.commands.senders:senders", "Whom a mailbox blocks and permits."),
     "account": ("mimeportal_cli.commands.account:account", "The account, and who is asking."),
+    "api": ("mimeportal_cli.commands.api:api", "Any function of the API, with our log-in, retries and paging."),
     "help": ("mimeportal_cli.commands.help:help", "Topics: environment, output, filters, exit codes, profiles."),
 }
 

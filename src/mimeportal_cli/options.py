@@ -91,7 +91,7 @@ def _global(*names: str, **attributes: Any) -> Option:
 
 _WHERE = [
     _global("-P", "--profile", metavar="NAME", shell_complete=_profile_names, help="Use this profile."),
-    _global("--url", metavar="URL", help="Use this portal: local:DIR."),
+    _global("--url", metavar="URL", help="Use this portal: local:DIR; to log in, https://HOST too."),
 ]
 _HOW = [
     _global("-v", "--verbose", is_flag=True, help="Say more."),

@@ -12,7 +12,7 @@ from mimeportal_server.store.schema import people
 def show(portal: Portal, _call: Call) -> Answer:
     """The account's code, name, domain and number of people (mimecast-api-portal 5.6)."""
     with portal.database.read() as tx:
-        count = tx.scalar(select(func.count()).select_from(people))
+        count = tx.scalar(select(func.count()).where(people.c.kind == "person"))
     settings = portal.settings
     row = contract.AccountRow(
         account_code=portal.account_code,
@@ -62,4 +62,15 @@ def whoami(portal: Portal, call: Call) -> Answer:
     return Answer([row.to_json()])
 
 
-OPERATIONS = {"account.show": show, "account.whoami": whoami}
+def password(portal: Portal, call: Call) -> Answer:
+    """Set the caller's own password, and end all their log-ins (portal-rules A.32, I.9)."""
+    from mimeportal_server import passwords  # it brings Argon2
+
+    item = contract.PasswordItem.model_validate(call.items[0])
+    passwords.change(
+        portal, call.caller, item.password, item.new_password, peer=call.request.peer, request_id=call.request_id
+    )
+    return Answer([contract.PasswordRow(email_address=call.caller.address).to_json()])
+
+
+OPERATIONS = {"account.show": show, "account.whoami": whoami, "account.password": password}

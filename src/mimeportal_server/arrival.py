@@ -5,6 +5,7 @@ The one way in for import and SMTP alike. A batch is durable, octets first, when
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
 from mimeportal_server import audit
 from mimeportal_server.mail import Summary, summarise
+from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
 from mimeportal_server.screening import Arrival, Fate, dmarc_failed, screen
 from mimeportal_server.settings import HoldRule
@@ -23,11 +25,25 @@ from mimeportal_server.store.blobs import name_of
 from mimeportal_server.store.schema import copies, deliveries, holds, imports, messages, people, senders
 
 
+FULL = "the mailbox is full"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The server that brought a message: its address, the name it gave itself, and whether it came over TLS."""
+
+    ip: str = ""
+    host: str = ""
+    encrypted: bool = False
+
+
 @dataclass(slots=True)
 class Incoming:
     """One message with its envelope. `recipients` are (person id, address).
 
-    `source` is where an import found it (path, position); `hold` skips screening; `again` imports anew.
+    `source` is where an import found it (path, position); `hold` skips screening; `again` imports anew. `by` is
+    the person who submitted it, logged in; then `outside` are recipients that are none of the portal's people.
+    `whole`: it is taken for all of its recipients or refused for all, as SMTP has one reply for them.
     """
 
     octets: bytes
@@ -39,12 +55,15 @@ class Incoming:
     source: tuple[str, str] | None = None
     hold: HoldRule | None = None
     again: bool = False
-    authenticated: bool = False
+    origin: Origin = Origin()
+    by: Caller | None = None
+    outside: Sequence[str] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one message for one recipient: `held`, `delivered`, `blocked`, `already` or `refused`."""
+    """What became of one message for one recipient: `held`, `delivered`, `blocked`, `sent`, `already` or `refused`."""
 
     recipient: str
     outcome: str
@@ -92,7 +111,7 @@ class _Writer:
         self._rows: dict[Table, list[dict[str, Any]]] = {
             table: [] for table in (messages, imports, copies, holds, deliveries)
         }
-        self._acts: list[audit.Act] = []
+        self._acts: dict[Caller | None, list[audit.Act]] = {}
         self._last = {table: tx.scalar(select(func.max(table.c.id))) or 0 for table in (messages, holds)}
         self._lists: dict[int, dict[str, str]] = {}
         self._octets: dict[int, int] = {}  # person -> octets kept for them, with this batch
@@ -105,6 +124,9 @@ class _Writer:
         return {tuple(row) for row in self._tx.execute(select(*columns).where(imports.c.blob.in_(names)))}
 
     def take(self, entry: Incoming, name: str, known: set[tuple[str, ...]]) -> list[Result]:
+        if entry.whole and not self._has_room_for_all(entry):
+            addresses = (*(address for _, address in entry.recipients), *entry.outside)
+            return [Result(recipient, "refused", FULL) for recipient in addresses]
         results: list[Result] = []
         message_id = 0
         for person_id, recipient in entry.recipients:
@@ -113,7 +135,7 @@ class _Writer:
                 results.append(Result(recipient, "already", "imported before"))
                 continue
             if not self._has_room(person_id, len(entry.octets)):
-                results.append(Result(recipient, "refused", "the mailbox is full"))
+                results.append(Result(recipient, "refused", FULL))
                 continue
             message_id = message_id or self._message(entry, name)
             if key and not entry.again:
@@ -122,17 +144,33 @@ class _Writer:
                     dict(zip(("path", "position", "blob", "recipient"), key, strict=True), message_id=message_id)
                 )
             results.append(self._copy(entry, name, message_id, person_id, recipient))
+        for recipient in entry.outside if entry.by else ():
+            # A copy of what somebody sent is kept for them, as one of what they were sent.
+            self._has_room(entry.by.person_id, len(entry.octets))
+            message_id = message_id or self._message(entry, name)
+            self._send(entry, name, message_id, entry.by.person_id, recipient)
+            results.append(Result(recipient, "sent", ""))
         return results
 
     def _has_room(self, person_id: int, size: int) -> bool:
         """Count a message against its person's quota, unless it is over."""
-        if person_id not in self._octets:
-            kept = self._tx.scalar(select(people.c.octets).where(people.c.id == person_id))
-            self._octets[person_id] = int(kept or 0)
-        if self._octets[person_id] + size > self._portal.settings.limits["person_octets"]:
+        if self._kept_for(person_id) + size > self._portal.settings.limits["person_octets"]:
             return False
         self._octets[person_id] += size
         return True
+
+    def _has_room_for_all(self, entry: Incoming) -> bool:
+        wanted = Counter(person_id for person_id, _ in entry.recipients)
+        if entry.by is not None:
+            wanted[entry.by.person_id] += len(entry.outside)
+        most = self._portal.settings.limits["person_octets"]
+        return all(self._kept_for(person) + count * len(entry.octets) <= most for person, count in wanted.items())
+
+    def _kept_for(self, person_id: int) -> int:
+        if person_id not in self._octets:
+            kept = self._tx.scalar(select(people.c.octets).where(people.c.id == person_id))
+            self._octets[person_id] = int(kept or 0)
+        return self._octets[person_id]
 
     def _message(self, entry: Incoming, name: str) -> int:
         summary = entry.summary
@@ -147,7 +185,10 @@ class _Writer:
                 "from_name": summary.from_name,
                 "subject": summary.subject,
                 "mime_message_id": summary.message_id,
-                "route": self._route(entry),
+                "route": "outbound" if entry.outside else self._route(entry),
+                "remote_ip": entry.origin.ip,
+                "remote_host": entry.origin.host,
+                "encrypted": entry.origin.encrypted,
                 "has_attachments": summary.has_attachments,
                 "no_notice": self._no_notice(entry),
                 "received": entry.received,
@@ -161,27 +202,50 @@ class _Writer:
         if fate.rule is not None:
             hold_id = self._hold(entry, fate.rule, message_id, person_id, recipient)
         elif outcome == "delivered":
-            self._rows[deliveries].append(
-                {
-                    "message_id": message_id,
-                    "blob": name,
-                    "kind": "screened",
-                    "sender": entry.envelope_from,
-                    "recipient": recipient,
-                    "state": "queued",
-                    "queued": self._portal.clock.now(),
-                }
-            )
+            self._queue(entry, name, message_id, "screened", recipient)
+        self._note(entry, message_id, hold_id, person_id, recipient, outcome, fate.decided_by)
+        reason = fate.rule.reason if fate.rule else fate.decided_by
+        return Result(recipient, outcome, reason, entry.summary.notes)
+
+    def _send(self, entry: Incoming, name: str, message_id: int, person_id: int, recipient: str) -> None:
+        """One of the portal's people writes to somebody outside: nothing is screened."""
+        self._queue(entry, name, message_id, "submitted", recipient)
+        self._note(entry, message_id, None, person_id, recipient, "sent", "")
+
+    def _queue(self, entry: Incoming, name: str, message_id: int, kind: str, recipient: str) -> None:
+        self._rows[deliveries].append(
+            {
+                "message_id": message_id,
+                "blob": name,
+                "kind": kind,
+                "sender": entry.envelope_from,
+                "recipient": recipient,
+                "state": "queued",
+                "queued": self._portal.clock.now(),
+            }
+        )
+
+    def _note(
+        self,
+        entry: Incoming,
+        message_id: int,
+        hold_id: int | None,
+        person_id: int,
+        recipient: str,
+        outcome: str,
+        decided_by: str,
+    ) -> None:
+        """The copy, and the act in the audit."""
         self._rows[copies].append(
             {
                 "message_id": message_id,
                 "person_id": person_id,
                 "recipient": recipient,
                 "outcome": outcome,
-                "decided_by": fate.decided_by,
+                "decided_by": decided_by,
             }
         )
-        self._acts.append(
+        self._acts.setdefault(entry.by, []).append(
             audit.Act(
                 "arrive",
                 outcome,
@@ -192,17 +256,15 @@ class _Writer:
                     "from_header": entry.summary.from_address or "",
                     "to": recipient,
                     "subject": entry.summary.subject,
-                    "decided_by": fate.decided_by,
+                    "decided_by": decided_by,
                 },
             )
         )
-        reason = fate.rule.reason if fate.rule else fate.decided_by
-        return Result(recipient, outcome, reason, entry.summary.notes)
 
     def _fate(self, entry: Incoming, person_id: int, recipient: str) -> Fate:
         if entry.hold is not None:
             return Fate("held", entry.hold.policy, entry.hold)
-        arrival = Arrival(entry.envelope_from, recipient, entry.summary, len(entry.octets), entry.authenticated)
+        arrival = Arrival(entry.envelope_from, recipient, entry.summary, len(entry.octets), entry.by is not None)
         return screen(arrival, self._portal.settings, self._entries(person_id))
 
     def _hold(self, entry: Incoming, rule: HoldRule, message_id: int, person_id: int, recipient: str) -> int:
@@ -267,7 +329,8 @@ class _Writer:
                 self._tx.execute(insert(table), rows)
         for person_id, octets in self._octets.items():
             self._tx.execute(update(people).where(people.c.id == person_id).values(octets=octets))
-        audit.record(self._tx, self._acts, at=self._portal.clock.now(), caller=None, door=self._door)
+        for caller, acts in self._acts.items():
+            audit.record(self._tx, acts, at=self._portal.clock.now(), caller=caller, door=self._door)
 
 
 def reason_code(reason: str) -> str:

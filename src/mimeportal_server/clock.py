@@ -71,5 +71,10 @@ def moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(min(max(milliseconds, _FIRST), _LAST) / 1000, UTC)
 
 
+def in_calendar(milliseconds: int) -> bool:
+    """Whether a time has a date that can be shown in every time zone."""
+    return _FIRST <= milliseconds <= _LAST
+
+
 def milliseconds(when: datetime) -> int:
     return int(when.timestamp() * 1000)

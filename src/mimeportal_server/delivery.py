@@ -32,20 +32,23 @@ _LOCK_SECONDS = 5.0
 _OPEN = deliveries.c.finished.is_(None)
 
 
-def deliver(portal: Portal, *, wait: float = _LOCK_SECONDS) -> Counter[str]:
+def deliver(
+    portal: Portal, *, wait: float = _LOCK_SECONDS, until: Callable[[], bool] = lambda: False
+) -> Counter[str]:
     """Deliver what is due, one process per home at a time; counts of `delivered`, `failed` and `queued`.
 
-    When another process delivers, waits up to `wait` seconds for it. `maybe_twice` counts what an end between
-    an SMTP relay's final dot and its reply left in doubt. Raises `StoreError` and `OSError` of the home.
+    When another process delivers, waits up to `wait` seconds for it. Between two batches it ends early when
+    `until` says so. `maybe_twice` counts what an end between an SMTP relay's final dot and its reply left in
+    doubt. Raises `StoreError` and `OSError` of the home.
     """
     counts: Counter[str] = Counter()
     if not pending(portal):
         return counts
-    with _only_one(portal.home.delivery_lock, wait) as ours:
+    with only_one(portal.home.delivery_lock, wait) as ours:
         if ours:
             counts["maybe_twice"] += _doubt_interrupted(portal)
             last = 0
-            while not counts["unreachable"] and (batch := _due(portal, last)):
+            while not counts["unreachable"] and not until() and (batch := _due(portal, last)):
                 last = batch[-1].id
                 # What is spooled was promised to the Maildir, whatever the settings say now.
                 by_smtp = portal.settings.deliver_to == "smtp"
@@ -83,7 +86,7 @@ def _due(portal: Portal, after: int) -> list[Row[Any]]:
 
 
 @contextmanager
-def _only_one(lock: Path, wait: float) -> Iterator[bool]:
+def only_one(lock: Path, wait: float) -> Iterator[bool]:
     """Hold the file lock of the home; false when another process has it all the time."""
     with lock.open("ab") as file:
         until = time.monotonic() + wait

@@ -32,7 +32,7 @@ from mimeportal_server.quota import Quota
 from mimeportal_server.store.database import StoreError
 from mimeportal_server.tokens import InvalidToken
 
-NOUNS = ("account", "auth", "holds", "senders")
+NOUNS = ("account", "auth", "holds", "messages", "senders")
 Operation = Callable[[Portal, Call], Answer]
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -74,9 +74,9 @@ class Door:
 
         `caller` is whom the door's other side knows already; else the request's own headers must show it.
         """
-        named = request.headers.get(REQUEST_ID) or request.headers.get("x-request-id", "")
-        answering = _Answering(self, request, named if _GUID.fullmatch(named) else self.portal.new_id(), faults)
+        answering = _Answering(self, request, self._name(request), faults)
         try:
+            self.portal.follow_lab()
             response = answering.answer(caller)
         except Refused as refusal:
             response = answering.failed(refusal.failure, refusal.status, gateway=refusal.gateway)
@@ -92,11 +92,28 @@ class Door:
             response = answering.failed(Failure("err_internal", _defect(fault)), 500)
         return response
 
+    def refused(self, request: Request, refusal: Refused) -> Response:
+        """The answer to a request that a socket refuses before any operation sees it."""
+        answering = _Answering(self, request, self._name(request), frozenset())
+        return answering.failed(refusal.failure, refusal.status, gateway=refusal.gateway)
+
+    def most_octets(self, endpoint: Endpoint[Any, Any] | None) -> int:
+        """How long the body of a request may be; None is a path without an operation."""
+        if endpoint is None or endpoint.form in ("envelope", "query"):
+            return self.portal.settings.limits["json_body"]
+        return endpoint.bytes_in
+
+    def _name(self, request: Request) -> str:
+        """The id of a request: as its client named it, where that is a GUID."""
+        named = request.headers.get(REQUEST_ID) or request.headers.get("x-request-id", "")
+        return named if _GUID.fullmatch(named) else self.portal.new_id()
+
 
 class _Answering:
     """One request on its way to its answer: what is known of it so far is in the answer, whatever goes wrong."""
 
     def __init__(self, door: Door, request: Request, request_id: str, faults: frozenset[str]) -> None:
+        self._door = door
         self._portal = door.portal
         self._quota = door.quota
         self._request = request
@@ -105,6 +122,7 @@ class _Answering:
         self._endpoint = endpoint_at(request.method, request.path)
         self._caller = NOBODY
         self._rates: dict[str, str] = {}
+        self._items = 0
 
     def answer(self, caller: Caller | None) -> Response:
         self._identify(caller)
@@ -130,7 +148,7 @@ class _Answering:
     def _identify(self, caller: Caller | None) -> None:
         if caller is not None:
             self._caller = caller
-        elif self._endpoint is None or self._endpoint.authorised:
+        elif self._endpoint.authorised if self._endpoint else not methods_at(self._request.path):
             from mimeportal_server import callers
 
             try:
@@ -170,14 +188,16 @@ class _Answering:
     def _call(self, endpoint: Endpoint[Any, Any]) -> Answer:
         portal, request = self._portal, self._request
         size, token = limits.DEFAULT_PAGE_SIZE, None
+        most = self._door.most_octets(endpoint)
         if endpoint.form == "form":
-            items = [_form(_body(request, endpoint.bytes_in))]
+            items = [_form(_body(request, most))]
         elif endpoint.form == "query":
             items = [_form(request.query.encode())]
         else:
-            document = _document(_body(request, portal.settings.limits["json_body"]))
+            document = _document(_body(request, most))
             items = _items(document, endpoint)
             size, token = _paging(document, portal.settings.limits["page_size"])
+        self._items = sum(len(item[endpoint.counted]) for item in items) if endpoint.counted else len(items)
         call = Call(self._caller, items, size, token, self._request_id, request, self._faults)
         try:
             return _operation(endpoint.name)(portal, call)
@@ -196,7 +216,7 @@ class _Answering:
 
     def _response(self, status: int, headers: dict[str, str], body: Iterator[bytes]) -> Response:
         operation = self._endpoint.name if self._endpoint else ""
-        return Response(status, headers, body, operation, self._caller.person_id)
+        return Response(status, headers, body, operation, self._caller.person_id, self._items)
 
 
 def network_of(peer: str) -> str:

@@ -12,8 +12,9 @@ from mimeportal.addresses import address_filter_kind, normalise
 from mimeportal.errors import UsageError
 from mimeportal.holds import contract
 from mimeportal.patterns import fold
-from mimeportal.wire import JsonObject, format_date, parse_date
+from mimeportal.wire import JsonObject, format_date
 from mimeportal_server import deciding, senders
+from mimeportal_server.asked import date_given, first_search
 from mimeportal_server.clock import DAY, iso, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
 from mimeportal_server.people import Caller
@@ -129,7 +130,7 @@ def find(portal: Portal, call: Call) -> Answer:
 
 def list_holds(portal: Portal, call: Call) -> Answer:
     """Mimecast's list: one's own, or with `admin` all recipients', one search field (mimecast-api-core 6.1)."""
-    item = contract.ListHoldsItem.model_validate(_first_search(call.items[0]))
+    item = contract.ListHoldsItem.model_validate(first_search(call.items[0]))
     queue = "admin" if item.admin else "personal"
     conditions = [
         still_held(portal),
@@ -258,10 +259,10 @@ def states(portal: Portal, call: Call) -> Answer:
 
 def log(portal: Portal, call: Call) -> Answer:
     """What left the queue: released, rejected, expired (mimecast-api-core 6.8); the last month by default."""
-    item = contract.ReleaseLogItem.model_validate(_first_search(call.items[0]) if call.items else {})
+    item = contract.ReleaseLogItem.model_validate(first_search(call.items[0]) if call.items else {})
     now = portal.clock.now()
-    start = milliseconds(_date_given(item.start, "start")) if item.start else now - 31 * DAY
-    end = milliseconds(_date_given(item.end, "end")) if item.end else now + DAY
+    start = milliseconds(date_given(item.start, "start")) if item.start else now - 31 * DAY
+    end = milliseconds(date_given(item.end, "end")) if item.end else now + DAY
     keep = portal.settings.hold_days * DAY
     # What is over its time has left the queue, whether or not a sweep has marked it.
     over = and_(HELD, holds.c.received <= deciding.expiry_edge(portal))
@@ -348,25 +349,12 @@ def _contains(text: str, columns: Sequence[Any], field: str) -> ColumnElement[bo
 def _dates(start: str | None, end: str | None) -> list[ColumnElement[bool]]:
     conditions = []
     if start:
-        conditions.append(holds.c.received >= milliseconds(_date_given(start, "start")))
+        conditions.append(holds.c.received >= milliseconds(date_given(start, "start")))
     if end:
         # What is told of a time is its second, so the whole second before `end` may be meant.
-        whole = -(-milliseconds(_date_given(end, "end")) // 1000) * 1000
+        whole = -(-milliseconds(date_given(end, "end")) // 1000) * 1000
         conditions.append(holds.c.received + 0 < whole)
     return conditions
-
-
-def _date_given(text: str, field: str) -> Any:
-    try:
-        return parse_date(text)
-    except UsageError as fault:
-        raise Refused("err_validation_invalid_date", fault.what, field=field) from None
-
-
-def _first_search(item: JsonObject) -> JsonObject:
-    """`searchBy` as a list of one is read as the one (mimecast-api-core 11.7)."""
-    search = item.get("searchBy")
-    return {**item, "searchBy": search[0] if search else None} if isinstance(search, list) else item
 
 
 def _searched() -> Sequence[Any]:

@@ -30,14 +30,18 @@ class Home:
         self.spool = path / "spool"
         self.outgoing = path / "outgoing"
         self.delivery_lock = path / "delivery.lock"
+        self.lab_token = path / "lab.token"  # only in a home made for tests
         self.database = Database(path / "portal.db", busy=busy)
         self.blobs = Blobs(path / "blobs")
         self.settings: settings.Settings
         self.key: bytes
 
     @classmethod
-    def create(cls, path: Path, domain: str, public_url: str = DEFAULT_PUBLIC_URL) -> Home:
-        """Make a home in an absent or empty folder. Raises `UsageError` naming what stands in the way."""
+    def create(cls, path: Path, domain: str, public_url: str = DEFAULT_PUBLIC_URL, *, lab: bool = False) -> Home:
+        """Make a home in an absent or empty folder. Raises `UsageError` naming what stands in the way.
+
+        One made for tests (`lab`) has a token, in lab.token, for whoever may empty it and set its time.
+        """
         domain = parse_domain(domain)
         if not public_url.startswith(("http://", "https://")) or any(sign in public_url for sign in "\"'\n\\ "):
             raise UsageError(f"The public URL is {public_url!r}.", remedy="Write it as https://portal.example.com.")
@@ -50,12 +54,14 @@ class Home:
             for folder in (home.spool, *(home.outgoing / name for name in ("tmp", "new", "cur"))):
                 folder.mkdir(mode=0o700, parents=True)
             home.blobs.create()
-            descriptor = os.open(home.key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as key:
-                key.write(secrets.token_bytes(_KEY_OCTETS))
+            _write_secret(home.key_file, secrets.token_bytes(_KEY_OCTETS))
+            facts = {"account_code": f"LOCAL-{secrets.token_hex(4).upper()}"}
+            if lab:
+                _write_secret(home.lab_token, secrets.token_urlsafe(_KEY_OCTETS).encode())
+                facts["lab"] = "1"
             home.config.write_text(settings.template(domain, public_url), "utf-8")
             # A code of its own, so that a report of one portal is never taken up on another.
-            home.database.create({"account_code": f"LOCAL-{secrets.token_hex(4).upper()}"})
+            home.database.create(facts)
         except OSError as fault:
             raise UsageError(f"{path} cannot be made: {fault.strerror}.") from None
         home._load()
@@ -129,3 +135,10 @@ class Home:
 
     def close(self) -> None:
         self.database.close()
+
+
+def _write_secret(path: Path, octets: bytes) -> None:
+    """A new file that its owner alone may read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(octets)

@@ -91,7 +91,9 @@ class _Import:
         with portal.database.read() as tx:
             self._people = {
                 row.address: row.id
-                for row in tx.execute(select(people.c.address, people.c.id).where(~people.c.disabled))
+                for row in tx.execute(
+                    select(people.c.address, people.c.id).where(~people.c.disabled, people.c.kind == "person")
+                )
             }
         self._recipient = None
         if options.recipient is not None:

@@ -7,16 +7,28 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 
+from mimeportal.auth import flows
 from mimeportal_server import audit, deciding, delivery
-from mimeportal_server.clock import DAY
+from mimeportal_server.clock import DAY, HOUR
 from mimeportal_server.holds import HELD
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
-from mimeportal_server.store.schema import copies, deliveries, holds, messages, people
+from mimeportal_server.store.schema import (
+    bindings,
+    copies,
+    deliveries,
+    holds,
+    login_failures,
+    messages,
+    people,
+    signed_requests,
+    tokens,
+)
 
 _BATCH = 500
+_REFRESHED = 30  # days for which an expired binding can be refreshed; later a log-in makes another
 
 
 def sweep(portal: Portal) -> Counter[str]:
@@ -25,11 +37,13 @@ def sweep(portal: Portal) -> Counter[str]:
     While the clock is not believed nothing expires and nothing is let go (promises F.2).
     """
     counts: Counter[str] = Counter()
+    portal.follow_lab()
     if portal.clock.fault() is None:
         counts["expired"] = _expire(portal)
         counts["marked"] = _mark(portal)
         counts["purged"] = _purge(portal)
         _remove_strays(portal)
+        _forget_log_ins(portal)
     counts += delivery.deliver(portal)
     return counts
 
@@ -157,6 +171,18 @@ def _outgoing(tx: Connection, names: set[str]) -> set[str]:
     return set(
         tx.scalars(select(deliveries.c.blob).where(deliveries.c.blob.in_(names), deliveries.c.finished.is_(None)))
     )
+
+
+def _forget_log_ins(portal: Portal) -> None:
+    """Forget what no log-in can come of any more; all of it goes by the machine's clock."""
+    now = portal.clock.machine()
+    # A date may be as far ahead as behind; an hour more, for a clock that was set back by less than is noticed.
+    dated = now - 2 * flows.SKEW_SECONDS * 1000 - HOUR
+    with portal.write() as tx:
+        tx.execute(delete(signed_requests).where(signed_requests.c.at < dated))
+        tx.execute(delete(login_failures).where(login_failures.c.at < now - DAY))
+        tx.execute(delete(tokens).where(tokens.c.expires < now - DAY))  # until then it is told that they expired
+        tx.execute(delete(bindings).where(bindings.c.expires < now - _REFRESHED * DAY))
 
 
 def _remove_strays(portal: Portal) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
@@ -11,9 +11,10 @@ from mimeportal.addresses import domain_of, parse_address, parse_entry
 from mimeportal.errors import UsageError
 from mimeportal_server import tokens
 from mimeportal_server.clock import DAY
-from mimeportal_server.store.schema import moderates, people
+from mimeportal_server.store.schema import login_failures, moderates, people
 
 ROLES = ("user", "administrator")
+LOGINS = ("cloud", "domain", "sso", "two-step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +85,25 @@ def only_moderates(caller: Caller, hold: HoldFacts) -> bool:
 def caller_of(tx: Connection, address: str, door: str, os_user: str = "") -> Caller | None:
     """The caller with this address, or the app `app:NAME`; None when there is none, or they are disabled."""
     person = find(tx, address)
-    if person is None or person.disabled:
-        return None
-    scopes = tx.scalars(select(moderates.c.scope).where(moderates.c.person_id == person.id))
-    return Caller(person.id, person.address, person.role, person.content_view, frozenset(scopes), door, os_user)
+    return None if person is None or person.disabled else caller(tx, person, door, os_user=os_user)
+
+
+def caller(
+    tx: Connection,
+    person: Row[Any],
+    door: str,
+    *,
+    os_user: str = "",
+    api: Literal["api1", "api2", "local"] = "local",
+    once: str = "",
+) -> Caller:
+    """A person, or an app, as whoever asks."""
+    scopes = frozenset(tx.scalars(select(moderates.c.scope).where(moderates.c.person_id == person.id)))
+    return Caller(person.id, person.address, person.role, person.content_view, scopes, door, os_user, api, once)
 
 
 def find(tx: Connection, address: str) -> Row[tuple[object, ...]] | None:
-    """The person with a normalised address."""
+    """The person with a normalised address, or the app `app:NAME`."""
     return tx.execute(select(people).where(people.c.address == address)).first()
 
 
@@ -102,12 +114,14 @@ def add(
     role: str = "user",
     scopes: tuple[str, ...] = (),
     content_view: bool = True,
+    login: str | None = None,
     domains: tuple[str, ...],
     now: int,
 ) -> tuple[int, bool]:
     """Add a person, or give one that is there the named role and scopes; the id, and whether it is new.
 
-    Raises `UsageError` for a bad address or one outside the portal's domains.
+    `login` is how they log in: with a password of this portal (`cloud`), or as it says elsewhere; None leaves it
+    as it is. Raises `UsageError` for a bad address or one outside the portal's domains.
     """
     normal = parse_address(address)
     if domain_of(normal) not in domains:
@@ -115,13 +129,36 @@ def add(
             f"{normal} is outside of the portal's domains ({', '.join(domains)}).",
             remedy="Add the domain to `domains` in portal.toml, or name another address.",
         )
+    person_id, new = appoint(tx, normal, role=role, scopes=scopes, content_view=content_view, now=now)
+    if login is not None:
+        if login not in LOGINS:
+            raise UsageError(f"There is no log-in {login!r}.", remedy=f"Use one of: {', '.join(LOGINS)}.")
+        other = (people.c.id == person_id) & (people.c.login != login)
+        tx.execute(update(people).where(other).values(login=login, epoch=people.c.epoch + 1))
+    return person_id, new
+
+
+def appoint(
+    tx: Connection,
+    address: str,
+    *,
+    kind: str = "person",
+    role: str,
+    scopes: tuple[str, ...],
+    content_view: bool,
+    now: int,
+) -> tuple[int, bool]:
+    """Give a person or an app a role and scopes, making the row if there is none; its id, and whether it is new.
+
+    Raises `UsageError` for a role or a scope that is none.
+    """
     if role not in ROLES:
         raise UsageError(f"There is no role {role!r}.", remedy=f"Use one of: {', '.join(ROLES)}.")
     parsed = [parse_entry(scope)[0] for scope in scopes]
-    person = find(tx, normal)
+    person = find(tx, address)
     values = {"role": role, "content_view": content_view and role == "administrator"}
     if person is None:
-        created = tx.execute(insert(people), {"address": normal, "created": now, **values})
+        created = tx.execute(insert(people), {"address": address, "kind": kind, "created": now, **values})
         assert created.inserted_primary_key is not None
         person_id = int(created.inserted_primary_key[0])
     else:
@@ -139,14 +176,22 @@ def disable(tx: Connection, person_id: int, disabled: bool) -> None:
 
 
 def reset(tx: Connection, person_id: int, now: int) -> str:
-    """A one-time password, good for one day and one use; earlier ones end. Stored as a hash."""
-    tx.execute(update(people).where(people.c.id == person_id).values(epoch=people.c.epoch + 1))
+    """A one-time password, good for one day and one use; earlier ones, and the person's own, end. Stored as a hash."""
+    tx.execute(update(people).where(people.c.id == person_id).values(password="", epoch=people.c.epoch + 1))
+    unlock(tx, person_id)
     return tokens.issue(tx, "one-time password", person_id, expires=now + DAY)
 
 
+def unlock(tx: Connection, person_id: int) -> None:
+    """Forget the log-ins that failed, and with them whatever they locked (promises E.3)."""
+    address = select(people.c.address).where(people.c.id == person_id).scalar_subquery()
+    tx.execute(delete(login_failures).where(login_failures.c.address == address))
+
+
 def in_order(tx: Connection) -> list[tuple[Row[tuple[object, ...]], list[str]]]:
-    """All people by address, each with their scopes."""
+    """All people by address, each with their scopes. Apps are none of them."""
     scopes: dict[int, list[str]] = {}
     for row in tx.execute(select(moderates).order_by(moderates.c.scope)):
         scopes.setdefault(row.person_id, []).append(row.scope)
-    return [(row, scopes.get(row.id, [])) for row in tx.execute(select(people).order_by(people.c.address))]
+    persons = select(people).where(people.c.kind == "person").order_by(people.c.address)
+    return [(row, scopes.get(row.id, [])) for row in tx.execute(persons)]

@@ -48,6 +48,12 @@ class Quota:
         self._lock = threading.Lock()
         self._windows: dict[str, tuple[float, int]] = {}  # caller -> (when it ends, calls made)
 
+    def change(self, calls: int = limits.QUOTA, seconds: float = limits.QUOTA_SECONDS) -> None:
+        """Count anew, by other limits."""
+        with self._lock:
+            self.calls, self.seconds = calls, seconds
+            self._windows.clear()
+
     def take(self, caller: str, *, calls: int | None = None) -> Allowance:
         """Count one call of a caller; `calls` is another limit than the portal's own."""
         most = self.calls if calls is None else calls

@@ -52,17 +52,9 @@ SUSPICIOUS = HoldRule(
 
 def screen(arrival: Arrival, settings: Settings, lists: Mapping[str, str]) -> Fate:
     """Decide. `lists` maps the recipient's entries to `permitted` or `blocked`."""
-    addresses = tuple(dict.fromkeys(a for a in (arrival.summary.from_address, arrival.envelope_from) if a))
-    may_permit = _may_be_permitted(arrival, settings)
-    permitted_by = ""
-    if entry := _match(settings.blocked_senders, addresses):
-        return Fate("blocked", f"account blocked sender {entry}")
-    if may_permit and (entry := _match(settings.permitted_senders, addresses)):
-        permitted_by = f"account permitted sender {entry}"
-    elif may_permit and (entry := _listed(lists, "permitted", addresses)):
-        permitted_by = f"permitted sender {entry}"
-    elif entry := _listed(lists, "blocked", addresses):
-        return Fate("blocked", f"blocked sender {entry}")
+    blocked_by, permitted_by = by_lists(arrival, settings, lists)
+    if blocked_by:
+        return Fate("blocked", blocked_by)
     if arrival.summary.suspicious:
         return Fate("held", SUSPICIOUS.policy, SUSPICIOUS)
     for rule in settings.hold_rules:
@@ -71,6 +63,24 @@ def screen(arrival: Arrival, settings: Settings, lists: Mapping[str, str]) -> Fa
         if matches(rule, arrival):
             return Fate("held", rule.policy, rule)
     return Fate("delivered", permitted_by)
+
+
+def by_lists(arrival: Arrival, settings: Settings, lists: Mapping[str, str]) -> tuple[str, str]:
+    """What blocks a message, and what permits it: of policies and lists the first that decides; else "".
+
+    Asked at RCPT with a summary of no header, it says what the envelope alone decides (promises B.4).
+    """
+    addresses = tuple(dict.fromkeys(a for a in (arrival.summary.from_address, arrival.envelope_from) if a))
+    may_permit = _may_be_permitted(arrival, settings)
+    if entry := _match(settings.blocked_senders, addresses):
+        return f"account blocked sender {entry}", ""
+    if may_permit and (entry := _match(settings.permitted_senders, addresses)):
+        return "", f"account permitted sender {entry}"
+    if may_permit and (entry := _listed(lists, "permitted", addresses)):
+        return "", f"permitted sender {entry}"
+    if entry := _listed(lists, "blocked", addresses):
+        return f"blocked sender {entry}", ""
+    return "", ""
 
 
 def matches(rule: HoldRule, arrival: Arrival) -> bool:

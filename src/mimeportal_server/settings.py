@@ -28,6 +28,9 @@ time_zone = "UTC"                            # days of reports, and times people
 [listen]
 http = "127.0.0.1:8025"
 smtp = "127.0.0.1:2525"
+# tls_cert = "cert.pem"                      # needed for addresses that other machines reach; beside this file
+# tls_key = "key.pem"
+# behind_proxy = true                        # a proxy in front has TLS, and sends X-Forwarded-For and -Proto
 
 [keeping]
 hold_days = 14                               # 1 to 14: undecided held mail leaves the queue then
@@ -88,6 +91,11 @@ class Settings:
 
     domains: tuple[str, ...]
     public_url: str
+    http: tuple[str, int] = ("127.0.0.1", 8025)
+    smtp: tuple[str, int] = ("127.0.0.1", 2525)
+    tls_cert: str = ""  # files, as seen from the home
+    tls_key: str = ""
+    behind_proxy: bool = False
     time_zone: str = "UTC"
     hold_days: int = limits.HOLD_DAYS
     archiving: bool = True
@@ -151,9 +159,7 @@ class _Reader:
         policies = self._section(
             "policies", ("blocked_senders", "permitted_senders", "public_providers", "authserv_id")
         )
-        listen = self._section("listen", ("http", "smtp"))
-        for key in listen:
-            self._host_port(listen, key, "")
+        listen = self._section("listen", ("http", "smtp", "tls_cert", "tls_key", "behind_proxy"))
         lowered = self._limits(self._section("limits", tuple(limits.LOWERABLE)))
         domains = self._each(top, "domains", parse_domain)
         if not domains:
@@ -172,6 +178,11 @@ class _Reader:
         return Settings(
             domains=domains,
             public_url=public_url,
+            http=self._host_port(listen, "http", "127.0.0.1:8025"),
+            smtp=self._host_port(listen, "smtp", "127.0.0.1:2525"),
+            tls_cert=self._text(listen, "tls_cert", ""),
+            tls_key=self._text(listen, "tls_key", ""),
+            behind_proxy=self._flag(listen, "behind_proxy", False),
             time_zone=_zone(self._text(top, "time_zone", "UTC")),
             hold_days=days,
             archiving=self._flag(keeping, "archiving", True),

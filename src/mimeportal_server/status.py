@@ -37,7 +37,7 @@ def facts(portal: Portal) -> list[Fact]:
         told = [
             Fact("home", str(portal.home.path)),
             Fact("domains", " ".join(portal.settings.domains)),
-            Fact("people", str(count(people.c.id > 0))),
+            Fact("people", str(count(people.c.kind == "person"))),
             Fact("messages", str(count(messages.c.id > 0))),
             Fact("held", str(held)),
             Fact("expired, not swept", str(unmarked)),

@@ -11,7 +11,7 @@ import secrets
 import zlib
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from mimeportal import limits
 from mimeportal_server.store.schema import people, tokens
@@ -125,7 +125,7 @@ def issue(tx: Connection, purpose: str, person_id: int, *, object: str = "", exp
     tx.execute(
         tokens.insert(),
         {
-            "hash": _hash(secret),
+            "hash": digest(secret),
             "purpose": purpose,
             "person_id": person_id,
             "object": object,
@@ -143,7 +143,7 @@ def valid(tx: Connection, secret: str, purpose: str, *, now: int) -> int | None:
         select(tokens.c.person_id)
         .join(people, people.c.id == tokens.c.person_id)
         .where(
-            tokens.c.hash == _hash(secret),
+            tokens.c.hash == digest(secret),
             tokens.c.purpose == purpose,
             tokens.c.epoch == people.c.epoch,
             tokens.c.expires > now,
@@ -153,5 +153,14 @@ def valid(tx: Connection, secret: str, purpose: str, *, now: int) -> int | None:
     return found.person_id if found else None
 
 
-def _hash(secret: str) -> str:
+def spend(tx: Connection, secret: str, purpose: str, *, now: int) -> int | None:
+    """As `valid`, and one use of it is gone."""
+    person = valid(tx, secret, purpose, now=now)
+    if person is not None:
+        tx.execute(update(tokens).where(tokens.c.hash == digest(secret)).values(uses_left=tokens.c.uses_left - 1))
+    return person
+
+
+def digest(secret: str) -> str:
+    """What is stored of a secret that has 256 random bits or more."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -14,7 +14,7 @@ import pytest
 
 from cli.conftest import Run, plain
 from mimeportal import errors
-from mimeportal.holds.deciding import LocalWorker
+from mimeportal.holds.workers import LocalWorker
 from mimeportal_cli.references import reference
 
 Count = Callable[[], int]

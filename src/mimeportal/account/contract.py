@@ -34,6 +34,19 @@ class WhoAmIRow(Row):
     domains: list[str] = []
 
 
+class PasswordItem(Item):
+    """A new password, and the current one where there is one."""
+
+    password: str | None = None
+    new_password: str
+
+
+class PasswordRow(Row):
+    """Whose password was set."""
+
+    email_address: str
+
+
 SHOW = Endpoint(
     "account.show",
     "/api/account/get-account",
@@ -51,4 +64,8 @@ WHOAMI = Endpoint(
     "account.whoami", "/api/portal/account/whoami", WhoAmIItem, WhoAmIRow, {"local": Offer()}, count=(0, 1)
 )
 
-ENDPOINTS = (SHOW, WHOAMI)
+PASSWORD = Endpoint(
+    "account.password", "/api/portal/account/password", PasswordItem, PasswordRow, {"local": Offer()}, repeat="never"
+)
+
+ENDPOINTS = (SHOW, WHOAMI, PASSWORD)

@@ -18,7 +18,6 @@ from mimeportal_cli.output import Output, Shape, output_options
 if TYPE_CHECKING:
     from mimeportal_server.portal import Portal
 
-_PEOPLE = Shape(("address", "role", "moderates", "content_view", "disabled"), empty="No people yet.")
 _IMPORTED = Shape(
     ("file", "position", "recipient", "outcome", "reason", "notes"),
     table=("file", "recipient", "outcome", "reason", "notes"),
@@ -106,7 +105,8 @@ def _as_operator() -> str:
 @click.argument("folder", metavar="DIR")
 @option("--domain", metavar="DOMAIN", required=True, help="The domain of the portal's people.")
 @option("--public-url", metavar="URL", help="What links in mail start with [http://127.0.0.1:8025].")
-def init(folder: str, domain: str, public_url: str | None) -> None:
+@option("--lab", is_flag=True, help="Made for tests: its clock can be set, and `serve --lab` can empty and break it.")
+def init(folder: str, domain: str, public_url: str | None, lab: bool) -> None:
     """Make a portal home.
 
     \b
@@ -115,142 +115,10 @@ def init(folder: str, domain: str, public_url: str | None) -> None:
     """
     from mimeportal_server.home import DEFAULT_PUBLIC_URL, Home
 
-    Home.create(Path(folder), domain, public_url or DEFAULT_PUBLIC_URL).close()
+    Home.create(Path(folder), domain, public_url or DEFAULT_PUBLIC_URL, lab=lab).close()
     console = settings().console
     console.note(f"Made a portal home for {domain} in {folder}.")
     console.note(f"Add people: mimeportal-server people add ann@{domain} --home {folder}")
-
-
-@main.group()
-def people() -> None:
-    """The portal's people."""
-
-
-@people.command("add")
-@click.argument("address")
-@option("--role", type=click.Choice(("user", "administrator")), default="user", show_default=True)
-@option(
-    "--moderates",
-    "scopes",
-    metavar="ADDRESS|DOMAIN",
-    multiple=True,
-    help="Whose moderated mail they decide on; repeatable.",
-)
-@option(
-    "--content-view/--no-content-view",
-    default=True,
-    show_default=True,
-    help="Whether an administrator may see the content of held mail.",
-)
-@_home
-def people_add(address: str, role: str, scopes: tuple[str, ...], content_view: bool, home: str) -> None:
-    """Add a person, or give one that is there another role.
-
-    A new person has no password until `people reset` gives a one-time one.
-    """
-    from mimeportal_server import audit
-    from mimeportal_server import people as persons
-
-    with _portal(home) as portal, portal.write() as tx:
-        now = portal.clock.now()
-        person, new = persons.add(
-            tx,
-            address,
-            role=role,
-            scopes=scopes,
-            content_view=content_view,
-            domains=portal.settings.domains,
-            now=now,
-        )
-        detail = {"address": address, "role": role, "moderates": list(scopes), "os_user": _as_operator()}
-        act = audit.Act("add person" if new else "change person", "done", "person", person, detail)
-        audit.record(tx, [act], at=now, caller=None, door="command")
-    settings().console.note(f"{'Added' if new else 'Changed'} {address}.")
-
-
-@people.command("list")
-@output_options(_PEOPLE)
-@_home
-def people_list(output: Output, home: str) -> None:
-    """List the portal's people."""
-    from mimeportal_server import people as persons
-
-    with _portal(home) as portal, portal.database.read() as tx:
-        rows = persons.in_order(tx)
-    output.rows(
-        {
-            "address": row.address,
-            "role": row.role,
-            "moderates": " ".join(scopes),
-            "content_view": row.content_view,
-            "disabled": row.disabled,
-        }
-        for row, scopes in rows
-    )
-
-
-@people.command("disable")
-@click.argument("address")
-@_home
-def people_disable(address: str, home: str) -> None:
-    """Refuse a person from now on; their mail is kept."""
-    _able(home, address, disabled=True)
-
-
-@people.command("enable")
-@click.argument("address")
-@_home
-def people_enable(address: str, home: str) -> None:
-    """Let a disabled person in again."""
-    _able(home, address, disabled=False)
-
-
-def _able(home: str, address: str, *, disabled: bool) -> None:
-    from mimeportal_server import people as persons
-
-    verb = "disable" if disabled else "enable"
-    with _portal(home) as portal, portal.write() as tx:
-        person = _person(portal, tx, address)
-        persons.disable(tx, person, disabled)
-        _record(portal, tx, f"{verb} person", person, address)
-    settings().console.note(f"{verb.capitalize()}d {address}.")
-
-
-@people.command("reset")
-@click.argument("address")
-@_home
-def people_reset(address: str, home: str) -> None:
-    """Print a one-time password, good for one day; earlier ones end."""
-    from mimeportal_server import people as persons
-
-    with _portal(home) as portal, portal.write() as tx:
-        person = _person(portal, tx, address)
-        secret = persons.reset(tx, person, portal.clock.machine())
-        _record(portal, tx, "reset password", person, address)
-    settings().console.write(f"{secret}\n")
-    settings().console.note(f"A one-time password for {address}, good for 24 hours. It is shown only here.")
-
-
-def _person(portal: Portal, tx: Any, address: str) -> int:
-    from mimeportal.addresses import normalise
-    from mimeportal.errors import NotFoundError
-    from mimeportal_server import people as persons
-
-    found = persons.find(tx, normalise(address))
-    if found is None:
-        raise NotFoundError(
-            f"{address} is none of the portal's people.",
-            why=f"In {portal.home.path}.",
-            remedy=f"See them with: mimeportal-server people list --home {portal.home.path}",
-        )
-    return int(found.id)
-
-
-def _record(portal: Portal, tx: Any, action: str, person: int, address: str) -> None:
-    from mimeportal_server import audit
-
-    act = audit.Act(action, "done", "person", person, {"address": address, "os_user": _as_operator()})
-    audit.record(tx, [act], at=portal.clock.now(), caller=None, door="command")
 
 
 @main.command("import")

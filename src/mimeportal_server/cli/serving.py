@@ -1,0 +1,96 @@
+"""`mimeportal-server serve`: the portal over HTTP and SMTP, until it is told to end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mimeportal_cli.options import option, settings
+from mimeportal_server.cli.main import _home, main
+
+
+class _Address(click.ParamType[tuple[str, int]]):
+    """`HOST:PORT`; port 0 takes a free one."""
+
+    name = "HOST:PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            self.fail(f"{value!r} is not HOST:PORT.", param, ctx)
+        return host.strip("[]"), int(port)
+
+
+@main.command()
+@option("--http", type=_Address(), metavar="HOST:PORT", help="Serve HTTP there, Mimecast's API and the portal's own.")
+@option("--smtp", type=_Address(), metavar="HOST:PORT", help="Take mail there. Neither named: both, as in portal.toml.")
+@option("--tls-cert", metavar="FILE", help="The certificate for both, PEM.")
+@option("--tls-key", metavar="FILE", help="Its key, where that lies in another file.")
+@option("--behind-proxy", is_flag=True, help="A proxy in front has TLS, and sends X-Forwarded-For and -Proto.")
+@option("--lab", is_flag=True, help="Serve /lab/ too: faults, clock, reset. For a home made with `init --lab`.")
+@_home
+def serve(
+    http: tuple[str, int] | None,
+    smtp: tuple[str, int] | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    behind_proxy: bool,
+    lab: bool,
+    home: str,
+) -> None:
+    """Serve a portal until Ctrl-C.
+
+    Prints the command that points `mimeportal` at it. An address that other machines reach needs TLS.
+
+    \b
+    Example:
+      mimeportal-server serve --home home --http 127.0.0.1:8025 --smtp 127.0.0.1:2525
+    """
+    from mimeportal_server import apps
+    from mimeportal_server.home import Home
+    from mimeportal_server.serving import Server
+
+    console = settings().console
+    opened = Home.open(Path(home))
+    said = opened.settings
+    opened.close()
+    if http is None and smtp is None:
+        http, smtp = said.http, said.smtp
+    if tls_cert is None and tls_key is None:
+        tls_cert, tls_key = (str(Path(home) / name) if name else None for name in (said.tls_cert, said.tls_key))
+
+    ended = threading.Event()
+    with ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.signal(number, lambda *_: ended.set()))
+        server = stack.enter_context(
+            Server(
+                Path(home),
+                http=http,
+                smtp=smtp,
+                lab=lab,
+                tls_cert=Path(tls_cert) if tls_cert else None,
+                tls_key=Path(tls_key) if tls_key else None,
+                behind_proxy=behind_proxy or said.behind_proxy,
+                log=console.note,
+            )
+        )
+        if server.http_url:
+            app_id, app_key = apps.built_in(server.portal)
+            console.note(f"HTTP on {server.http_url}")
+            console.note(f"The app for people's log-ins: id {app_id}, key {app_key} (alone they grant nothing)")
+        if smtp is not None:
+            host, port = server.smtp_address
+            console.note(f"SMTP on {host}:{port}")
+        if server.http_url:
+            console.write(f"mimeportal auth login --url {server.portal.settings.public_url} --person ADDRESS\n")
+            console.flush()
+        ended.wait()
+        console.note("Ending.")

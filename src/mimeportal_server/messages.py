@@ -1,0 +1,324 @@
+"""Mail on its way, for administrators: the message finder, what waits, what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import Column, ColumnElement, and_, case, false, func, literal, or_, select, union_all
+
+from mimeportal import limits
+from mimeportal.addresses import normalise
+from mimeportal.messages import contract
+from mimeportal.patterns import fold
+from mimeportal.wire import JsonObject, format_date
+from mimeportal_server import audit, tracking
+from mimeportal_server.asked import date_given, first_search, not_allowed
+from mimeportal_server.clock import DAY, HOUR, milliseconds, moment
+from mimeportal_server.listing import Keyset, may_match
+from mimeportal_server.portal import Answer, Call, Portal, Refused
+from mimeportal_server.store.schema import copies, deliveries, messages, rejections
+from mimeportal_server.tracking import TRACKED, address_condition
+
+_SEARCHABLE = 30 * DAY  # of the finder: exactly so long ago is too long (mimecast-api-core 7.1)
+_POINTS = 400  # of one queue over time, at the most
+_NOT_YET = "1970-01-01T00:00:00+0000"
+
+
+def _administrators(call: Call) -> None:
+    """Tracking shows everybody's mail. Raises `Refused` for whoever is no administrator."""
+    if not call.caller.administrator:
+        raise Refused(
+            "err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address", status=403
+        )
+
+
+# -- the finder ------------------------------------------------------------------------------------------------
+
+
+def search(portal: Portal, call: Call) -> Answer:
+    """message-finder/search (7.1): one row per message and recipient, newest first; of the last 30 days."""
+    _administrators(call)
+    item = contract.SearchItem.model_validate(call.items[0])
+    status = tracking.status(portal)
+    conditions = [messages.c.received >= _start(portal, item.start), *_until(item.end)]
+    if "ignore_filters" not in call.faults:
+        conditions += _filters(item, status)
+    if item.search_reason:
+        with portal.write(call.caller) as tx:
+            act = audit.Act("track", "done", "message", None, {"reason": item.search_reason[: limits.PATTERN]})
+            audit.record(tx, [act], at=portal.clock.now(), caller=call.caller, request_id=call.request_id)
+    keyset = Keyset(portal, call, "messages.search", copies.c.id)
+    with portal.database.read() as tx:
+        rows, block = keyset.fetch(tx, TRACKED.add_columns(status.label("status")).where(*conditions))
+    return Answer([tracking.row_of(portal, row) for row in rows], page=block)
+
+
+def _start(portal: Portal, text: str | None) -> int:
+    earliest = portal.clock.now() - _SEARCHABLE
+    if text is None:
+        return earliest
+    start = milliseconds(date_given(text, "start"))
+    if start <= earliest:
+        message = "The start date must be within the last 30 days"
+        raise Refused("err_track_and_trace_invalid_start_date", message, field="start")
+    return start
+
+
+def _until(text: str | None) -> list[ColumnElement[bool]]:
+    # What is told of a time is its second, so the whole second before `end` may be meant.
+    return [messages.c.received < -(-milliseconds(date_given(text, "end")) // 1000) * 1000] if text else []
+
+
+def _filters(item: contract.SearchItem, status: ColumnElement[str]) -> list[ColumnElement[bool]]:
+    """What was asked for, as conditions; in the places and spellings that clients use (7.1)."""
+    conditions: list[ColumnElement[bool]] = []
+    options = item.advanced_track_and_trace_options or contract.AdvancedOptions()
+    if item.message_id:
+        bare = item.message_id.strip().removeprefix("<").removesuffix(">")
+        conditions.append(messages.c.mime_message_id.in_((bare, f"<{bare}>")))
+    if options.from_:
+        conditions.append(address_condition(options.from_, (messages.c.envelope_from, messages.c.from_header), "from"))
+    if options.to:
+        conditions.append(address_condition(options.to, (copies.c.recipient,), "to"))
+    if options.subject:
+        # `?` stands for one character there; here, where whoever asks looks again, for any number of them.
+        text = _checked(options.subject, "subject").replace("?", "*")
+        conditions.append(may_match(text, func.lower(messages.c.subject)))
+    ip = options.sender_ip or (options.model_extra or {}).get("senderIp")
+    if ip:
+        conditions.append(messages.c.remote_ip == str(ip))
+    if options.url:
+        raise not_allowed("This portal does not search for URLs.", "advancedTrackAndTraceOptions.url")
+    for routes in (_several(item.route, contract.ROUTES, "route"), _several(options.route, contract.ROUTES, "route")):
+        if routes:
+            conditions.append(messages.c.route.in_(routes))
+    statuses = _several(item.status, contract.STATUSES, "status")
+    if statuses:
+        conditions.append(status.in_(statuses))
+    if item.attachments is not None:
+        conditions.append(messages.c.has_attachments == item.attachments)
+    return conditions
+
+
+def _several(given: list[str] | str | None, known: Sequence[str], field: str) -> list[str]:
+    """Words given as a list or as one text; `all` is no condition."""
+    words = [fold(word) for word in ([given] if isinstance(given, str) else given or [])]
+    for word in words:
+        if word not in (*known, "all"):
+            raise not_allowed(f"Field must be one of [{','.join(known)}]", field)
+    return [] if "all" in words else words
+
+
+def _checked(text: str, field: str) -> str:
+    if len(text) > limits.PATTERN:
+        raise not_allowed(f"A text condition has at most {limits.PATTERN} characters.", field)
+    return text
+
+
+def info(portal: Portal, call: Call) -> Answer:
+    """get-message-info (7.2): all that is known of one tracked message, with `loadContent` its texts too."""
+    _administrators(call)
+    item = contract.InfoItem.model_validate(call.items[0])
+    return Answer([tracking.info(portal, call, item)])
+
+
+# -- what waits ------------------------------------------------------------------------------------------------
+
+
+def processing(portal: Portal, call: Call) -> Answer:
+    """find-processing-messages (6.6): every delivery that has not ended, by when it began; of the last 7 days."""
+    _administrators(call)
+    item = contract.ProcessingItem.model_validate(first_search(call.items[0]))
+    start = milliseconds(date_given(item.start, "start")) if item.start else portal.clock.now() - 7 * DAY
+    conditions = [deliveries.c.finished.is_(None), deliveries.c.queued >= start]
+    if item.end:
+        conditions.append(deliveries.c.queued < milliseconds(date_given(item.end, "end")))
+    if "bulk_processing" in _several(item.type, ("processing", "bulk_processing"), "type"):
+        conditions.append(false())  # nothing here is processed in bulk
+    if "ignore_filters" not in call.faults:
+        conditions += _search_by(item.search_by, _PROCESSING_FIELDS)
+        for entry in item.filter_by or []:
+            conditions += _processing_filter(entry)
+    orders = _several(item.sort_order, ("asc", "desc", "ascending", "descending"), "sortOrder")
+    ascending = any(order.startswith("asc") for order in orders)
+    keyset = Keyset(portal, call, "messages.processing", deliveries.c.id, descending=not ascending)
+    query = select(
+        deliveries,
+        messages.c.from_header,
+        messages.c.subject,
+        messages.c.has_attachments,
+        messages.c.route,
+        messages.c.size,
+        messages.c.remote_ip,
+    ).outerjoin(messages, messages.c.id == deliveries.c.message_id)
+    with portal.database.read() as tx:
+        rows, block = keyset.fetch(tx, query.where(*conditions))
+    return Answer([_processing_row(portal, row) for row in rows], page=block)
+
+
+def _processing_row(portal: Portal, row: Any) -> JsonObject:
+    waits = row.not_before and format_date(moment(row.not_before + portal.clock.offset))
+    return {
+        "id": portal.sealer.id("delivery", row.id),
+        "fromEnv": {"emailAddress": row.sender},
+        "fromHeader": {"emailAddress": portal.settings.mail_from if row.kind == "written" else row.from_header or ""},
+        "to": {"emailAddress": row.recipient},
+        "subject": row.subject or "",
+        "attachment": bool(row.has_attachments),
+        "routing": row.route or "outbound",
+        "size": row.size or 0,
+        "remoteIp": row.remote_ip or "",
+        "attempts": row.attempts,
+        "nextAttempt": waits or _NOT_YET,
+        "created": format_date(moment(row.queued)),
+        "info": row.error or ("Waits for review" if row.state == "frozen" else "Queued for delivery"),
+        "priority": "normal",
+    }
+
+
+def _processing_filter(entry: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    """Both forms that clients send: `{"fieldName", "value"}`, and `{"attachments", "route"}`."""
+    named = {str(entry["fieldName"]): entry.get("value")} if "fieldName" in entry else dict(entry)
+    conditions: list[ColumnElement[bool]] = []
+    if named.get("route") not in (None, ""):
+        routes = _several(str(named["route"]), contract.ROUTES, "filterBy.route")
+        conditions += [messages.c.route.in_(routes)] if routes else []
+    if named.get("attachments") is not None:
+        conditions.append(messages.c.has_attachments == (fold(str(named["attachments"])) == "true"))
+    return conditions
+
+
+def queues(portal: Portal, call: Call) -> Answer:
+    """get-email-queues (6.7): how many deliveries waited in each hour, or day, of a time, in both directions."""
+    _administrators(call)
+    item = contract.QueuesItem.model_validate(call.items[0])
+    start, end = (milliseconds(date_given(text, name)) for name, text in (("start", item.start), ("end", item.end)))
+    step = HOUR if end - start <= 7 * DAY else DAY
+    if not 0 < end - start <= _POINTS * step:
+        raise not_allowed(f"The end lies after the start, and at most {_POINTS} days after it.", "end")
+    outbound = or_(deliveries.c.kind.in_(("submitted", "written")), messages.c.route == "outbound")
+    began = case((deliveries.c.queued < start, 0), else_=(deliveries.c.queued - start) // step).label("began")
+    ended = case((deliveries.c.finished < end, (deliveries.c.finished - start) // step)).label("ended")
+    way = case((outbound, "outbound"), else_="inbound").label("way")
+    with portal.database.read() as tx:
+        found = tx.execute(
+            select(way, began, ended, func.count().label("number"))
+            .outerjoin(messages, messages.c.id == deliveries.c.message_id)
+            .where(deliveries.c.queued < end, or_(deliveries.c.finished.is_(None), deliveries.c.finished >= start))
+            .group_by(way, began, ended)
+        ).all()
+    points = -((start - end) // step)
+    lengths = {"inbound": [0] * points, "outbound": [0] * points}
+    for row in found:
+        # Whoever came and went within an hour waited in it too.
+        for point in range(row.began, points if row.ended is None else row.ended + 1):
+            lengths[row.way][point] += row.number
+    told = {
+        name: [
+            {"date": format_date(moment(start + step * point)), "count": count} for point, count in enumerate(counts)
+        ]
+        for name, counts in lengths.items()
+    }
+    return Answer([{"inboundEmailQueue": told["inbound"], "outboundEmailQueue": told["outbound"]}])
+
+
+# -- what was refused ------------------------------------------------------------------------------------------
+
+
+def refused(portal: Portal, call: Call) -> Answer:
+    """get-rejections (6.11): refused at the SMTP door, or dropped for a recipient who blocks the sender; of today."""
+    _administrators(call)
+    item = contract.RejectionsItem.model_validate(first_search(call.items[0]))
+    now = portal.clock.now()
+    start = milliseconds(date_given(item.start, "start")) if item.start else now - now % DAY
+    end = milliseconds(date_given(item.end, "end")) if item.end else now + 1
+    both = union_all(
+        select(
+            _place(rejections.c.at, rejections.c.id, 0),
+            rejections.c.id,
+            literal("rejection").label("source"),
+            *(rejections.c[name] for name in ("at", "sender", "recipient", "type", "info", "remote_ip", "remote_host")),
+        ).where(rejections.c.at >= start, rejections.c.at < end),
+        select(
+            _place(messages.c.received, copies.c.id, 1),
+            copies.c.id,
+            literal("blocked").label("source"),
+            messages.c.received.label("at"),
+            messages.c.envelope_from.label("sender"),
+            copies.c.recipient,
+            literal("sender_blocked").label("type"),
+            copies.c.decided_by.label("info"),
+            messages.c.remote_ip,
+            messages.c.remote_host,
+        )
+        .join(messages, messages.c.id == copies.c.message_id)
+        .where(copies.c.outcome == "blocked", messages.c.received >= start, messages.c.received < end),
+    ).subquery()
+    conditions: list[ColumnElement[bool]] = []
+    if item.mailbox or not item.admin:
+        conditions.append(both.c.recipient == normalise(item.mailbox or call.caller.address))
+    if "ignore_filters" not in call.faults:
+        columns = {name: [both.c[column] for column in names] for name, names in _REJECTION_FIELDS.items()}
+        conditions += _search_by(item.search_by, columns)
+    keyset = Keyset(portal, call, "messages.rejections", cast("Column[Any]", both.c.place))
+    with portal.database.read() as tx:
+        rows, block = keyset.fetch(tx, select(both).where(*conditions))
+    return Answer([_rejection(portal, row) for row in rows], page=block)
+
+
+def _place(at: ColumnElement[int], number: ColumnElement[int], source: int) -> Any:
+    """Where a row stands in a log of two sources: by its time, then by its number, and never twice."""
+    return (at * 1_000_000 + number % 500_000 * 2 + source).label("place")
+
+
+def _rejection(portal: Portal, row: Any) -> JsonObject:
+    return {
+        "id": portal.sealer.id(row.source, row.id),
+        "created": format_date(moment(row.at)),
+        "from": {"emailAddress": row.sender},
+        "to": {"emailAddress": row.recipient},
+        "type": row.type,
+        "info": row.info,
+        "remoteIp": row.remote_ip,
+        "remoteHost": row.remote_host,
+    }
+
+
+# -- conditions ------------------------------------------------------------------------------------------------
+
+_PROCESSING_FIELDS: Mapping[str, Sequence[Any]] = {
+    "fromaddress": (deliveries.c.sender, messages.c.from_header),
+    "toaddress": (deliveries.c.recipient,),
+    "subject": (func.lower(messages.c.subject),),
+    "info": (func.lower(deliveries.c.error),),
+    "remoteip": (messages.c.remote_ip,),
+}
+_REJECTION_FIELDS = {
+    "from": ("sender",),
+    "to": ("recipient",),
+    "type": ("type",),
+    "info": ("info",),
+    "remoteip": ("remote_ip",),
+}
+
+
+def _search_by(search: contract.SearchBy | None, fields: Mapping[str, Sequence[Any]]) -> list[ColumnElement[bool]]:
+    """A contains-match on one field, or on all of them."""
+    if search is None or not search.value:
+        return []
+    name = fold(search.field_name)
+    if name != "all" and name not in fields:
+        raise not_allowed(f"Field must be one of [all,{','.join(fields)}]", "searchBy.fieldName")
+    columns = fields[name] if name != "all" else [column for some in fields.values() for column in some]
+    text = _checked(search.value, "searchBy.value")
+    return [or_(*(and_(column.is_not(None), may_match(text, func.lower(column))) for column in columns))]
+
+
+OPERATIONS: Mapping[str, Callable[[Portal, Call], Answer]] = {
+    "messages.search": search,
+    "messages.info": info,
+    "messages.processing": processing,
+    "messages.queues": queues,
+    "messages.rejections": refused,
+}

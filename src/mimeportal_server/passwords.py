@@ -1,0 +1,284 @@
+"""People's passwords: checked at one cost for everybody, within budgets, locked when guessed at (promises E.3)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from mimeportal import limits
+from mimeportal.addresses import normalise
+from mimeportal_server import audit, people, tokens
+from mimeportal_server.clock import DAY
+from mimeportal_server.door import network_of
+from mimeportal_server.people import Caller
+from mimeportal_server.portal import Portal, Refused
+from mimeportal_server.quota import Quota
+from mimeportal_server.store.schema import login_failures
+from mimeportal_server.store.schema import people as rows
+
+# Argon2id as OWASP names it for servers: 19 MiB, and some 30 ms of one core.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+# Of a random password that nobody has: whoever is unknown or has no password costs the same run.
+_NOBODYS = "$argon2id$v=19$m=19456,t=2,p=1$NNRFm43l6B+ogV75a52LQg$PEj1RncN4jeR/RaaItjJDogGcOB2KZZ3UlftXXaBVg8"
+_LOCK = limits.LOCK_MINUTES * 60_000
+
+ONE_TIME = "one-time password"
+# One text for whatever is wrong (portal-rules A.28); the reason stands in the audit alone.
+_WRONG = "Invalid username, password or permissions. Please check you are using the correct URL."
+# What is no secret, as discovery tells it too: this portal cannot check it.
+_ELSEWHERE = {
+    "domain": "0001 Authentication type not supported: this person logs in with a domain password, not checked here.",
+    "sso": "0001 Authentication type not supported: this person logs in by single sign-on, which is not done here.",
+}
+_SECOND = "The password is right, but this person logs in with a second factor, which this portal cannot check."
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A log-in that passed: what is made of it belongs to this epoch of the person, and ends with it."""
+
+    person_id: int
+    address: str
+    epoch: int
+    one_time: bool
+
+
+def check(portal: Portal, address: str, password: str, peer: str, *, door: str) -> int:
+    """Check a person's own password; their number.
+
+    For doors such as SMTP, whose clients keep a password: a one-time password is not taken there. `peer` is the
+    network address of whoever tries. Blocks for the time of an Argon2 run. Raises `Refused`: with status 401 when
+    the log-in is refused, for whatever reason, and 429 (`retryable`) when too many are tried.
+    """
+    return verify(portal, address, password, peer, door=door).person_id
+
+
+def verify(
+    portal: Portal,
+    address: str,
+    password: str,
+    peer: str,
+    *,
+    door: str = "http",
+    request_id: str = "",
+    one_time: bool = False,
+    known: bool = False,
+    confirming: bool = False,
+) -> Passed:
+    """Check a password within the budgets and locks of promises E.3, and record what came of it.
+
+    `one_time`: a one-time password is taken too, and spent. `known`: the caller shows a binding that this person
+    made before, which other networks' failures do not lock. `confirming`: somebody logged in confirms a password,
+    so that no second factor is asked for. Raises `Refused` as `check` does.
+    """
+    key = {"username": address}
+    network = network_of(peer)
+    address = normalise(address)[: limits.ADDRESS_CHARACTERS]
+    guard = _guard(portal)
+    guard.admit(network, address, known=known)
+    with portal.database.read() as tx:
+        person = _person(tx, address)
+    stored = str(person.password) if person is not None else ""
+    with guard.running(known=known):
+        matches = _matches(stored, password)
+    with portal.write() as tx:
+        trying = _Trying(portal, tx, address, network, known)
+        reason, passed = trying.decide(stored, matches, password, one_time=one_time, confirming=confirming)
+        acts = trying.acts(reason, "confirm password" if confirming else "log in")
+        who = people.caller_of(tx, address, door) if passed is not None else None
+        audit.record(tx, acts, at=portal.clock.now(), caller=who, door=door, request_id=request_id)
+    if passed is None:
+        if reason in _ELSEWHERE:
+            raise Refused("err_xdk_authentication_type", _ELSEWHERE[reason], status=401, key=key)
+        if reason == "second factor":
+            raise Refused("err_xdk_two_step_required", _SECOND, status=401, key=key)
+        raise Refused("err_xdk_invalid_credentials", _WRONG, status=401, key=key)
+    return passed
+
+
+def change(portal: Portal, caller: Caller, current: str | None, new: str, *, peer: str, request_id: str) -> None:
+    """Set the caller's own password. Whatever they had been handed out, log-ins and tokens, ends.
+
+    Raises `Refused`: for who has no password here, a password that is too simple, and a wrong current one.
+    """
+    with portal.database.read() as tx:
+        person = _person(tx, caller.address)
+    if person is None or person.login in _ELSEWHERE:
+        raise Refused("forbidden", "This caller does not log in with a password of this portal.", status=403)
+    check_strength(new)
+    if person.password:
+        if current is None:
+            raise Refused("err_validation_null", "The current password is missing.", field="password")
+        try:
+            verify(
+                portal, caller.address, current, peer, door=caller.door, request_id=request_id,
+                known=True, confirming=True,
+            )  # fmt: skip
+        except Refused as refusal:
+            if refusal.status != 401:
+                raise
+            sentence = "The current password is wrong, or was tried too often: then wait a while."
+            raise Refused("err_xdk_wrong_password", sentence, status=403, field="password") from None
+    with _guard(portal).running(known=True):
+        hashed = _HASHER.hash(new)
+    with portal.write(caller) as tx:
+        unchanged = (rows.c.id == person.id) & (rows.c.password == person.password) & (rows.c.epoch == person.epoch)
+        values = {"password": hashed, "epoch": rows.c.epoch + 1}
+        if not tx.execute(update(rows).where(unchanged).values(values)).rowcount:
+            raise Refused("err_xdk_wrong_password", "The password was changed meanwhile.", status=403)
+        act = audit.Act("set password", "done", "person", person.id, {"address": caller.address})
+        audit.record(tx, [act], at=portal.clock.now(), caller=caller, request_id=request_id)
+
+
+def check_strength(password: str) -> None:
+    """Raise `Refused` for a password that is too short, too long or too simple (portal-rules I.9)."""
+    if not limits.PASSWORD_SHORTEST <= len(password) <= limits.PASSWORD_LONGEST:
+        problem = f"A password has {limits.PASSWORD_SHORTEST} to {limits.PASSWORD_LONGEST} characters."
+        raise Refused("err_validation_password", problem, field="newPassword")
+    kinds = {
+        "capital" if sign.isupper() else "small" if sign.islower() else "digit" if sign.isdigit() else "other"
+        for sign in password
+    }
+    if len(kinds) < limits.PASSWORD_CLASSES:
+        problem = f"A password has {limits.PASSWORD_CLASSES} of: capital letters, small letters, digits, other signs."
+        raise Refused("err_validation_password", problem, field="newPassword")
+
+
+def forget_tries(portal: Portal) -> None:
+    """Count the tries of all networks and addresses anew, as after a start."""
+    _guards.pop(portal, None)
+
+
+class _Trying:
+    """One log-in, decided in one transaction: of several at once, each sees the failures before it."""
+
+    def __init__(self, portal: Portal, tx: Connection, address: str, network: str, known: bool) -> None:
+        self._tx = tx
+        self._address = address
+        self._network = network
+        self._known = known
+        self._now = portal.clock.machine()
+        self._person = _person(tx, address)
+        self._locked = self._lock()
+
+    def decide(
+        self, stored: str, matches: bool, password: str, *, one_time: bool, confirming: bool
+    ) -> tuple[str, Passed | None]:
+        """Why the log-in is refused, or what passed."""
+        person = self._person
+        if person is not None and person.login in _ELSEWHERE:
+            return str(person.login), None
+        # A one-time password is the way out of a lock: it cannot be guessed.
+        once = one_time and tokens.valid(self._tx, password, ONE_TIME, now=self._now)
+        if person is not None and not person.disabled and once == person.id:
+            reason = ""
+        elif self._locked:
+            reason = self._locked
+        elif person is None or person.disabled:
+            reason = "unknown" if person is None else "disabled"
+        else:
+            right = matches and person.password == stored
+            reason = "" if right else "wrong password" if person.password else "no password"
+        if reason or person is None:
+            if reason != self._locked:
+                self._fail()
+            return reason, None
+        if person.login == "two-step" and not confirming:
+            return "second factor", None
+        if once:
+            tokens.spend(self._tx, password, ONE_TIME, now=self._now)
+        failures = login_failures.c
+        here = (failures.address == self._address) & (failures.network == self._network)
+        self._tx.execute(delete(login_failures).where(here))
+        return "", Passed(int(person.id), self._address, int(person.epoch), bool(once))
+
+    def acts(self, reason: str, action: str) -> list[audit.Act]:
+        """What the audit says of it: the log-in, and the lock it may have brought."""
+        person_id = int(self._person.id) if self._person is not None else None
+        detail = {"address": self._address, "network": self._network}
+        acts = [audit.Act(action, "failed" if reason else "done", "person", person_id, {**detail, "reason": reason})]
+        locked = "" if self._locked or not reason else self._lock()
+        if locked:
+            acts.append(audit.Act("lock", "done", "person", person_id, {**detail, "reason": locked}))
+        return acts
+
+    def _fail(self) -> None:
+        failure = {"address": self._address, "network": self._network, "at": self._now}
+        self._tx.execute(insert(login_failures), failure)
+
+    def _lock(self) -> str:
+        """Which lock the failures of the last day amount to; "" for none."""
+        failures = self._tx.execute(
+            select(login_failures.c.network, login_failures.c.at)
+            .where(login_failures.c.address == self._address, login_failures.c.at > self._now - DAY)
+            .order_by(login_failures.c.at)
+        ).all()
+        here = [failure.at for failure in failures if failure.network == self._network]
+        for first, last in zip(here, here[limits.LOCK_FAILURES - 1 :], strict=False):
+            if last - first < _LOCK and self._now - last < _LOCK:
+                return "locked for this network"
+        if not self._known and len(failures) >= limits.LOCK_FAILURES_ANYWHERE:
+            return "locked"
+        return ""
+
+
+class _Guard:
+    """What stands before the Argon2 runs of one portal: tries in a minute, and runs at once."""
+
+    def __init__(self) -> None:
+        self._networks = Quota(limits.LOGINS_PER_NETWORK, 60)
+        self._addresses = Quota(limits.LOGINS_PER_ADDRESS, 60)
+        self._lock = threading.Lock()
+        self._running = 0
+
+    def admit(self, network: str, address: str, *, known: bool) -> None:
+        """Count a try. Raises `Refused`; known bindings are counted apart, so that no stranger uses up their tries."""
+        allowed = self._networks.take(network).granted
+        if not (allowed and self._addresses.take(f"{address} {known}").granted):
+            raise _too_many()
+
+    @contextmanager
+    def running(self, *, known: bool) -> Iterator[None]:
+        """Room for one Argon2 run. Raises `Refused` at once where there is none."""
+        most = limits.PASSWORD_CHECKS if known else limits.PASSWORD_CHECKS - 1
+        with self._lock:
+            if self._running >= most:
+                raise _too_many()
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
+
+
+_guards: WeakKeyDictionary[Portal, _Guard] = WeakKeyDictionary()
+
+
+def _guard(portal: Portal) -> _Guard:
+    return _guards.setdefault(portal, _Guard())
+
+
+def _too_many() -> Refused:
+    return Refused("err_quota_exceeded", "Too many log-ins are tried: wait a minute.", status=429, retryable=True)
+
+
+def _person(tx: Connection, address: str) -> Row[Any] | None:
+    """The person, and no app, with an address."""
+    return tx.execute(select(rows).where(rows.c.address == address, rows.c.kind == "person")).first()
+
+
+def _matches(stored: str, password: str) -> bool:
+    """Whether a password is the one that was stored; without a stored one it costs the same, and is not."""
+    try:
+        return _HASHER.verify(stored or _NOBODYS, password) and bool(stored)
+    except VerificationError:
+        return False

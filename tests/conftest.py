@@ -36,6 +36,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MIMEPORTAL_CONFIG_DIR", str(tmp_path_factory.mktemp("config")))
     monkeypatch.setenv("TZ", "UTC")
+    # Whoever runs the tests keeps their keyring to themselves: without one, secrets lie in files.
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
 
 
 def absent(component: str) -> NoReturn:

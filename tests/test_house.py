@@ -196,6 +196,7 @@ IMPORT_NAMES = {
     "xlsxwriter": "xlsxwriter",
     "python-multipart": "multipart",
     "argon2-cffi": "argon2",
+    "httptools": "uvicorn",  # by its protocol of that name, which is what we extend
 }
 
 
@@ -219,6 +220,8 @@ def used_third_parties() -> dict[str, set[str]]:
     for path in FILES:
         for name in imports_of(path):
             top = name.partition(".")[0]
+            if top == "pytest" and module_of(path) == "mimeportal.testing":
+                continue  # a plugin of pytest: whoever loads it has that
             if top not in sys.stdlib_module_names and not top.startswith("mimeportal"):
                 used.setdefault(top.lower(), set()).add(module_of(path).partition(".")[0])
     return used
@@ -301,6 +304,12 @@ METHODS = {
     "holds.log": ["holds.log"],
     "holds.detail": ["holds.get"],
     "holds.file": ["holds.download"],
+    "holds.fetch": ["holds.download"],
+    "messages.search": ["messages.track", "messages.bounced"],
+    "messages.info": ["messages.info", "messages.hold_ids"],
+    "messages.processing": ["messages.processing"],
+    "messages.queues": ["messages.queues"],
+    "messages.rejections": ["messages.rejected"],
     "senders.permit_or_block": ["senders.add"],
     "senders.list": ["senders.list"],
     "senders.add": ["senders.add"],
@@ -363,6 +372,10 @@ def test_the_server_does_nothing_that_is_not_declared() -> None:
 # command -> the method of the SDK it calls; or, in brackets, why it calls none.
 COMMANDS = {
     "demo": "(runs the other commands)",
+    "auth login": "auth.login",
+    "auth logout": "auth.logout",
+    "auth status": "(asks whether the log-in is accepted)",
+    "auth discover": "auth.discover",
     "profiles list": "(settings of this machine)",
     "profiles show": "(settings of this machine)",
     "profiles set": "(settings of this machine)",
@@ -376,17 +389,29 @@ COMMANDS = {
     "holds summary": "holds.summary",
     "holds log": "holds.log",
     "holds download": "holds.download",
+    "messages track": "messages.track",
+    "messages bounced": "messages.bounced",
+    "messages processing": "messages.processing",
+    "messages queues": "messages.queues",
+    "messages rejected": "messages.rejected",
     "senders list": "senders.list",
     "senders add": "senders.add",
     "senders remove": "senders.remove",
     "account show": "account.show",
+    "account password": "account.set_password",
+    "account capabilities": "account.capabilities",
+    "api": "(any function: Portal.call)",
     "help": "(text)",
 }
 # Methods of the SDK that no command is named for.
 UNNAMED = {
     "account.code": "part of every plan and report",
     "account.whoami": "part of `account show`",
+    "auth.app": "part of `auth login --person`",
+    "auth.token": "part of every call of API 2.0",
     "holds.lookup": "how ids become messages",
+    "messages.info": "`messages track ID`",
+    "messages.hold_ids": "`messages track --hold-ids`",
     "holds.plan": "the plan of `holds release` and `holds reject`",
     "holds.states": "looked at after a lost answer",
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mimeportal import limits
 from mimeportal.errors import AuthenticationError, ConfigurationError
-from mimeportal.profiles import config_folder, write_private
+from mimeportal.profiles import config_folder, open_to_others, write_private
 from mimeportal.urls import LOCAL
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def lookup(target: Target, environ: Mapping[str, str] | None = None) -> tuple[Cr
     if target.url.startswith(LOCAL):
         return None, ""
     if target.profile:
-        return _stored(target.profile, target.url) if target.login else (None, "")
+        return stored(target.profile, target.url) if target.login else (None, "")
     if target.source != "MIMEPORTAL_URL":
         return None, ""  # a URL that stands alone
     given = os.environ if environ is None else environ
@@ -188,9 +187,9 @@ def _private_text(path: Path, told: str) -> str:
     """What a file of the owner's alone says. Raises `FileNotFoundError`, `ConfigurationError` for all else."""
     try:
         with path.open("rb") as file:
-            others = stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077
+            others = open_to_others(file.fileno())
             octets = file.read(limits.SECRET_FILE + 1)
-        if others and os.name != "nt":  # there, modes say nothing
+        if others:
             raise ConfigurationError(
                 f"{told} is open to others.",
                 why=f"Its mode grants {others:03o} beyond the owner, and it holds a secret.",
@@ -251,7 +250,8 @@ def _file(name: str) -> Path:
     return config_folder() / _FOLDER / f"{quote(name, safe='')}.json"
 
 
-def _stored(name: str, url: str) -> tuple[Credentials | None, str]:
+def stored(name: str, url: str) -> tuple[Credentials | None, str]:
+    """The secret that a profile has for a URL, and where it lies. Raises as `load` does."""
     path = _file(name)
     text: str | None
     try:

@@ -102,6 +102,7 @@ class LostAnswerError(UnavailableError):
     """The request may have been carried out, but no complete answer arrived."""
 
 
+UNKNOWN_APP_CODE = "err_developer_key"  # with HTTP 200 (mimecast-api-core 5.3)
 FORBIDDEN_CODES = frozenset({"err_xdk_operation_forbidden_for_address", "err_forbidden", "app_forbidden", "forbidden"})
 NOT_FOUND_CODES = frozenset({"err_not_found", "not_found", "xdk_failure"})
 
@@ -112,8 +113,8 @@ def api_error(code: str, message: str, *, status: int = 200, **details: Any) -> 
     remedy = ""
     if status == 429:
         kind, remedy = RateLimitedError, "Wait a little and run the same command again."
-    elif status in (401, 418):
-        kind, remedy = AuthenticationError, "Check whose portal is asked for, and log in again."
+    elif status in (401, 418) or code == UNKNOWN_APP_CODE:
+        kind, remedy = AuthenticationError, "Check whose portal is asked for, and log in again: `mimeportal auth login`."
     elif status == 403 or code in FORBIDDEN_CODES:
         kind, remedy = ForbiddenError, "Ask an administrator of this portal for the permission."
     elif status == 404 or code in NOT_FOUND_CODES:

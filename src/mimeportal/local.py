@@ -1,4 +1,4 @@
-"""The only module that knows of the server: open a local portal inside this process, or create one."""
+"""The only module that knows of the server: open a local portal inside this process, serve one, or create one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from mimeportal.errors import ConfigurationError, NotOfferedError, UsageError
+from mimeportal.errors import ConfigurationError
+from mimeportal.urls import LOCAL
 
 if TYPE_CHECKING:
     from mimeportal.transport import Transport
@@ -16,40 +17,31 @@ if TYPE_CHECKING:
     from mimeportal_server.bench import Delivered as Delivered
     from mimeportal_server.serving import Server as Server
 
-PREFIX = "local:"
-_LONGEST_WAIT = 86_400  # seconds
-
 
 def open_transport(url: str, user: str | None, *, api: Api = "local", timeout: float | None = None) -> Transport:
-    """The transport for a URL. `timeout` is how many seconds a portal in use is waited for.
+    """The transport for `local:DIR`. `timeout` is how many seconds a portal in use is waited for.
 
     `api` restricts a local portal to what one Mimecast API offers, for tests.
 
-    Raises `UsageError` for a timeout that is none, `ConfigurationError` when the folder is no portal home, or no
-    person is named.
+    Raises `ConfigurationError` when the folder is no portal home, or no person is named.
     """
-    if not url.startswith(PREFIX):
-        raise NotOfferedError(
-            f"This version reaches portals inside this process only, not {url!r}.",
-            why="A URL of the form local:DIR names the folder of a local portal.",
-            remedy="Set MIMEPORTAL_URL=local:DIR, or make a portal with `mimeportal demo`.",
-        )
     if not user:
         raise ConfigurationError(
             "Whose portal? No person is named.",
             remedy="Set MIMEPORTAL_USER to the address of one of the portal's people.",
         )
-    if timeout is not None and not _is_timeout(timeout):
-        raise UsageError(
-            f"Not a timeout: {timeout!r}.", remedy=f"Give seconds, more than 0 and at most {_LONGEST_WAIT:,}."
-        )
-    home = Path(url.removeprefix(PREFIX)).expanduser()
+    home = Path(url.removeprefix(LOCAL)).expanduser()
     return cast("Transport", _server("embedded").EmbeddedTransport(home, user, api=api, timeout=timeout))
 
 
-def _is_timeout(seconds: object) -> bool:
-    # What is no number, as nan, compares with nothing.
-    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= _LONGEST_WAIT
+def serve(
+    home: Path, *, http: tuple[str, int] | None = None, smtp: tuple[str, int] | None = None, lab: bool = False
+) -> Server:
+    """A server of a portal home, run in threads of this process by a `with` statement; port 0 takes a free one.
+
+    `lab` also serves `/lab/`, in a home that was made for it. Raises `ConfigurationError` for what cannot be served.
+    """
+    return cast("Server", _server("serving").Server(home, http=http, smtp=smtp, lab=lab))
 
 
 def make_demo(home: Path) -> int:

@@ -21,6 +21,15 @@ class PageOf(Generic[T]):
     next: str | None
 
 
+def repeated_token() -> ApiError:
+    """The one sentence for a list without an end."""
+    return ApiError(
+        "The portal sent the same page token twice, so the list has no end.",
+        code="err_page_token_repeated",
+        remedy="Narrow the list with --since or another filter, and tell the portal's operator.",
+    )
+
+
 class Pages(Generic[T]):
     """A list that is fetched page by page while it is iterated; nothing is sent before.
 
@@ -39,11 +48,7 @@ class Pages(Generic[T]):
             if page.next is None:
                 return
             if page.next == token:
-                raise ApiError(
-                    "The portal sent the same page token twice, so the list has no end.",
-                    code="err_page_token_repeated",
-                    remedy="Narrow the list with --since or another filter, and tell the portal's operator.",
-                )
+                raise repeated_token()
             token = page.next
 
     def __iter__(self) -> Iterator[T]:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from mimeportal.errors import UsageError
 from mimeportal.transport import Session, Transport
+from mimeportal.urls import LOCAL
 
 if TYPE_CHECKING:
     from mimeportal.account import AccountClient
+    from mimeportal.auth import AuthClient
+    from mimeportal.credentials import Credentials
     from mimeportal.holds import HoldsClient
+    from mimeportal.messages.client import MessagesClient
+    from mimeportal.profiles import Target
     from mimeportal.senders import SendersClient
+    from mimeportal.wire import JsonObject
+
+
+_LONGEST_WAIT = 86_400  # seconds
 
 
 class Portal:
@@ -35,23 +47,62 @@ class Portal:
         user: str | None = None,
         profile: str | None = None,
         timeout: float | None = None,
+        api: str | None = None,
+        credentials: Credentials | None = None,
     ) -> Portal:
-        """Open a portal: `local:DIR`, embedded in this process, for the person `user`.
+        """Open a portal: `local:DIR`, embedded in this process, or one over HTTP, for the person `user`.
 
-        What is not given comes from the environment (`MIMEPORTAL_URL`, `MIMEPORTAL_USER`,
-        `MIMEPORTAL_PROFILE`), else from the current profile. `timeout` is how many seconds a portal that is in use
-        is waited for. Raises `ConfigurationError` when nothing says
-        where to go, or when the folder is no portal home; `AuthenticationError` for an unknown person.
+        What is not given comes from the environment (`MIMEPORTAL_URL` and the credentials for it, `MIMEPORTAL_USER`,
+        `MIMEPORTAL_PROFILE`), else from the current profile; a URL and its credentials always from one source.
+        `timeout` is how many seconds a local portal in use, or a piece of an answer, is waited for. `api` restricts a
+        local portal to what one of Mimecast's APIs offers (`api1`, `api2`). Without credentials a portal over HTTP
+        does nothing but what wants no log-in. Raises `ConfigurationError` when nothing says where to go, or when the
+        folder is no portal home; `AuthenticationError` for an unknown person.
         """
-        from mimeportal import local, profiles
+        from mimeportal import profiles
 
-        for name, given in (("url", url), ("user", user), ("profile", profile)):
+        for name, given in (("url", url), ("user", user), ("profile", profile), ("api", api)):
             if given is not None and not isinstance(given, str):
                 raise UsageError(
                     f"{name} takes text, not {type(given).__name__}.", remedy="A portal is named as in 'local:DIR'."
                 )
-        target = profiles.resolve(url=url, user=user, profile=profile)
-        return cls(local.open_transport(target.url, target.user, timeout=timeout), profile=target.profile)
+        if credentials is not None and (url is None or profile is not None):
+            raise UsageError(
+                "Credentials are given without their URL.",
+                why="A URL and its credentials come from one source.",
+                remedy="Name the URL beside them, and no profile.",
+            )
+        if url is not None and profile is None and not url.startswith(LOCAL):
+            address = user or os.environ.get("MIMEPORTAL_USER", "")
+            target = profiles.bare(profiles.Profile("", url, user=address, api=os.environ.get("MIMEPORTAL_API", "")))
+        else:
+            target = profiles.resolve(url=url, user=user, profile=profile)
+        asked = replace(target, user=user or target.user, api=api or target.api)
+        return cls.to(asked, timeout, credentials=credentials)
+
+    @classmethod
+    def to(cls, target: Target, timeout: float | None = None, *, credentials: Credentials | None = None) -> Portal:
+        """Open the portal of a target, with these credentials or those that go with it; see `Portal.open`."""
+        _check_timeout(timeout)
+        if target.url.startswith(LOCAL):
+            from mimeportal import local, regions
+
+            api = regions.api_of(target.url, asked=target.api)
+            transport = local.open_transport(target.url, target.user, api=api, timeout=timeout)
+            return cls(transport, profile=target.profile)
+        from mimeportal.credentials import load
+        from mimeportal.transport_http import HttpTransport
+
+        remote = HttpTransport(
+            target.url,
+            api=target.api,
+            credentials=credentials or load(target),
+            user=target.user,
+            timeout=timeout,
+            ca_file=target.ca_file,
+            proxy=target.proxy,
+        )
+        return cls(remote, profile=target.profile)
 
     @property
     def url(self) -> str:
@@ -65,7 +116,8 @@ class Portal:
     @property
     def is_person(self) -> bool:
         """A person's own log-in, or an app that acts for the account."""
-        return self._transport.api == "local"
+        embedded = self._transport.api == "local"
+        return bool(getattr(self._transport, "is_person", embedded))
 
     @cached_property
     def account(self) -> AccountClient:
@@ -80,10 +132,49 @@ class Portal:
         return HoldsClient(self)
 
     @cached_property
+    def auth(self) -> AuthClient:
+        from mimeportal.auth.client import AuthClient
+
+        return AuthClient(self.session)
+
+    @cached_property
+    def messages(self) -> MessagesClient:
+        from mimeportal.messages.client import MessagesClient
+
+        return MessagesClient(self)
+
+    @cached_property
     def senders(self) -> SendersClient:
         from mimeportal.senders.client import SendersClient
 
         return SendersClient(self)
+
+    def call(
+        self,
+        path: str,
+        data: Any = None,
+        *,
+        method: str | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
+    ) -> JsonObject:
+        """Any function of the API by its path, with our authentication; the JSON object that it answers.
+
+        Under `/api/`, `data` is the items: a list, or one alone; elsewhere it is the body as it stands. `method` is
+        POST there, else GET unless there is a body. Names that begin with `get-` or `find-`, `search`, and GET are
+        taken to be safe, and repeated where that helps; others are sent once. Raises as the operations do.
+        """
+        from mimeportal import anything
+
+        return anything.call(self.session, path, data, method=method, page_size=page_size, page_token=page_token)
+
+    def pages(
+        self, path: str, data: Any = None, *, method: str | None = None, page_size: int | None = None
+    ) -> Iterator[JsonObject]:
+        """As `call`, page after page to the last: the JSON object of each."""
+        from mimeportal import anything
+
+        return anything.pages(self.session, path, data, method=method, page_size=page_size)
 
     def close(self) -> str:
         """End the session; a local portal delivers what was released first.
@@ -97,3 +188,12 @@ class Portal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_timeout(seconds: object) -> None:
+    # What is no number, as nan, compares with nothing.
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (number and 0 < cast("float", seconds) <= _LONGEST_WAIT):
+        raise UsageError(
+            f"Not a timeout: {seconds!r}.", remedy=f"Give seconds, more than 0 and at most {_LONGEST_WAIT:,}."
+        )

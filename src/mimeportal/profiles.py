@@ -150,7 +150,7 @@ def _refuse_mix(profile: str, given: Mapping[str, str]) -> None:
         raise _mixed(
             f"the URL of {profile}",
             f"credentials from {credentials}",
-            "A URL and its credentials come from one source.",
+            "A URL and its credentials come from one source: the profile keeps what it logged in with.",
         )
 
 
@@ -185,7 +185,7 @@ def _target(chosen: Profile, source: str, given: Mapping[str, str], user: str | 
         raise ConfigurationError(
             f"There is no API {values['api']!r}, named by {sources['api']}.", remedy=f"Use one of: {', '.join(APIS)}."
         )
-    if chosen.name and chosen.login == "person" and values["user"] != chosen.user:
+    if chosen.name and chosen.login == "person" and str(values["user"]).casefold() != chosen.user.casefold():
         raise _mixed(
             f"the log-in of {chosen.user} in {profile}",
             f"{values['user']} from {sources['user']}",
@@ -309,7 +309,7 @@ class Store:
 def _load(path: Path) -> tuple[dict[str, Profile], str | None]:
     try:
         with path.open("rb") as file:
-            others = stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077
+            others = open_to_others(file.fileno())
             octets = file.read()
     except FileNotFoundError:
         return {}, None
@@ -385,6 +385,11 @@ def time_zone(name: str) -> tzinfo:
         raise UsageError(
             f"There is no time zone {name!r}.", remedy="Name it as Europe/London, America/New_York or UTC."
         ) from None
+
+
+def open_to_others(descriptor: int) -> int:
+    """What the mode of a file grants beyond its owner; nothing where modes say nothing."""
+    return 0 if os.name == "nt" else stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077
 
 
 def write_private(path: Path, octets: bytes) -> None:

@@ -149,11 +149,13 @@ class Budget:
             return False
         if limit:
             self._limit = int(limit)
-        earliest, latest = sent + wait, self._monotonic() + wait + _MARGIN
-        if self._remaining is not None and latest < self._earliest:
-            return True  # of a window before this one
-        if self._remaining is not None and earliest <= self._latest:
-            self._remaining = min(self._remaining, int(left))
+        now = self._monotonic()
+        earliest, latest = sent + wait, now + wait + _MARGIN
+        known = self._remaining is not None and status != 429
+        if known and latest < self._earliest and earliest < now:
+            return True  # it was long on its way: of a window that is over
+        if known and earliest <= self._latest and latest >= self._earliest:
+            self._remaining = min(self._remaining or 0, int(left))
             self._earliest, self._latest = max(self._earliest, earliest), min(self._latest, latest)
         else:
             self._remaining, self._earliest, self._latest = int(left), earliest, latest

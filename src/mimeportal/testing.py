@@ -148,8 +148,10 @@ class PortalHome:
 
     def close(self) -> None:
         """Close what the test opened, and leave nothing of it behind."""
-        _close(self._opened)
-        self._bench.empty()
+        try:
+            _close(self._opened)
+        finally:
+            self._bench.empty()
 
 
 @dataclass(frozen=True)
@@ -214,8 +216,8 @@ class PortalServer:
     def client(self, who: str = APP, *, api: Api | None = None) -> Portal:
         """The SDK over HTTP as one of the people, by address, or as `APP`; closed when the test ends.
 
-        An app speaks API 2.0, and with `api="api1"` API 1.0; a person logs in with a password. `api` (`api1`, `api2`)
-        restricts the portal to what that API of Mimecast offers.
+        An app speaks API 2.0, and with `api="api1"` API 1.0; a person has the keys that a log-in with a password gives.
+        `api` (`api1`, `api2`) restricts the portal to what that API of Mimecast offers.
         """
         from mimeportal.portal import Portal
 
@@ -223,13 +225,18 @@ class PortalServer:
         return _kept(self._opened, Portal.open(self.url, user=user, credentials=self._credentials(who, api), api=api))
 
     def environment(self, who: str = APP) -> dict[str, str]:
-        """The variables that let a program of its own, or `Portal.open()` without arguments, log in."""
+        """The variables that let a program of its own, or `Portal.open()` without arguments, log in.
+
+        What the machine's own environment says of mimeportal is emptied by them, and its profiles are not read.
+        """
+        found = {name: "" for name in os.environ if name.startswith("MIMEPORTAL_")}
+        found |= {"MIMEPORTAL_URL": self.url, "MIMEPORTAL_CONFIG_DIR": str(self.home.path.parent / "config")}
         if who != APP:
             password = str(self._bench.password_file(who))
-            return {"MIMEPORTAL_URL": self.url, "MIMEPORTAL_USER": who, "MIMEPORTAL_PASSWORD_FILE": password}
+            return {**found, "MIMEPORTAL_USER": who, "MIMEPORTAL_PASSWORD_FILE": password}
         keys = self._bench.app_keys()
         return {
-            "MIMEPORTAL_URL": self.url,
+            **found,
             "MIMEPORTAL_CLIENT_ID": keys["client_id"],
             "MIMEPORTAL_CLIENT_SECRET": keys["client_secret"],
         }
@@ -290,8 +297,11 @@ class PortalServer:
 
     def close(self) -> None:
         """Close what the test opened, and leave nothing of it behind."""
-        _close(self._opened)
-        self.lab("POST", "reset")
+        self.faults.clear()
+        try:
+            _close(self._opened)
+        finally:
+            self.lab("POST", "reset")
 
 
 def _kept(opened: list[Portal], portal: Portal) -> Portal:
@@ -345,7 +355,7 @@ def portal_home(_portal_bench: Bench) -> Iterator[PortalHome]:
 
 @pytest.fixture
 def portal_server(portal_home: PortalHome, _portal_bench: Bench, _portal_running: Server) -> Iterator[PortalServer]:
-    """`portal_home`, served over HTTP and SMTP on this machine."""
+    """The home of `portal_home`, served over HTTP and SMTP on this machine."""
     server = PortalServer(portal_home, _portal_bench, _portal_running)
     yield server
     server.close()

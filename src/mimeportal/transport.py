@@ -90,10 +90,14 @@ class Answer(Generic[RowT]):
 
 
 class Session:
-    """Calls operations over a transport. One per `Portal`; safe to use from several threads."""
+    """Calls operations over a transport. One per `Portal`; safe to use from several threads.
 
-    def __init__(self, transport: Transport) -> None:
+    `logging_in` is for the transport itself: however a portal is restricted, it can be logged in to.
+    """
+
+    def __init__(self, transport: Transport, *, logging_in: bool = False) -> None:
         self.transport = transport
+        self._logging_in = logging_in
         self._remote = transport if isinstance(transport, Remote) else None
         self._policy = self._remote.policy if self._remote else ONCE
 
@@ -102,11 +106,11 @@ class Session:
         return self.transport.api
 
     def offers(self, endpoint: Endpoint[Any, Any]) -> bool:
-        return self.api in endpoint.offered
+        return self.api in endpoint.offered or (self._logging_in and not endpoint.authorised)
 
     def require(self, endpoint: Endpoint[Any, Any], doing: str = "") -> None:
         """Raise `NotOfferedError` unless this portal offers the operation."""
-        if self.api not in endpoint.offered:
+        if not self.offers(endpoint):
             raise not_offered(doing or endpoint.name, self.api)
 
     def call(

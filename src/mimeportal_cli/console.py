@@ -145,15 +145,15 @@ class Console:
         self._err.flush()
         return _answered(self._in.readline().strip())
 
-    def ask_secret(self, prompt: str) -> str:
-        """The same, and what is typed is not shown."""
+    def ask_secret(self, prompt: str, *, empty: bool = False) -> str:
+        """The same, and what is typed is not shown; where it may be `empty`, nothing is an answer too."""
         import getpass
 
         self._out.flush()
-        try:
-            return _answered(getpass.getpass(f"{_visible(prompt)}: ", self._err))
-        except EOFError:
-            return _answered("")
+        typed = ""
+        with suppress(EOFError):
+            typed = getpass.getpass(f"{_visible(prompt)}: ", self._err)
+        return typed if empty else _answered(typed)
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:

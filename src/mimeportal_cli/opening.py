@@ -14,24 +14,31 @@ if TYPE_CHECKING:
     from mimeportal.profiles import Target
 
 
-def target() -> Target:
-    """Where the command line, the environment or a profile says to go; its output format is preferred from now on."""
+def target(*, asks_password: bool = False) -> Target:
+    """Where the command line, the environment or a profile says to go; its output format is preferred from now on.
+
+    `asks_password`: the command takes the current password from `MIMEPORTAL_PASSWORD_FILE`; beside a profile that
+    is no second source of credentials.
+    """
+    import os
+
     from mimeportal import profiles
 
     chosen = settings()
-    found = profiles.resolve(url=chosen.url, profile=chosen.profile)
+    given = dict(os.environ)
+    if asks_password and not given.get("MIMEPORTAL_URL"):
+        given.pop("MIMEPORTAL_PASSWORD_FILE", None)
+    found = profiles.resolve(url=chosen.url, profile=chosen.profile, environ=given)
     chosen.output, chosen.tz = found.output, found.tz
     return found
 
 
 @contextmanager
-def opened() -> Iterator[Portal]:
+def opened(*, asks_password: bool = False) -> Iterator[Portal]:
     """The portal of this command. Closing it delivers what was released; what is still queued is told on stderr."""
-    from mimeportal import local
     from mimeportal.portal import Portal
 
-    where = target()
-    portal = Portal(local.open_transport(where.url, where.user, timeout=settings().timeout), profile=where.profile)
+    portal = Portal.to(target(asks_password=asks_password), settings().timeout)
     try:
         yield portal
     finally:

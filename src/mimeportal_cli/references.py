@@ -59,14 +59,14 @@ def resolved(portal: Portal, ids: Iterable[str], remembered: Remembered) -> Iter
         found = remembered.matching(wanted) or remembered.listed(portal).get(wanted)
         if not found:
             raise NotFoundError(
-                f"No held message has the reference {wanted}.",
-                why="It is neither in the list printed last nor held now.",
+                f"No {remembered.what} has the reference {wanted}.",
+                why=remembered.where,
                 remedy="List again: it may have been decided or have expired.",
             )
         if len(found) > 1:
             raise UsageError(
                 f"The reference {wanted} stands for {len(found)} messages.",
-                remedy="Name the full id, from `mimeportal holds list --columns id -o tsv`.",
+                remedy=f"Name the full id, from `{remembered.command} --columns id -o tsv`.",
             )
         yield found[0]
 
@@ -90,9 +90,14 @@ def _listed(portal: Portal) -> Iterator[str]:
 class Remembered:
     """The ids of the list printed last, for one profile (or one URL and person), in a file of mode 0600."""
 
+    what = "held message"
+    where = "It is neither in the list printed last nor held now."
+    command = "mimeportal holds list"
+    _file = "listed"
+
     def __init__(self, portal: Portal) -> None:
         whose = sha256("\n".join((portal.profile, portal.url, portal.user or "")).encode()).hexdigest()[:16]
-        self.path = _folder() / f"listed-{whose}"
+        self.path = _folder() / f"{self._file}-{whose}"
         self._printed: dict[str, list[str]] | None = None
         self._held: dict[str, list[str]] | None = None
 
@@ -123,6 +128,18 @@ class Remembered:
             write_private(self.path, "".join(f"{id}\n" for id in ids if not re.search(r"\s", id)).encode())
         except OSError:
             pass
+
+
+class RememberedTracked(Remembered):
+    """The same of tracked messages. What was not printed is not looked for: no finder lists all there are."""
+
+    what = "tracked message"
+    where = "It is not in the list printed last."
+    command = "mimeportal messages track ..."
+    _file = "tracked"
+
+    def listed(self, portal: Portal) -> dict[str, list[str]]:
+        return {}
 
 
 def _folder() -> Path:

@@ -130,6 +130,11 @@ def both_senders(value: Any, record: Any, columns: Sequence[str]) -> str:
     return f"{value or '(none)'} ({envelope or '<>'})"
 
 
+def short_reason(value: Any, _record: Any, _columns: Any) -> str:
+    """The words that tell reasons apart: a table has no room for those that all of them begin with."""
+    return str(value).removeprefix("Message Hold Applied - ")
+
+
 def ask(plan: Plan, survey: Survey, verb: Verb, time: Callable[[Any, Any, Any], str]) -> None:
     from mimeportal.untrusted import visible
 

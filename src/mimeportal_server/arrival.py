@@ -24,7 +24,6 @@ from mimeportal_server.steps import reached
 from mimeportal_server.store.blobs import name_of
 from mimeportal_server.store.schema import copies, deliveries, holds, imports, messages, people, senders
 
-
 FULL = "the mailbox is full"
 
 
@@ -144,12 +143,9 @@ class _Writer:
                     dict(zip(("path", "position", "blob", "recipient"), key, strict=True), message_id=message_id)
                 )
             results.append(self._copy(entry, name, message_id, person_id, recipient))
-        for recipient in entry.outside if entry.by else ():
-            # A copy of what somebody sent is kept for them, as one of what they were sent.
-            self._has_room(entry.by.person_id, len(entry.octets))
+        if entry.by is not None:
             message_id = message_id or self._message(entry, name)
-            self._send(entry, name, message_id, entry.by.person_id, recipient)
-            results.append(Result(recipient, "sent", ""))
+            results += [self._send(entry, name, message_id, entry.by, recipient) for recipient in entry.outside]
         return results
 
     def _has_room(self, person_id: int, size: int) -> bool:
@@ -207,10 +203,12 @@ class _Writer:
         reason = fate.rule.reason if fate.rule else fate.decided_by
         return Result(recipient, outcome, reason, entry.summary.notes)
 
-    def _send(self, entry: Incoming, name: str, message_id: int, person_id: int, recipient: str) -> None:
-        """One of the portal's people writes to somebody outside: nothing is screened."""
+    def _send(self, entry: Incoming, name: str, message_id: int, by: Caller, recipient: str) -> Result:
+        """One of the portal's people writes to somebody outside: nothing is screened, the copy is kept as theirs."""
+        self._has_room(by.person_id, len(entry.octets))
         self._queue(entry, name, message_id, "submitted", recipient)
-        self._note(entry, message_id, None, person_id, recipient, "sent", "")
+        self._note(entry, message_id, None, by.person_id, recipient, "sent", "")
+        return Result(recipient, "sent", "", entry.summary.notes)
 
     def _queue(self, entry: Incoming, name: str, message_id: int, kind: str, recipient: str) -> None:
         self._rows[deliveries].append(

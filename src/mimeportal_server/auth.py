@@ -46,15 +46,15 @@ def token(portal: Portal, call: Call) -> Answer:
         .join(persons, persons.c.id == applications.c.person_id)
         .where(applications.c.client_id == client_id)
     )
-    with portal.write() as tx:
+    with portal.database.read() as tx:
         found = tx.execute(app).first()
         stored = found.client_secret if found is not None else ""
         right = hmac.compare_digest(stored.encode(), tokens.digest(client_secret).encode())
         caller = people.caller_of(tx, found.address, "http") if found is not None and right else None
-        if caller is None:
-            sentence = "Client credentials are invalid"
-            raise Refused("InvalidClientIdentifier", sentence, status=401, gateway=True)
-        expires = portal.clock.machine() + limits.TOKEN_SECONDS * 1000
+    if caller is None:
+        raise Refused("InvalidClientIdentifier", "Client credentials are invalid", status=401, gateway=True)
+    expires = portal.clock.machine() + limits.TOKEN_SECONDS * 1000
+    with portal.write() as tx:
         access_token = tokens.issue(tx, BEARER, caller.person_id, expires=expires)
         act = audit.Act("log in", "done", "person", caller.person_id, {"address": caller.address})
         audit.record(tx, [act], at=portal.clock.now(), caller=caller, request_id=call.request_id)

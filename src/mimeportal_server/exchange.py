@@ -46,6 +46,7 @@ class Exchange:
         self.receive = receive
         self._send = send
         self._transport: asyncio.Transport = scope[_TRANSPORT]
+        self._more = True  # of the body is to come
         self._twice = ""
         self.request = self._read(behind_proxy)
         self.response: Response | None = None
@@ -83,12 +84,11 @@ class Exchange:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises `Gone`."""
-        more = True
-        while more:
+        while self._more:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise Gone
-            piece, more = message.get("body", b""), message.get("more_body", False)
+            piece, self._more = message.get("body", b""), message.get("more_body", False)
             self.octets_in += len(piece)
             yield piece
 

@@ -10,19 +10,21 @@ from mimeportal import limits
 from mimeportal.holds import contract
 from mimeportal.untrusted import safe_name
 from mimeportal.wire import Address, format_date
-from mimeportal_server import audit, mail
+from mimeportal_server import audit, mail, people, tokens
 from mimeportal_server.clock import moment
 from mimeportal_server.holds import still_held
-from mimeportal_server.people import allow
+from mimeportal_server.people import Caller, allow
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.store.schema import holds, messages
 from mimeportal_server.tokens import InvalidToken
+
+_DOWNLOAD = "download"  # the purpose of the tokens in URLs
 
 
 def detail(portal: Portal, call: Call) -> Answer:
     """message/get-message-detail (mimecast-api-core 6.9), with the texts beside it."""
     item = contract.MessageDetailItem.model_validate(call.items[0])
-    row = _held(portal, call, _number(portal, "hold", item.id))
+    row = _held(portal, call.caller, _number(portal, "hold", item.id))
     octets = portal.home.blobs.read(row.blob)
     _record(portal, call, "view", row)
     summary, preview = mail.summary_and_preview(octets)
@@ -57,25 +59,55 @@ def detail(portal: Portal, call: Call) -> Answer:
 
 
 def file(portal: Portal, call: Call) -> Answer:
-    """message/get-file: the octets of one attachment, or of the message itself by the hold's id."""
+    """message/get-file: the octets of one attachment, or of the message itself by the hold's id.
+
+    API 2.0 is answered with a URL to fetch them from (mimecast-api-core 6.10); this is what the audit tells of.
+    """
     item = contract.FileItem.model_validate(call.items[0])
     try:
-        part = portal.sealer.number("part", item.id)
+        kind, number = "part", portal.sealer.number("part", item.id)
     except InvalidToken:
-        row = _held(portal, call, _number(portal, "hold", item.id))
-        _record(portal, call, "download", row)
-        return Answer(body=portal.home.blobs.pieces(row.blob), filename="message.eml")
-    hold, index = divmod(part, limits.PARTS_LISTED)
-    row = _held(portal, call, hold)
+        kind, number = "hold", _number(portal, "hold", item.id)
+    row, answer = _octets(portal, call.caller, kind, number)
+    _record(portal, call, "download", row)
+    return Answer([{"urls": [_url(portal, call.caller, f"{kind}:{number}")]}]) if call.caller.api == "api2" else answer
+
+
+def fetch(portal: Portal, call: Call) -> Answer:
+    """What a URL of `file` leads to, for whoever has it, as long as its caller may still see the content."""
+    item = contract.FetchItem.model_validate(call.items[0])
+    with portal.database.read() as tx:
+        granted = tokens.granted(tx, item.context, _DOWNLOAD, now=portal.clock.machine())
+        caller = people.caller_of(tx, granted.address, call.caller.door) if granted else None
+    if granted is None or caller is None:
+        raise Refused("err_download_link", "This link is wrong, or its time is over.", status=403)
+    kind, _, number = granted.object.partition(":")
+    return _octets(portal, caller, kind, int(number))[1]
+
+
+def _url(portal: Portal, caller: Caller, object: str) -> str:
+    expires = portal.clock.machine() + limits.DOWNLOAD_SECONDS * 1000
+    with portal.write() as tx:
+        secret = tokens.issue(tx, _DOWNLOAD, caller.person_id, object=object, expires=expires)
+    until = f"{moment(expires):%Y%m%dT%H%M%SZ}"
+    return f"{portal.settings.public_url}{contract.FETCH.path}?method=GET&expires={until}&context={secret}"
+
+
+def _octets(portal: Portal, caller: Caller, kind: str, number: int) -> tuple[Row[Any], Answer]:
+    """The octets of a message (`hold`) or of one attachment (`part`), with the hold. Raises `Refused`."""
+    if kind == "hold":
+        row = _held(portal, caller, number)
+        return row, Answer(body=portal.home.blobs.pieces(row.blob), filename="message.eml")
+    hold, index = divmod(number, limits.PARTS_LISTED)
+    row = _held(portal, caller, hold)
     try:
         name, content = mail.named_attachment(portal.home.blobs.read(row.blob), index)
     except IndexError:
         raise Refused("not_found", "There is no such attachment.", status=404) from None
-    _record(portal, call, "download", row)
-    return Answer(body=iter([content]), filename=safe_name(name))
+    return row, Answer(body=iter([content]), filename=safe_name(name))
 
 
-def _held(portal: Portal, call: Call, number: int) -> Row[Any]:
+def _held(portal: Portal, caller: Caller, number: int) -> Row[Any]:
     """The hold, where it is still held and the caller may see its content. Raises `Refused`."""
     with portal.database.read() as tx:
         row = tx.execute(
@@ -83,9 +115,9 @@ def _held(portal: Portal, call: Call, number: int) -> Row[Any]:
             .join(messages, messages.c.id == holds.c.message_id)
             .where(holds.c.id == number, still_held(portal))
         ).first()
-    if row is None or row.purged or not allow(call.caller, "see", row):
+    if row is None or row.purged or not allow(caller, "see", row):
         raise Refused("not_found", "There is no such held message for this caller.", status=404)
-    if not allow(call.caller, "content", row):
+    if not allow(caller, "content", row):
         raise Refused("forbidden", "This caller may not see the content of this message.", status=403)
     return row
 

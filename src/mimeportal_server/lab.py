@@ -135,6 +135,7 @@ class Lab:
         self._portal = portal
         self._token = token
         self._quota = quota
+        self._own_quota = (quota.calls, quota.seconds) if quota else ()
         self._lock = threading.Lock()
         self._script: list[Fault] = []
         self._requests: deque[Noted] = deque(maxlen=limits.LAB_REQUESTS)
@@ -235,7 +236,7 @@ class Lab:
         self._drop_faults({})
         self._drop_requests({})
         if self._quota is not None:
-            self._quota.change()
+            self._quota.change(*self._own_quota)
         passwords.forget_tries(self._portal)
         return {}
 

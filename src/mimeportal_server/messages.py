@@ -51,6 +51,8 @@ def search(portal: Portal, call: Call) -> Answer:
     keyset = Keyset(portal, call, "messages.search", copies.c.id)
     with portal.database.read() as tx:
         rows, block = keyset.fetch(tx, TRACKED.add_columns(status.label("status")).where(*conditions))
+    if "ignore_filters" not in call.faults:
+        rows = [row for row in rows if _has_subject(item, row.subject)]
     return Answer([tracking.row_of(portal, row) for row in rows], page=block)
 
 
@@ -82,8 +84,7 @@ def _filters(item: contract.SearchItem, status: ColumnElement[str]) -> list[Colu
     if options.to:
         conditions.append(address_condition(options.to, (copies.c.recipient,), "to"))
     if options.subject:
-        # `?` stands for one character there; here, where whoever asks looks again, for any number of them.
-        text = _checked(options.subject, "subject").replace("?", "*")
+        text = "*".join(_pieces(_checked(options.subject, "subject")))
         conditions.append(may_match(text, func.lower(messages.c.subject)))
     ip = options.sender_ip or (options.model_extra or {}).get("senderIp")
     if ip:
@@ -99,6 +100,18 @@ def _filters(item: contract.SearchItem, status: ColumnElement[str]) -> list[Colu
     if item.attachments is not None:
         conditions.append(messages.c.has_attachments == item.attachments)
     return conditions
+
+
+def _pieces(subject: str) -> list[str]:
+    """What stands between the wildcards of a subject, `*` and `?`."""
+    return [piece for piece in fold(subject).replace("?", "*").split("*") if piece]
+
+
+def _has_subject(item: contract.SearchItem, subject: str) -> bool:
+    """Whether a subject fits: the database compares ASCII alone."""
+    options = item.advanced_track_and_trace_options
+    folded = fold(subject)
+    return options is None or all(piece in folded for piece in _pieces(options.subject or ""))
 
 
 def _several(given: list[str] | str | None, known: Sequence[str], field: str) -> list[str]:

@@ -139,7 +139,9 @@ def document() -> JsonObject:
     rows = [row for noun in NOUNS for row in import_module(f"mimeportal.{noun}.contract").ENDPOINTS]
     models: dict[type[BaseModel], JsonSchemaMode] = {}
     for row in rows:
-        models |= {row.item: "validation", row.row: "serialization"}
+        models[row.row] = "serialization"
+        if row.form != "query":  # those are parameters, each by itself
+            models[row.item] = "validation"
     named, definitions = models_json_schema(list(models.items()), by_alias=True, ref_template=_REF)
     references: dict[Any, JsonObject] = {model: schema for (model, _), schema in named.items()}
     paths: dict[str, JsonObject] = {}

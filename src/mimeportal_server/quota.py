@@ -48,7 +48,7 @@ class Quota:
         self._lock = threading.Lock()
         self._windows: dict[str, tuple[float, int]] = {}  # caller -> (when it ends, calls made)
 
-    def change(self, calls: int = limits.QUOTA, seconds: float = limits.QUOTA_SECONDS) -> None:
+    def change(self, calls: int, seconds: float) -> None:
         """Count anew, by other limits."""
         with self._lock:
             self.calls, self.seconds = calls, seconds

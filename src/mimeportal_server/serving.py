@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from mimeportal.errors import ConfigurationError, MimeportalError, UsageError
+from mimeportal.errors import ConfigurationError, MimeportalError, UnavailableError, UsageError
 from mimeportal_server import delivery, keeping
 from mimeportal_server.clock import iso
 from mimeportal_server.door import Door
@@ -115,6 +115,8 @@ class Server:
 
     def stop(self) -> None:
         """Let requests under way finish, deliver what is queued for a few seconds, and close everything."""
+        if self._stopping.is_set():
+            return
         if self._mail is not None:
             self._mail.stop()
         if self._uvicorn is not None:
@@ -150,7 +152,6 @@ class Server:
             on_act=self._wake.set,
             log=self._log,
         )
-        tls = self._tls
         config = uvicorn.Config(
             self._door,
             http=Protocol,
@@ -161,12 +162,15 @@ class Server:
             log_config=None,
             proxy_headers=False,
             timeout_graceful_shutdown=_GRACE,
-            ssl_context_factory=(lambda *_: tls) if tls else None,
         )
+        config.load()
+        config.ssl = self._tls
         self._uvicorn = _Uvicorn(config)
         self._serving = threading.Thread(target=self._uvicorn.run, args=([listening],), name="mimeportal-http")
         self._serving.start()
-        self._uvicorn.open.wait()
+        while not self._uvicorn.open.wait(0.1):
+            if not self._serving.is_alive():
+                raise UnavailableError(f"HTTP on {_shown(address)} did not start.", remedy="Look at what was printed.")
 
     def _open_smtp(self, address: Listen) -> None:
         from mimeportal_server.smtp import SmtpDoor
@@ -262,9 +266,8 @@ class _Uvicorn(uvicorn.Server):
         await asyncio.sleep(0)
 
     def end(self) -> None:
-        assert self._loop is not None  # both are set before `open`
-        assert self._ended is not None
-        self._loop.call_soon_threadsafe(self._ended.set)
+        if self._loop is not None and self._ended is not None:  # it did start
+            self._loop.call_soon_threadsafe(self._ended.set)
 
 
 def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
@@ -274,7 +277,7 @@ def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(cert, key)
+        context.load_cert_chain(cert, key, password="")  # nobody is asked for one
     except (OSError, ssl.SSLError) as fault:
         files = f"{cert} and {key}" if key else str(cert)
         raise ConfigurationError(

@@ -44,6 +44,7 @@ NO_RELAY = Refusal("550 5.7.1 Relaying denied: log in to send mail outside", "re
 BLOCKED = Refusal("550 5.7.1 Administrative prohibition - envelope blocked", "sender_blocked")
 NOT_YOURS = Refusal("553 5.7.1 Whoever logs in sends from their own address", "sender_not_own")
 NOT_STORED = Refusal("451 4.3.0 The message was not stored, try again later", "not_stored")
+WRONG = Refusal("535 5.7.8 The address or the password is wrong", "log_in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +126,11 @@ def log_in(portal: Portal, address: str, password: str, peer: str) -> Caller | R
     from mimeportal_server import passwords
 
     try:
-        passwords.check(portal, normalise(address), password, peer)
+        passwords.check(portal, address, password, peer, door="smtp")
     except Refused as refused:
         if refused.status == 429:
             return Refusal("454 4.7.0 Too many log-ins, try again later", "log_in")
-        return Refusal("535 5.7.8 The address or the password is wrong", "log_in")
+        return WRONG
     with portal.database.read() as tx:
         caller = people.caller_of(tx, normalise(address), "smtp")
-    assert caller is not None  # who is disabled passes no check of a password
-    return caller
+    return caller or WRONG  # disabled at this moment

@@ -48,7 +48,7 @@ class Writer:
         self._portal = portal
         self._on_accepted = on_accepted
         self._waiting: queue.SimpleQueue[Message | Rejection | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="smtp writer")
+        self._thread = threading.Thread(target=self._run, name="smtp writer", daemon=True)
         self._closed = False
         self._lock = threading.Lock()  # nothing is put behind the end
 

@@ -11,7 +11,7 @@ import secrets
 import zlib
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from mimeportal import limits
 from mimeportal_server.store.schema import people, tokens
@@ -139,8 +139,14 @@ def issue(tx: Connection, purpose: str, person_id: int, *, object: str = "", exp
 
 def valid(tx: Connection, secret: str, purpose: str, *, now: int) -> int | None:
     """The person a secret stands for; None when it is unknown, used up, expired or of an older epoch."""
-    found = tx.execute(
-        select(tokens.c.person_id)
+    found = granted(tx, secret, purpose, now=now)
+    return found.person_id if found else None
+
+
+def granted(tx: Connection, secret: str, purpose: str, *, now: int) -> Row[Any, Any, Any] | None:
+    """As `valid`, with all it stands for: `person_id`, the person's `address`, the `object`."""
+    return tx.execute(
+        select(tokens.c.person_id, people.c.address, tokens.c.object)
         .join(people, people.c.id == tokens.c.person_id)
         .where(
             tokens.c.hash == digest(secret),
@@ -150,7 +156,6 @@ def valid(tx: Connection, secret: str, purpose: str, *, now: int) -> int | None:
             tokens.c.uses_left > 0,
         )
     ).first()
-    return found.person_id if found else None
 
 
 def spend(tx: Connection, secret: str, purpose: str, *, now: int) -> int | None:

@@ -220,9 +220,8 @@ class _Facts:
         return {
             "recipientInfo": {"messageInfo": self._message(content), "recipientMetaInfo": received},
             "deliveredMessage": self._delivered("deliveryMetaInfo", delivered),
+            # An archive copy is kept without an end: no dates when it goes.
             "retentionInfo": {
-                "currentPurgeDate": "",  # an archive copy is kept without an end
-                "originalPurgeDate": "",
                 "purgeBasedOn": "original",
                 "retentionAdjustmentDays": "-1",
                 "litigationHoldInfo": [],

@@ -10,8 +10,8 @@ import select
 import shutil
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,10 @@ import pytest
 from conftest import ANN, BOB, Lab
 from mimeportal_cli.exits import run_program
 from mimeportal_cli.main import cli
+from mimeportal_server import apps, passwords, people
+from mimeportal_server.home import Home
+from mimeportal_server.portal import Portal as ServerPortal
+from mimeportal_server.serving import Server
 
 WIDTH = 100
 
@@ -181,3 +185,68 @@ def plain(text: str) -> str:
     """What a person sees of a terminal's text: without colours, and without what was written over."""
     lines = [line.rpartition("\r\x1b[K")[2].rpartition("\r")[2] for line in text.split("\n")]
     return ESCAPES.sub("", "\n".join(lines))
+
+
+# -- a portal over HTTP --------------------------------------------------------------------------------------------
+
+PASSWORD = "Canary-Pass-1"
+
+
+@dataclass(frozen=True)
+class Served:
+    """The home with ann's mail, served; ann has the password `PASSWORD`, and there is the app `app`."""
+
+    path: Path
+    url: str
+    portal: ServerPortal
+    app: dict[str, str]
+
+    def password_file(self, text: str = PASSWORD) -> str:
+        path = self.path.parent / f"password-{len(list(self.path.parent.iterdir()))}"
+        path.touch(0o600)
+        path.write_text(text)
+        return str(path)
+
+    @property
+    def app2(self) -> dict[str, str]:
+        """The variables of API 2.0."""
+        return self._variables("client_id", "client_secret")
+
+    @property
+    def app1(self) -> dict[str, str]:
+        """The variables of API 1.0."""
+        return self._variables("app_id", "app_key", "access_key", "secret_key")
+
+    def _variables(self, *names: str) -> dict[str, str]:
+        return {f"MIMEPORTAL_{name.upper()}": self.app[name] for name in names}
+
+
+@pytest.fixture(scope="session")
+def with_logins(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    path = tmp_path_factory.mktemp("logins") / "home"
+    shutil.copytree(filled, path)
+    portal = ServerPortal(Home.open(path))
+    with portal.write() as tx:
+        _, shown = apps.add(portal, tx, "app", role="administrator", scopes=(), content_view=True)
+        for name, login in (("dom", "domain"), ("sso", "sso"), ("two", "two-step")):
+            people.add(tx, f"{name}@example.com", login=login, domains=("example.com",), now=0)
+    for name in (ANN, "two@example.com"):
+        with portal.database.read() as tx:
+            caller = people.caller_of(tx, name, "test")
+        assert caller is not None
+        passwords.change(portal, caller, None, PASSWORD, peer="", request_id="")
+    portal.close()
+    return path, asdict(shown)
+
+
+@pytest.fixture
+def served(
+    with_logins: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Served]:
+    """That home on a port of its own. Nothing in the environment names it."""
+    template, app = with_logins
+    path = tmp_path / "served"
+    shutil.copytree(template, path)
+    monkeypatch.chdir(tmp_path)
+    with Server(path, http=("127.0.0.1", 0)) as server:
+        yield Served(path, server.http_url, server.portal, app)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import fields
 
 from mimeportal import limits, profiles, report
+from mimeportal.account.capabilities import Capability
 from mimeportal.account.contract import AccountRow, WhoAmIRow
 from mimeportal.holds import contract as holds_contract
 from mimeportal.holds import hold as held_mail
+from mimeportal.messages import contract as messages_contract
+from mimeportal.messages import tracked
 from mimeportal.senders import client as senders_client
 from mimeportal.senders import contract as senders_contract
 from mimeportal_cli import acting, choosing, formats
-from mimeportal_cli.commands import account, holds, senders
+from mimeportal_cli.commands import account, holds, messages, senders
 from mimeportal_cli.commands import profiles as profiles_command
 
 
@@ -41,6 +44,16 @@ def test_senders() -> None:
     assert senders.LISTS == senders_contract.WRITABLE
 
 
+def test_messages() -> None:
+    assert messages.TRACKED.names == tracked.TRACKED_FIELDS
+    assert messages.PROCESSING.names == tracked.PROCESSING_FIELDS
+    assert messages.REJECTIONS.names == tracked.REJECTION_FIELDS
+    assert messages.QUEUES.names == tracked.QUEUE_FIELDS
+    assert set(messages.INFO.names) < {entry.name for entry in fields(tracked.MessageInfo)}
+    assert messages.STATUSES == messages_contract.STATUSES
+    assert messages.ROUTES == messages_contract.ROUTES
+
+
 def test_account() -> None:
     assert set(account.ACCOUNT.names) == {*AccountRow.model_fields, *WhoAmIRow.model_fields}
 
@@ -62,6 +75,11 @@ def test_limits_are_those_of_the_table() -> None:
 
 
 def test_columns_of_tables_exist() -> None:
-    for shape in (acting.OUTCOMES, acting.PLANNED, holds.HOLDS, holds.LOG, senders.ENTRIES):
+    shapes = (acting.OUTCOMES, acting.PLANNED, holds.HOLDS, holds.LOG, senders.ENTRIES)
+    for shape in (*shapes, messages.TRACKED, messages.PROCESSING, messages.REJECTIONS):
         assert set(shape.table) <= set(shape.names)
         assert set(shape.cells) <= set(shape.names)
+
+
+def test_capabilities() -> None:
+    assert account.CAPABILITIES.names == tuple(entry.name for entry in fields(Capability))

@@ -56,6 +56,12 @@ class TestResolve:
             ({"url": "local:/x", "profile": "work"}, {}, ("--url local:/x", "--profile work")),
             ({}, {"MIMEPORTAL_URL": "local:x", "MIMEPORTAL_PROFILE": "work"}, ("MIMEPORTAL_URL", "MIMEPORTAL_PROFILE")),
             ({}, {"MIMEPORTAL_CLIENT_ID": "id"}, ("profile 'work'", "MIMEPORTAL_CLIENT_ID")),
+            ({"profile": "work"}, {"MIMEPORTAL_CLIENT_ID": "id"}, ("profile 'work'", "MIMEPORTAL_CLIENT_ID")),
+            (
+                {},
+                {"MIMEPORTAL_PROFILE": "home", "MIMEPORTAL_PASSWORD_FILE": "f"},
+                ("MIMEPORTAL_PROFILE", "MIMEPORTAL_PASSWORD_FILE"),
+            ),
             ({}, {"MIMEPORTAL_SECRET_KEY_FILE": "f"}, ("profile 'work'", "MIMEPORTAL_SECRET_KEY_FILE")),
             ({"url": "https://x.example"}, {"MIMEPORTAL_APP_ID": "id"}, ("--url https", "MIMEPORTAL_APP_ID")),
             ({"url": "https://x.example"}, {}, ("--url https://x.example", "environment")),
@@ -118,14 +124,57 @@ class TestStore:
             {"url": "local:"},
             {"url": "ftp://x"},
             {"url": "http://x"},
+            {"url": "http://127.0.0.1.x.example"},
+            {"url": "https://"},
+            {"url": "https://x.example/path"},
+            {"url": "https://x.example?q"},
+            {"url": "https://me:canary@x.example"},
+            {"url": "https://x.example:port"},
+            {"url": "https://x.exa mple"},
             {"user": "nobody"},
             {"output": "xml"},
             {"tz": "Mars"},
+            {"login": "root"},
+            {"api": "api3"},
+            {"ca_file": "none.pem"},
+            {"proxy": "socks"},
+            {"proxy": "http://me:canary@x.example:3128"},
         ],
+        ids=str,
     )
     def test_values(self, environ: dict[str, str], values: dict[str, str]) -> None:
-        with pytest.raises(UsageError):
+        with pytest.raises(UsageError) as refused:
             Store.open(environ).put("work", **values)
+        assert "canary" not in f"{refused.value.what}{refused.value.why}{refused.value.remedy}"
+
+    @pytest.mark.parametrize(
+        ("typed", "kept"),
+        [
+            ("https://Portal.Example/", "https://portal.example"),
+            ("https://portal.example:8443", "https://portal.example:8443"),
+            ("http://localhost:8025", "http://localhost:8025"),
+            ("http://127.0.0.1:8025/", "http://127.0.0.1:8025"),
+            ("http://[::1]:8025", "http://[::1]:8025"),
+        ],
+    )
+    def test_urls(self, environ: dict[str, str], typed: str, kept: str) -> None:
+        assert Store.open(environ).put("work", url=typed).url == kept
+        assert resolve(environ={**environ, "MIMEPORTAL_URL": typed}).url == kept
+
+    def test_how_it_is_reached(self, environ: dict[str, str], tmp_path: Path) -> None:
+        (tmp_path / "ca.pem").touch()
+        values = {"login": "app2", "api": "api2", "ca_file": str(tmp_path / "ca.pem"), "proxy": "http://x.example:3128"}
+        Store.open(environ).put("work", url="https://portal.example", **values)
+        target = resolve(environ=environ)
+        assert {name: getattr(target, name) for name in values} == values
+        assert {target.sources[name] for name in values} == {"profile work"}
+        assert resolve(environ={**environ, "MIMEPORTAL_API": "local"}).sources["api"] == "MIMEPORTAL_API"
+
+    def test_whose_log_in(self, environ: dict[str, str]) -> None:
+        Store.open(environ).put("work", url="https://portal.example", login="person")
+        assert resolve(user="ann@example.com", environ=environ).user == "ann@example.com"
+        with pytest.raises(UsageError, match=r"log-in of ann@example\.com in profile work, and bob@example\.com"):
+            resolve(environ={**environ, "MIMEPORTAL_USER": "bob@example.com"})
 
     def test_platform_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert profiles.config_folder({}).name == "mimeportal"
@@ -143,6 +192,10 @@ class TestCommand:
             "user": "ann@example.com",
             "output": "",
             "tz": "",
+            "login": "",
+            "api": "",
+            "ca_file": "",
+            "proxy": "",
             "current": True,
         }
         assert len(run("holds", "list").lines) == 6

@@ -25,6 +25,7 @@ from mimeportal_server.home import Home
 from mimeportal_server.lab import KINDS, Fault, Lab
 from mimeportal_server.portal import Portal
 from mimeportal_server.quota import Quota
+from mimeportal_server.serving import Server
 from mimeportal_server.store import schema
 
 
@@ -113,6 +114,23 @@ class TestHomesMadeForTests:
                 portal.set_offset(DAY)
         finally:
             portal.close()
+
+    def test_only_such_a_home_is_served_with_one_and_only_to_this_machine(self, room: Room, tmp_path: Path) -> None:
+        Home.create(tmp_path / "plain", "example.com").close()
+        with pytest.raises(ConfigurationError, match="not made for tests"):
+            Server(tmp_path / "plain", http=("127.0.0.1", 0), lab=True)
+        for doors in ({"http": ("0.0.0.0", 0)}, {"smtp": ("0.0.0.0", 0), "http": ("127.0.0.1", 0)}):
+            with pytest.raises(ConfigurationError, match=r"A lab is not served on 0\.0\.0\.0"):
+                Server(room.path, lab=True, behind_proxy=True, **doors)  # type: ignore[arg-type]
+
+    def test_the_command_serves_no_other_home_so(self, tmp_path: Path) -> None:
+        Home.create(tmp_path / "plain", "example.com").close()
+        done = server_command("serve", "--lab", "--http", "127.0.0.1:0", "--home", str(tmp_path / "plain"))
+        assert (done.returncode, done.stdout) == (2, "")
+        what, why, remedy = done.stderr.splitlines()
+        assert "was not made for tests" in what
+        assert "empty a portal" in why
+        assert "--lab" in remedy
 
     def test_a_token_that_is_gone_is_said(self, room: Room) -> None:
         (room.path / "lab.token").unlink()
@@ -311,6 +329,8 @@ class TestQuota:
         assert not room.quota.take("ann").granted
         room.told("PUT", "quota", {"calls": 2, "seconds": 10})
         assert [room.quota.take("ann").granted for _ in range(3)] == [True, True, False]
+        room.told("POST", "reset")
+        assert [room.quota.take("ann").limit for _ in range(2)] == [1, 1]
 
     def test_what_is_no_quota_is_refused(self, room: Room) -> None:
         for quota in ({}, {"calls": 2}, {"calls": 0, "seconds": 1}, {"calls": 2.5, "seconds": 1}, {"calls": True}):

@@ -136,7 +136,8 @@ def answered(document: Any, status: int = 200) -> Response:
 
 
 def refused(code: str, status: int, message: str = "no") -> Response:
-    body = encode_answer([], [Failure(code, message)], status=status)
+    # A portal that is busy says so: it has not begun.
+    body = encode_answer([], [Failure(code, message, retryable=status == 503)], status=status)
     return Response(status, {"content-type": "application/json"}, iter([body]))
 
 

@@ -247,7 +247,6 @@ ADDRESSES = st.one_of(
             "*@odd.example",
             "*%*",
             "*_*@*",
-            "@",
             "a@",
         ]
     ),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
@@ -37,8 +38,9 @@ from asking import (
     Told,
 )
 from conftest import ADMIN, ANN, BOB, Lab, mail_of
-from mimeportal.wire import Endpoint
-from mimeportal_server import people
+from mimeportal.wire import Endpoint, format_date
+from mimeportal_server import apps, people
+from mimeportal_server.clock import moment
 from mimeportal_server.door import NOUNS
 
 # role -> (address, role in the portal, moderated scopes, content view)
@@ -50,53 +52,65 @@ ROLES = {
     "other moderator": ("mod-other@example.com", "user", (BOB,), False),
     "administrator": (ADMIN, "administrator", (), True),
     "blind administrator": ("blind@example.com", "administrator", (), False),
+    "app": ("app:works", "administrator", (), True),
+    "moderating app": ("app:moderates", "user", (ANN,), False),
 }
 NOBODY = {"disabled": "gone@example.com", "unknown": "stranger@example.com"}
 LEVELS = {"U": "user", "M": "moderator", "A": "administrator"}
 
-# act                       operation           owner other  mod.  dom.  oth.  admin blind
+# act                       operation           owner other  mod.  dom.  oth.  admin blind  app   mod. app
 OBJECTS = {
-    "see by id":           ("holds.find",      "+--", "---", "-+-", "-+-", "---", "+++", "+++"),
-    "state":               ("holds.states",    "+--", "---", "-+-", "-+-", "---", "+++", "+++"),
-    "content":             ("holds.detail",    "+--", "---", "-+-", "-+-", "---", "+++", "FFF"),
-    "octets":              ("holds.file",      "+--", "---", "-+-", "-+-", "---", "+++", "FFF"),
-    "octets of a part":    ("holds.file",      "+--", "---", "-+-", "-+-", "---", "+++", "FFF"),
-    "release":             ("holds.decide",    "+--", "---", "-+-", "-+-", "---", "+++", "+++"),
-    "hold-release":        ("holds.release",   "+--", "---", "-+-", "-+-", "---", "+++", "+++"),
-    "release and permit":  ("holds.decide",    "+--", "---", "-F-", "-F-", "---", "+++", "+++"),
-    "reject":              ("holds.decide",    "+--", "---", "-+-", "-+-", "---", "+++", "+++"),
-    "hold-reject":         ("holds.reject",    "+--", "---", "-+-", "-+-", "---", "+++", "+++"),
-    "reject and block":    ("holds.decide",    "+--", "---", "-F-", "-F-", "---", "+++", "+++"),
-    "reject and tell":     ("holds.decide",    "F--", "---", "-+-", "-+-", "---", "+++", "+++"),
-    "hold-reject, telling": ("holds.reject",   "F--", "---", "-+-", "-+-", "---", "+++", "+++"),
+    "see by id":           ("holds.find",      "+--", "---", "-+-", "-+-", "---", "+++", "+++", "+++", "-+-"),
+    "state":               ("holds.states",    "+--", "---", "-+-", "-+-", "---", "+++", "+++", "+++", "-+-"),
+    "content":             ("holds.detail",    "+--", "---", "-+-", "-+-", "---", "+++", "FFF", "+++", "-+-"),
+    "octets":              ("holds.file",      "+--", "---", "-+-", "-+-", "---", "+++", "FFF", "+++", "-+-"),
+    "octets of a part":    ("holds.file",      "+--", "---", "-+-", "-+-", "---", "+++", "FFF", "+++", "-+-"),
+    "release":             ("holds.decide",    "+--", "---", "-+-", "-+-", "---", "+++", "+++", "+++", "-+-"),
+    "hold-release":        ("holds.release",   "+--", "---", "-+-", "-+-", "---", "+++", "+++", "+++", "-+-"),
+    "release and permit":  ("holds.decide",    "+--", "---", "-F-", "-F-", "---", "+++", "+++", "+++", "-F-"),
+    "reject":              ("holds.decide",    "+--", "---", "-+-", "-+-", "---", "+++", "+++", "+++", "-+-"),
+    "hold-reject":         ("holds.reject",    "+--", "---", "-+-", "-+-", "---", "+++", "+++", "+++", "-+-"),
+    "reject and block":    ("holds.decide",    "+--", "---", "-F-", "-F-", "---", "+++", "+++", "+++", "-F-"),
+    "reject and tell":     ("holds.decide",    "F--", "---", "-+-", "-+-", "---", "+++", "+++", "+++", "-+-"),
+    "hold-reject, telling": ("holds.reject",   "F--", "---", "-+-", "-+-", "---", "+++", "+++", "+++", "-+-"),
 }  # fmt: skip
+
 
 # Lists: which of ann's three messages are in it; None: refused.
 LISTS = {
-    "personal":            ("holds.find",      "U",   "",    "",    "",    "",    "",    ""),
-    "moderated":           ("holds.find",      "",    "",    "M",   "M",   "",    "",    ""),
-    "admin":               ("holds.find",      None,  None,  None,  None,  None,  "UMA", "UMA"),
-    "Mimecast's own":      ("holds.list",      "U",   "",    "",    "",    "",    "",    ""),
-    "Mimecast's admin":    ("holds.list",      None,  None,  None,  None,  None,  "UMA", "UMA"),
-    "summary":             ("holds.summary",   "U",   "",    "M",   "M",   "",    "UMA", "UMA"),
-    "log":                 ("holds.log",       "U",   "",    "M",   "M",   "",    "UMA", "UMA"),
+    "personal":            ("holds.find",      "U",   "",    "",    "",    "",    "",    "",    "",    ""),
+    "moderated":           ("holds.find",      "",    "",    "M",   "M",   "",    "",    "",    "",    "M"),
+    "admin":               ("holds.find",      None,  None,  None,  None,  None,  "UMA", "UMA", "UMA", None),
+    "Mimecast's own":      ("holds.list",      "U",   "",    "",    "",    "",    "",    "",    "",    ""),
+    "Mimecast's admin":    ("holds.list",      None,  None,  None,  None,  None,  "UMA", "UMA", "UMA", None),
+    "summary":             ("holds.summary",   "U",   "",    "M",   "M",   "",    "UMA", "UMA", "UMA", "M"),
+    "log":                 ("holds.log",       "U",   "",    "M",   "M",   "",    "UMA", "UMA", "UMA", "M"),
 }  # fmt: skip
 
-# Acts without a message: done (+) or refused (F).
+# Acts without a message: done (+), refused (F), or answered as if there were nothing (-). Apps have no mailbox,
+# and so no address (x).
 OTHERS = {
-    "own lists":           ("senders.list",            "+", "+", "+", "+", "+", "+", "+"),
-    "ann's lists":         ("senders.list",            "+", "F", "F", "F", "F", "+", "+"),
-    "add to own":          ("senders.add",             "+", "+", "+", "+", "+", "+", "+"),
-    "add to ann's":        ("senders.add",             "+", "F", "F", "F", "F", "+", "+"),
-    "remove from own":     ("senders.remove",          "+", "+", "+", "+", "+", "+", "+"),
-    "remove from ann's":   ("senders.remove",          "+", "F", "F", "F", "F", "+", "+"),
-    "permit for oneself":  ("senders.permit_or_block", "+", "+", "+", "+", "+", "+", "+"),
-    "permit for ann":      ("senders.permit_or_block", "+", "F", "F", "F", "F", "+", "+"),
-    "lists of nobody":     ("senders.list",            "F", "F", "F", "F", "F", "F", "F"),
-    "add to nobody's":     ("senders.add",             "F", "F", "F", "F", "F", "F", "F"),
-    "permit for nobody":   ("senders.permit_or_block", "F", "F", "F", "F", "F", "F", "F"),
-    "account":             ("account.show",            "+", "+", "+", "+", "+", "+", "+"),
-    "who am I":            ("account.whoami",          "+", "+", "+", "+", "+", "+", "+"),
+    "own lists":           ("senders.list",            "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "ann's lists":         ("senders.list",            "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "add to own":          ("senders.add",             "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "add to ann's":        ("senders.add",             "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "remove from own":     ("senders.remove",          "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "remove from ann's":   ("senders.remove",          "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "permit for oneself":  ("senders.permit_or_block", "+", "+", "+", "+", "+", "+", "+", "x", "x"),
+    "permit for ann":      ("senders.permit_or_block", "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "lists of nobody":     ("senders.list",            "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "add to nobody's":     ("senders.add",             "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "permit for nobody":   ("senders.permit_or_block", "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "account":             ("account.show",            "+", "+", "+", "+", "+", "+", "+", "+", "+"),
+    "who am I":            ("account.whoami",          "+", "+", "+", "+", "+", "+", "+", "+", "+"),
+    "set a password":      ("account.password",        "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "log out":             ("auth.logout",             "+", "+", "+", "+", "+", "+", "+", "+", "+"),
+    "log out another":     ("auth.logout",             "-", "-", "-", "-", "-", "-", "-", "-", "-"),
+    "track":               ("messages.search",         "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "see a tracked one":   ("messages.info",           "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "see what is queued":  ("messages.processing",     "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "see the queues":      ("messages.queues",         "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "see what was refused": ("messages.rejections",    "F", "F", "F", "F", "F", "+", "+", "+", "F"),
 }  # fmt: skip
 
 
@@ -107,14 +121,26 @@ class World:
         self.lab = lab
         with lab.server.write() as tx:
             for address, role, scopes, content_view in ROLES.values():
-                people.add(
-                    tx, address, role=role, scopes=scopes, content_view=content_view, domains=("example.com",), now=0
-                )
+                if address.startswith("app:"):
+                    name = address.partition(":")[2]
+                    apps.add(lab.server, tx, name, role=role, scopes=scopes, content_view=content_view)
+                else:
+                    people.add(
+                        tx,
+                        address,
+                        role=role,
+                        scopes=scopes,
+                        content_view=content_view,
+                        domains=("example.com",),
+                        now=0,
+                    )
             gone, _ = people.add(tx, NOBODY["disabled"], scopes=(ANN,), domains=("example.com",), now=0)
             people.disable(tx, gone, True)
         self.ask = Asking(lab)
         self._count = 0
         self.lasting = {sign: self.hold(sign) for sign in LEVELS}
+        found = self.ask(TRACK, {"advancedTrackAndTraceOptions": {"to": ANN}}).json
+        self.tracked = str(found["data"][0]["trackedEmails"][0]["id"])
 
     def hold(self, sign: str) -> str:
         """A new message of ann's at a level, by id."""
@@ -129,6 +155,16 @@ class World:
         )
         self.lab.receive(octets, level=LEVELS[sign])
         return self.ask.one(subject=f"message {self._count} {sign}")
+
+    def binding(self, address: str) -> str:
+        """The access key of a new binding of somebody's."""
+        server = self.lab.server
+        app_id, _ = apps.built_in(server)
+        with server.write() as tx:
+            app, person = apps.find(tx, app_id), people.find(tx, address)
+            assert app is not None
+            assert person is not None
+            return apps.bind(server, tx, app.id, person.id, person.epoch, None)  # type: ignore[arg-type]
 
     def part(self, id: str) -> str:
         """The id of the message's attachment."""
@@ -163,6 +199,10 @@ ACTS: dict[str, Act] = {
     "reject and tell": lambda ask, one, by: ask.decide(one, "reject", notify=True, by=by),
     "hold-reject, telling": lambda ask, one, by: ask(REJECT, {"ids": [one], "notify": True}, by=by),
 }
+LOGOUT, PASSWORD = "/api/login/logout", "/api/portal/account/password"
+TRACK, INFO = "/api/message-finder/search", "/api/message-finder/get-message-info"
+PROCESSING, QUEUES = "/api/gateway/find-processing-messages", "/api/email/get-email-queues"
+REJECTIONS = "/api/gateway/get-rejections"
 READING = ("see by id", "state", "content", "octets", "octets of a part")
 
 
@@ -225,6 +265,15 @@ def test_a_list(world: World, act: str, role: str, cell: str | None) -> None:
     assert sorted(found) == sorted(cell or "")
 
 
+def hour_before(ask: Asking) -> dict[str, str]:
+    now = moment(ask.portal.clock.now())
+    return {"start": format_date(now - timedelta(hours=1)), "end": format_date(now)}
+
+
+def whose_binding(act: str, by: str) -> str:
+    return by if "another" not in act else BOB if by == ANN else ANN
+
+
 def whose(act: str, by: str) -> str:
     return ANN if "ann" in act else "absent@example.com" if "nobody" in act else by
 
@@ -234,25 +283,40 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
     ask, by = world.ask, ROLES[role][0]
     mailbox = whose(act, by)
     entry = f"{act.replace(' ', '-').replace(chr(39), '')}@{role.replace(' ', '-')}.example"
-    before = ask.lists(mailbox) if "nobody" not in act else {}
+    before = ask.lists(mailbox) if "@" in mailbox and "nobody" not in act else {}
     item = {"entry": entry, "list": "permitted", "mailbox": mailbox}
     if act.startswith("remove") and cell == "+":
         ask(ADD, item)
-    told = {
+    acts = {
         "lists": lambda: ask(SENDERS, {"mailbox": mailbox}, by=by),
         "add": lambda: ask(ADD, item, by=by),
         "remove": lambda: ask(REMOVE, item, by=by),
         "permit": lambda: ask(PERMIT_OR_BLOCK, {"sender": entry, "to": mailbox, "action": "permit"}, by=by),
         "account": lambda: ask(ACCOUNT, by=by),
-        "who": lambda: ask(WHOAMI, by=by),
-    }[next(word for word in ("lists", "add", "remove", "permit", "account", "who") if word in act)]()
-    if cell == "F":
+        "who am": lambda: ask(WHOAMI, by=by),
+        "password": lambda: ask(PASSWORD, {"newPassword": "Passw0rd-of-mine"}, by=by),
+        "log out": lambda: ask(LOGOUT, {"accessKey": world.binding(whose_binding(act, by))}, by=by),
+        "track": lambda: ask(TRACK, {"advancedTrackAndTraceOptions": {"to": ANN}}, by=by),
+        "tracked": lambda: ask(INFO, {"id": world.tracked}, by=by),
+        "queued": lambda: ask(PROCESSING, {"searchBy": {"fieldName": "all", "value": "text"}}, by=by),
+        "queues": lambda: ask(QUEUES, hour_before(ask), by=by),
+        "refused": lambda: ask(REJECTIONS, {}, by=by),
+    }
+    told = acts[max((word for word in acts if word in act), key=len)]()
+    if cell == "F" and "password" in act:
+        assert (told.status, told.code) == (403, "forbidden")
+    elif cell == "F":
         assert told.errors == [
             ("err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address")
         ]
-        assert "nobody" in act or ask.lists(mailbox) == before
+        assert "nobody" in act or not before or ask.lists(mailbox) == before
+    elif cell == "x":
+        assert told.code == "err_validation_invalid_email_address"
+    elif cell == "-":
+        assert (told.status, told.code) == (404, "not_found")
     else:
-        assert len(told.rows) >= (0 if "lists" in act else 1)
+        listing = act in ("own lists", "ann's lists", "track", "see what is queued", "see what was refused")
+        assert len(told.rows) >= (0 if listing else 1)
         if act.startswith(("add", "permit")):
             assert ask.lists(mailbox)[entry] == "permitted"
         if act.startswith("remove"):
@@ -267,16 +331,21 @@ def endpoints() -> list[Endpoint[Any, Any]]:
     return [row for noun in NOUNS for row in import_module(f"mimeportal.{noun}.contract").ENDPOINTS]
 
 
+AUTHORISED = [endpoint for endpoint in endpoints() if endpoint.authorised]
+
+
 @pytest.mark.parametrize("address", NOBODY.values(), ids=NOBODY)
-@pytest.mark.parametrize("endpoint", endpoints(), ids=lambda endpoint: endpoint.name)
+@pytest.mark.parametrize("endpoint", AUTHORISED, ids=lambda endpoint: endpoint.name)
 def test_nobody_is_nobody(world: World, endpoint: Endpoint[Any, Any], address: str) -> None:
+    """Whoever shows no credentials is told so as the gateway of API 2.0 does, before anything is looked at."""
     told = world.ask.send(endpoint.path, {"data": [{"id": world.lasting["U"]}]}, by=address)
-    assert (told.status, told.errors) == (401, [("err_xdk_invalid_signature", "0004 Invalid Signature")])
+    (failure,) = json.loads(told.octets)["fail"]
+    assert (told.status, failure["code"]) == (401, "token_verification_failed")
 
 
 def test_the_matrix_has_every_operation() -> None:
     typed = {operation for table in (OBJECTS, LISTS, OTHERS) for operation, *_ in table.values()}
-    assert typed == {endpoint.name for endpoint in endpoints()}
+    assert typed == {endpoint.name for endpoint in AUTHORISED}
     assert set(ACTS) == set(OBJECTS)
 
 

@@ -43,12 +43,13 @@ def test_init_people_import_status(run: Run, tmp_path: Path, mail: Callable[...,
     assert run("people", "add", "mod@example.com", "--moderates", "example.com", home=home).returncode == 0
     listed = run("people", "list", "-o", "json", home=home)
     assert json.loads(listed.stdout) == [
-        {"address": ANN, "role": "user", "moderates": "", "content_view": False, "disabled": False},
+        {"address": ANN, "role": "user", "moderates": "", "content_view": False, "login": "cloud", "disabled": False},
         {
             "address": "mod@example.com",
             "role": "user",
             "moderates": "example.com",
             "content_view": False,
+            "login": "cloud",
             "disabled": False,
         },
     ]

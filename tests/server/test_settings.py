@@ -40,8 +40,19 @@ class TestWhatItSays:
     def test_defaults(self, config: Path) -> None:
         read = loaded(config, LEAST)
         assert (read.time_zone, read.hold_days, read.relay) == ("UTC", 14, ("127.0.0.1", 25))
+        assert (read.http, read.smtp) == (("127.0.0.1", 8025), ("127.0.0.1", 2525))
+        assert (read.tls_cert, read.tls_key, read.behind_proxy) == ("", "", False)
         assert read.hold_rules == ()
         assert read.limits == limits.LOWERABLE
+
+    def test_where_it_listens(self, config: Path) -> None:
+        read = loaded(
+            config,
+            LEAST + '[listen]\nhttp = "0.0.0.0:443"\nsmtp = "[::]:25"\ntls_cert = "a.pem"\ntls_key = "b.pem"\n'
+            "behind_proxy = true\n",
+        )
+        assert (read.http, read.smtp) == (("0.0.0.0", 443), ("::", 25))
+        assert (read.tls_cert, read.tls_key, read.behind_proxy) == ("a.pem", "b.pem", True)
 
     def test_values_are_normalised(self, config: Path) -> None:
         read = loaded(
@@ -102,6 +113,9 @@ class TestWhatIsWrong:
             (LEAST + '[delivery]\nto = "smtp"\n', "delivery.relay"),
             (LEAST + "[listen]\nhttp = 8025\n", "listen.http"),
             (LEAST + '[listen]\nsmtp = "localhost"\n', "listen.smtp"),
+            (LEAST + "[listen]\ntls_cert = true\n", "listen.tls_cert"),
+            (LEAST + "[listen]\ntls_key = 5\n", "listen.tls_key"),
+            (LEAST + '[listen]\nbehind_proxy = "yes"\n', "listen.behind_proxy"),
             (LEAST + '[policies]\nblocked_senders = ["*@elsewhere.example"]\n', "policies.blocked_senders"),
             (LEAST + '[policies]\npermitted_senders = ["@elsewhere.example"]\n', "policies.permitted_senders"),
             (LEAST + "[policies]\npermitted_senders = [5]\n", "policies.permitted_senders"),

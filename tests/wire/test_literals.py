@@ -7,10 +7,8 @@ answer; the server must take the request and answer in the same keys and types.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,52 +19,9 @@ from mimeportal import errors
 from mimeportal.holds import Hold, contract
 from mimeportal.portal import Portal
 from mimeportal.wire import Request, Response
-
-LITERALS = Path(__file__).parent / "literals"
-MIMECAST_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+0000")
-
-
-def literal(name: str, **placeholders: str) -> dict[str, Any]:
-    """A literal, with real ids in the places of its placeholders."""
-    text = (LITERALS / f"{name}.json").read_text("utf-8")
-    for placeholder, value in placeholders.items():
-        text = text.replace(f"@{placeholder}@", value)
-    document: dict[str, Any] = json.loads(text)
-    return document
-
+from wire.literal import Recorded, assert_same_shape, literal
 
 # -- the client ------------------------------------------------------------------------------------------
-
-
-class Recorded:
-    """A transport that answers with literals, and keeps what was sent."""
-
-    url = "https://api.services.mimecast.com"
-    user: str | None = ADMIN
-    parallel = 1
-
-    def __init__(self, *names: str, api: str = "api2", **placeholders: str) -> None:
-        self.api: Any = api
-        self.answers = {(found := literal(name, **placeholders))["path"]: found for name in names}
-        self.sent: list[tuple[str, str, Any]] = []
-
-    def send(self, request: Request) -> Response:
-        self.sent.append((request.method, request.path, json.loads(b"".join(request.body))))
-        answer = self.answers[request.path]
-        if "answer_octets" in answer:
-            octets = answer["answer_octets"].encode()
-            return Response(200, {"content-type": "application/octet-stream"}, iter([octets[:5], octets[5:]]))
-        body = json.dumps(answer["answer"]).encode()
-        return Response(200, {"content-type": "application/json", "x-request-id": "r-1"}, iter([body]))
-
-    def close(self) -> None:
-        pass
-
-    def asked(self, name: str, **placeholders: str) -> None:
-        """Exactly this literal request was sent, once, to its path."""
-        wanted = literal(name, **placeholders)
-        found = [(method, body) for method, path, body in self.sent if path == wanted["path"]]
-        assert found == [("POST", wanted["request"])]
 
 
 ID = "eNpVj81ugzAQhN9lr0QYDLF"
@@ -419,23 +374,6 @@ def _with_invoice(lab: Lab) -> Wire:
     return Wire(lab)
 
 
-def assert_same_shape(answer: Any, wanted: Any, where: str = "answer") -> None:
-    """The same keys and JSON types; dates, ids and cases in the form of the literal. Values are the portal's."""
-    assert type(answer) is type(wanted), where
-    if isinstance(wanted, dict):
-        assert answer.keys() == wanted.keys(), where
-        for key, value in wanted.items():
-            assert_same_shape(answer[key], value, f"{where}.{key}")
-    elif isinstance(wanted, list):
-        assert bool(answer) == bool(wanted), where
-        for entry in answer:
-            assert_same_shape(entry, wanted[0], f"{where}[]")
-    elif isinstance(wanted, str):
-        for form in (MIMECAST_DATE, re.compile(r"eN[\w-]+"), re.compile(r"MTOKEN:eN[\w-]+"), re.compile("[A-Z]+")):
-            if form.fullmatch(wanted):
-                assert form.fullmatch(answer), (where, answer)
-
-
 # What the portal adds to rows of Mimecast's own operations (promises B.5) ...
 OURS = {
     "get-hold-message-list": ("level", "expires", "senderBlocked", "queue"),
@@ -516,23 +454,6 @@ class TestServer:
     def test_file_of_the_whole_message(self, wire: Wire, hold_id: str) -> None:
         document = literal("get-file", ID=hold_id)
         assert wire.send(document["path"], document["request"]).octets == INVOICE
-
-    def test_no_account_is_an_error_in_the_envelope(self, wire: Wire) -> None:
-        assert wire.post(HOLD_LIST, by="stranger@example.com") == {
-            "meta": {"status": 401},
-            "data": [],
-            "fail": [
-                {
-                    "errors": [
-                        {
-                            "code": "err_xdk_invalid_signature",
-                            "message": "0004 Invalid Signature",
-                            "retryable": False,
-                        }
-                    ]
-                }
-            ],
-        }
 
 
 class TestPagingOnTheWire:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from mimeportal.wire import Endpoint, Item, Offer, Row
 
 
@@ -37,8 +39,8 @@ class WhoAmIRow(Row):
 class PasswordItem(Item):
     """A new password, and the current one where there is one."""
 
-    password: str | None = None
-    new_password: str
+    password: str | None = Field(default=None, repr=False)
+    new_password: str = Field(repr=False)
 
 
 class PasswordRow(Row):

@@ -20,13 +20,13 @@ class TokenItem(Item):
 
     grant_type: str = Field(default="client_credentials", alias="grant_type")
     client_id: str = Field(default="", alias="client_id")
-    client_secret: str = Field(default="", alias="client_secret")
+    client_secret: str = Field(default="", alias="client_secret", repr=False)
 
 
 class TokenRow(Row):
     """A bearer token; `expires_in` is in seconds."""
 
-    access_token: str = Field(alias="access_token")
+    access_token: str = Field(alias="access_token", repr=False)
     token_type: str = Field(default="Bearer", alias="token_type")
     expires_in: int = Field(default=1799, alias="expires_in")
     scope: str = ""
@@ -58,18 +58,18 @@ class LoginItem(Item):
     """Whose binding; `access_key` refreshes an expired one (mimecast-api-core 2.3)."""
 
     username: str = Field(validation_alias=AliasChoices("username", "userName"))
-    access_key: str | None = None
+    access_key: str | None = Field(default=None, repr=False)
 
 
 class LoginRow(Row):
     """A binding; `duration` is its life in milliseconds."""
 
-    access_key: str
-    secret_key: str
+    access_key: str = Field(repr=False)
+    secret_key: str = Field(repr=False)
     duration: int = 0
     binding_type: str = ""
     extend_on_validate: bool = False
-    last_user_token: str = ""
+    last_user_token: str = Field(default="", repr=False)
     username: str = ""
     password_is_one_time: bool | None = None  # ours: another password should be set now
 
@@ -92,7 +92,7 @@ class AppRow(Row):
     """The built-in application of a local portal, for people who log in with a password: it grants nothing."""
 
     app_id: str
-    app_key: str
+    app_key: str = Field(repr=False)
 
 
 _MIMECAST_1: dict[Any, Offer] = {"api1": Offer("none"), "local": Offer()}

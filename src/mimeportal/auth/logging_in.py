@@ -22,6 +22,7 @@ _ELSEWHERE = {
     contract.DOMAIN_PASSWORD: "with the password of its organisation's directory",
     contract.SINGLE_SIGN_ON: "by single sign-on",
 }
+_ANOTHER_WAY = ("err_xdk_two_step_required", "err_xdk_authentication_type")  # failures of a local portal
 _REMEDY = "Ask an administrator for a cloud password, or for an API application: `mimeportal auth login --app2`."
 
 
@@ -35,13 +36,22 @@ class LoggedIn:
     one_time: bool = False
 
 
-def log_in(profile: Profile, login: Login, values: Mapping[str, str], timeout: float | None = None) -> LoggedIn:
+def log_in(
+    profile: Profile,
+    login: Login,
+    values: Mapping[str, str],
+    timeout: float | None = None,
+    before: Credentials | None = None,
+) -> LoggedIn:
     """Log in, and make one call to see that the portal accepts it. Nothing is stored.
 
     `profile` says where: its `url` may be "" for Mimecast, whose region then follows from the address in `user`.
     `values` are those that `credentials.NEEDS` names, for a person also `app_id` and `app_key`, which a local portal
-    has of its own. Raises `ConfigurationError` for what is missing, `AuthenticationError` when the portal does not
-    accept it, or when the address logs in by something else than a cloud password.
+    has of its own. `before` is the person's binding until now, which lives on: their number is limited
+    (mimecast-api-core 2.3).
+
+    Raises `ConfigurationError` for what is missing, `AuthenticationError` when the portal does not accept it, or when
+    the address logs in by something else than a cloud password.
     """
     if profile.url.startswith(LOCAL):
         raise UsageError(
@@ -50,7 +60,7 @@ def log_in(profile: Profile, login: Login, values: Mapping[str, str], timeout: f
             remedy="Name a portal with --url https://HOST, and a profile for it with -P NAME.",
         )
     if login == "person":
-        return _person(profile, values, timeout)
+        return _person(profile, values, timeout, before)
     found = Credentials(login, **values)
     if not profile.url:
         url = regions.GATEWAY if login == "app2" else _region(profile, found, timeout)
@@ -74,7 +84,7 @@ def opened(profile: Profile, found: Credentials | None, timeout: float | None) -
     return Portal.to(bare(profile), timeout, credentials=found)
 
 
-def _person(profile: Profile, values: Mapping[str, str], timeout: float | None) -> LoggedIn:
+def _person(profile: Profile, values: Mapping[str, str], timeout: float | None, before: Credentials | None) -> LoggedIn:
     address, url = profile.user, profile.url
     app = {name: values[name] for name in ("app_id", "app_key") if values.get(name)}
     if len(app) < 2:
@@ -92,11 +102,15 @@ def _person(profile: Profile, values: Mapping[str, str], timeout: float | None) 
     _refuse_elsewhere(address, found)
     profile = replace(profile, url=url or _known(found))
     with opened(profile, named, timeout) as portal:
-        row = portal.auth.login(address, values["password"])
+        known = before.access_key if before and before.app_id == named.app_id else None
+        try:
+            row = portal.auth.login(address, values["password"], access_key=known)
+        except AuthenticationError as fault:
+            if fault.code in _ANOTHER_WAY:
+                fault.remedy = _REMEDY
+            raise
         ends = (datetime.now(UTC) + timedelta(milliseconds=row.duration)).isoformat(timespec="seconds")
-        bound = replace(
-            named, access_key=row.access_key, secret_key=row.secret_key, ends=ends if row.duration else ""
-        )
+        bound = replace(named, access_key=row.access_key, secret_key=row.secret_key, ends=ends if row.duration else "")
     if row.binding_type not in ("", _ONE_STEP):
         raise AuthenticationError(
             f"{address} logs in with a second factor.",
@@ -120,8 +134,12 @@ def _region(profile: Profile, found: Credentials, timeout: float | None) -> str:
 
 
 def _known(found: DiscoverRow) -> str:
-    """The URL of a region, which must be one that is known (promises E.5)."""
-    regions.check_discovered(found.region.api, regions.DISCOVERY)
+    """The URL of a region; that it is a known one has been checked when it was asked for."""
+    if not found.region.api:
+        raise ConfigurationError(
+            f"Mimecast does not tell the region of {found.email_address}.",
+            remedy="Name its URL: --url https://eu-api.mimecast.com, or us-api, ...",
+        )
     return found.region.api
 
 

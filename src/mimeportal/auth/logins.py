@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from mimeportal.auth import flows
-from mimeportal.auth.contract import LoginRow, TokenRow
-from mimeportal.credentials import Credentials
+from mimeportal.auth.contract import TokenRow
 from mimeportal.errors import AuthenticationError
 
 _EARLY = 60  # seconds before its end at which a token is not used any more
@@ -56,36 +56,47 @@ class Bearer:
         return True
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Keys:
+    """What signs a call: an application of API 1.0, and the keys of a binding."""
+
+    app_id: str
+    app_key: str
+    access_key: str
+    secret_key: str
+
+
 class Signed:
     """The keys of a binding of API 1.0, which sign each call (mimecast-api-core 2).
 
-    `refresh` renews the binding with the password; None where none is at hand.
+    `log_in` gets keys by the password, at the first call where there are none, else to renew the binding of that
+    access key; None where no password is at hand.
     """
 
-    def __init__(
-        self,
-        credentials: Credentials,
-        wall: Callable[[], float],
-        refresh: Callable[[], LoginRow] | None,
-    ) -> None:
-        self._app_id, self._app_key = credentials.app_id, credentials.app_key
-        self._keys = (credentials.access_key, credentials.secret_key)
+    def __init__(self, keys: Keys | None, wall: Callable[[], float], log_in: Callable[[str], Keys] | None) -> None:
+        self._keys = keys
+        self.own = False  # the keys are of this log-in alone
         self._wall = wall
-        self._refresh = refresh
+        self._log_in = log_in
         self._lock = threading.Lock()
         self._number = 1
 
+    @property
+    def access_key(self) -> str:
+        """The access key in use, "" before the first log-in."""
+        return self._keys.access_key if self._keys else ""
+
     def headers(self, request_id: str, path: str) -> tuple[dict[str, str], int]:
         with self._lock:
-            (access_key, secret_key), number = self._keys, self._number
+            keys, number = self._keys or self._renewed(""), self._number
         signed = flows.signed_headers(
             moment=datetime.fromtimestamp(self._wall(), UTC),
             request_id=request_id,
             path=path,
-            app_id=self._app_id,
-            app_key=self._app_key,
-            access_key=access_key,
-            secret_key=secret_key,
+            app_id=keys.app_id,
+            app_key=keys.app_key,
+            access_key=keys.access_key,
+            secret_key=keys.secret_key,
         )
         return signed, number
 
@@ -93,15 +104,19 @@ class Signed:
         """Renew the expired binding, unless another thread did. Raises `AuthenticationError` without a password."""
         with self._lock:
             if used == self._number:
-                if self._refresh is None:
-                    raise AuthenticationError(
-                        "The log-in has expired.",
-                        code="err_xdk_binding_expired",
-                        status=418,
-                        why="Its keys are good for a while only, and no password is at hand to renew them.",
-                        remedy="Log in again: `mimeportal auth login`.",
-                    )
-                row = self._refresh()
-                self._keys = (row.access_key, row.secret_key)
-                self._number += 1
+                self._renewed(self.access_key)
         return True
+
+    def _renewed(self, access_key: str) -> Keys:
+        if self._log_in is None:
+            raise AuthenticationError(
+                "The log-in has expired.",
+                code="err_xdk_binding_expired",
+                status=418,
+                why="Its keys are good for a while only, and no password is at hand to renew them.",
+                remedy="Log in again: `mimeportal auth login`.",
+            )
+        self.own = self.own or not access_key
+        self._keys = self._log_in(access_key)
+        self._number += 1
+        return self._keys

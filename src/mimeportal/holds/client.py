@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimeportal import limits
-from mimeportal.addresses import address_filter_kind, normalise
-from mimeportal.errors import NotFoundError, UsageError
-from mimeportal.holds import contract
+from mimeportal.errors import ForbiddenError, NotFoundError, UsageError
+from mimeportal.holds import asking, contract
 from mimeportal.holds.contract import FindHoldsItem, ListHoldsItem, ReleaseLogRow, SearchBy, StateRow, SummaryRow
 from mimeportal.holds.hold import (
     Attachment,
@@ -55,6 +54,7 @@ class HoldsClient:
         """
         wanted = self._completed(_narrowed(filter, conditions))
         queue = wanted.queue or "personal"
+        another = self._of_another(queue)
         size = _page_size(page_size)
 
         asked: ListHoldsItem | None = None
@@ -62,12 +62,16 @@ class HoldsClient:
         def fetch(token: str | None) -> PageOf[Hold]:
             nonlocal asked
             if self._session.offers(contract.FIND):
-                answer = self._session.call(contract.FIND, [_find_item(wanted)], page_size=size, page_token=token)
+                item = asking.find_item(wanted, "admin" if another else queue)
+                answer = self._session.call(contract.FIND, [item], page_size=size, page_token=token)
             else:
                 if token is None or asked is None:  # a token continues the same question, its dates included
-                    asked = self._list_item(wanted)
+                    admin = queue == "admin" or not self._portal.is_person
+                    asked = asking.list_item(wanted, admin=admin)
                 answer = self._session.call(contract.LIST, [asked], page_size=size, page_token=token)
             holds = [hold for row in answer.rows if wanted.matches(hold := Hold.from_row(row, queue))]
+            if another:  # what is held at another level is in no personal queue, where the portal tells levels
+                holds = [hold for hold in holds if hold.level in (None, "user")]
             page = answer.page
             return PageOf(holds, page.total_count if page else None, page.next if page else None)
 
@@ -93,10 +97,21 @@ class HoldsClient:
                 return
 
     def get(self, id: str) -> HeldMessage:
-        """Headers, texts and attachments of one held message (portal-rules B.10). Raises `NotFoundError`."""
+        """Headers, texts and attachments of one held message (portal-rules B.10). Raises `NotFoundError`.
+
+        An app of API 2.0 that may not read held messages gets what the message finder tells of it; where that
+        is not certain, `NotOfferedError` (promises H).
+        """
         item = contract.MessageDetailItem(id=checked_id(id), context="RECEIVED")
-        with _no_such("held message"):
-            detail = self._session.one(contract.DETAIL, item)
+        try:
+            with _no_such("held message"):
+                detail = self._session.one(contract.DETAIL, item)
+        except ForbiddenError as fault:
+            if fault.code != "app_forbidden":
+                raise
+            from mimeportal.holds import by_finder
+
+            return by_finder.read(self._portal, id)
         hold = next(iter(self.lookup([id])), None)
         return HeldMessage(
             hold=hold,
@@ -278,31 +293,23 @@ class HoldsClient:
                 f"There is no queue {wanted.queue!r}.", remedy=f"Use one of: {', '.join(contract.QUEUES)}."
             )
         queue = wanted.queue or ("personal" if self._portal.is_person else "admin")
-        if self._session.offers(contract.FIND):
-            return replace(wanted, queue=queue)
-        if queue == "moderated":
+        ours = self._session.offers(contract.FIND)
+        if queue == "moderated" and not ours:
             raise not_offered("the moderated queue", self._session.api)
         mailboxes = wanted.mailboxes
-        if queue == "personal" and not mailboxes and not self._portal.is_person:
+        if self._of_another(queue) and not mailboxes:
             if self._portal.user is None:
                 raise UsageError(
                     "Whose personal queue? An app has none of its own.",
                     remedy="Name the mailbox with --mailbox ADDRESS or MIMEPORTAL_USER.",
                 )
             mailboxes = (self._portal.user,)
-        since = wanted.since or datetime.now(UTC) - _WINDOW
+        since = wanted.since or (None if ours else datetime.now(UTC) - _WINDOW)
         return replace(wanted, queue=queue, mailboxes=mailboxes, since=since)
 
-    def _list_item(self, wanted: HoldFilter) -> ListHoldsItem:
-        """Mimecast's list takes one search field: the one that narrows most, the rest is filtered here."""
-        until = wanted.until or datetime.now(UTC) + timedelta(minutes=5)
-        until += timedelta(microseconds=-until.microsecond % 1_000_000)  # whole seconds travel: never too early a one
-        return ListHoldsItem(
-            admin=wanted.queue == "admin" or not self._portal.is_person,
-            start=format_date(wanted.since) if wanted.since else None,
-            end=format_date(until),
-            search_by=_search_by(wanted),
-        )
+    def _of_another(self, queue: str) -> bool:
+        """Whether an app asks for somebody's personal queue: it is read off the list of all (promises B.1)."""
+        return queue == "personal" and not self._portal.is_person
 
 
 def _unless_default(sender_part: str) -> str | None:
@@ -355,35 +362,6 @@ def _no_such(object: str) -> Iterator[None]:
             key=fault.key,
             remedy=fault.remedy,
         ) from None
-
-
-def _find_item(wanted: HoldFilter) -> FindHoldsItem:
-    return FindHoldsItem(
-        queue=wanted.queue or "personal",
-        mailboxes=list(wanted.mailboxes) or None,
-        from_=wanted.from_,
-        to=wanted.to,
-        subject=wanted.subject,
-        search=wanted.search,
-        reason=wanted.reason,
-        policy=wanted.policy,
-        route=wanted.route,
-        start=wanted.since.isoformat() if wanted.since else None,
-        end=wanted.until.isoformat() if wanted.until else None,
-        attachments=wanted.has_attachments,
-        larger_than=wanted.larger_than,
-    )
-
-
-def _search_by(wanted: HoldFilter) -> SearchBy | None:
-    if len(wanted.mailboxes) == 1:
-        return SearchBy(field_name="recipient", value=normalise(wanted.mailboxes[0]))
-    for name, text in (("sender", wanted.from_), ("recipient", wanted.to)):
-        if text is not None and address_filter_kind(text)[0] in ("address", "domain"):
-            return SearchBy(field_name=name, value=address_filter_kind(text)[1])
-    if wanted.subject and "*" not in wanted.subject:
-        return SearchBy(field_name="subject", value=wanted.subject)
-    return None
 
 
 def _log_texts(row: ReleaseLogRow) -> Iterator[str]:

@@ -274,6 +274,14 @@ class FileRow(Row):
     urls: list[str] = []
 
 
+class FetchItem(Item):
+    """The query of a URL that holds.file answered with. `context` alone decides."""
+
+    method: str = "GET"
+    expires: str = ""
+    context: str = ""
+
+
 def _mimecast(permission: str, permission2: str | None = None) -> dict[Any, Offer]:
     return {
         "api1": Offer(permission),
@@ -365,5 +373,17 @@ FILE = Endpoint(
     _mimecast("Gateway | Tracking | Read", "Account | Dashboard | Read"),
     answer="bytes",
 )
+# Where the URLs of a local portal lead; Mimecast's lead to hosts of their own.
+FETCH = Endpoint(
+    "holds.fetch",
+    "/api/gateway/message/get-file",
+    FetchItem,
+    FileRow,
+    {"api2": Offer("none"), "local": Offer()},
+    method="GET",
+    authorised=False,
+    form="query",
+    answer="bytes",
+)
 
-ENDPOINTS = (LIST, FIND, SUMMARY, RELEASE, REJECT, DECIDE, STATES, LOG, DETAIL, FILE)
+ENDPOINTS = (LIST, FIND, SUMMARY, RELEASE, REJECT, DECIDE, STATES, LOG, DETAIL, FILE, FETCH)

@@ -184,11 +184,11 @@ class MessagesClient:
         """How many messages waited to be delivered, inbound and outbound, over time; the last 24 hours by default."""
         for name, moment in (("since", since), ("until", until)):
             check_moment(name, moment)
-        until = until or datetime.now(UTC)
+        until = _whole(until or datetime.now(UTC))
         since = since or until - timedelta(days=1)
         if since >= until:
             raise UsageError("The end of the time lies before its start.", remedy="Give a `since` before `until`.")
-        item = contract.QueuesItem(start=format_date(since), end=format_date(_whole(until)))
+        item = contract.QueuesItem(start=format_date(since), end=format_date(until))
         row = self._session.one(contract.QUEUES, item)
         return [
             *_lengths("inbound", row.inbound_email_queue, since),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mimeportal_cli.options import Group
+from mimeportal_cli.options import Group, settings
 from mimeportal_cli.output import Output, Shape, output_options
 
 # The fields of the SDK's AccountRow and WhoAmIRow; a test compares them.
@@ -71,13 +71,44 @@ def password() -> None:
     from mimeportal.account import contract
     from mimeportal_cli.opening import opened
 
-    console = settings().console
-    with opened() as portal:
+    with opened(asks_password=True) as portal:
         portal.session.require(contract.PASSWORD, "setting a password")
-        current = _secret("MIMEPORTAL_PASSWORD_FILE", "Current password (empty where none was set)", may_lack=True)
-        new = _secret("MIMEPORTAL_NEW_PASSWORD_FILE", "New password")
-        if console.interactive and "MIMEPORTAL_NEW_PASSWORD_FILE" not in os.environ:
-            if new != console.ask_secret("The new password again"):
-                raise click.UsageError("The two are not the same; nothing was changed.")
+        current = _from_file(_CURRENT) or _typed("Current password (empty where none was set)", empty=True)
+        new = _from_file(_NEW) or _new_typed()
         portal.account.set_password(new, current or None)
-        console.note("The password is set, and every log-in has ended: log in again with `mimeportal auth login`.")
+    settings().console.note(
+        "The password is set, and every log-in has ended: log in again with `mimeportal auth login`."
+    )
+
+
+_CURRENT, _NEW = "MIMEPORTAL_PASSWORD_FILE", "MIMEPORTAL_NEW_PASSWORD_FILE"
+
+
+def _from_file(variable: str) -> str:
+    import os
+    from pathlib import Path
+
+    from mimeportal.credentials import read_secret
+
+    named = os.environ.get(variable)
+    return read_secret(Path(named).expanduser(), variable) if named else ""
+
+
+def _typed(prompt: str, *, empty: bool = False) -> str:
+    console = settings().console
+    return console.ask_secret(prompt, empty=empty) if console.interactive else ""
+
+
+def _new_typed() -> str:
+    from mimeportal.errors import ConfigurationError, UsageError
+
+    new = _typed("New password")
+    if not new:
+        raise ConfigurationError(
+            f"Nobody can be asked here, and {_NEW} names no file with the new password.",
+            why="A secret is never an option's value.",
+            remedy=f"Set {_NEW}; the current password comes from the file that {_CURRENT} names.",
+        )
+    if new != _typed("New password, once more"):
+        raise UsageError("The two passwords are not the same; nothing was changed.", remedy="Type it again.")
+    return new

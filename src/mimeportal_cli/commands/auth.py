@@ -50,23 +50,24 @@ def login(app2: bool, app1: bool, person: str | None) -> None:
       mimeportal auth login --app2
       mimeportal auth login -P work --url https://portal.example --person ann@example.com
     """
+    import os
     from dataclasses import replace
 
     from mimeportal import credentials
     from mimeportal.addresses import parse_address
     from mimeportal.auth import logging_in
-    from mimeportal.profiles import Store
+    from mimeportal.profiles import CREDENTIALS, Store
 
     console = settings().console
     store = Store.open()
     profile = _profile(store)
     kind = _kind(profile, app2=app2, app1=app1, person=person)
-    if kind == "person":
-        profile = replace(profile, user=parse_address(person or profile.user))
+    address = parse_address(person or profile.user) if kind == "person" else profile.user
     values = _values(kind, profile)
+    before = _bound(store, profile.name)
+    renewed = before[1] if before and address == before[0].user else None
     with console.waiting("Logging in"):
-        done = logging_in.log_in(profile, kind, values, settings().timeout)
-    before = _stored(store, profile.name)
+        done = logging_in.log_in(replace(profile, user=address), kind, values, settings().timeout, renewed)
     store.put(profile.name, url=done.url, login=kind, user=done.user or None)
     where = credentials.save(profile.name, done.url, done.credentials)
     if before and before[1].access_key != done.credentials.access_key:
@@ -76,6 +77,9 @@ def login(app2: bool, app1: bool, person: str | None) -> None:
     console.note(f"Logged in{f' as {done.user}' if done.user else ''} at {done.url}: profile {profile.name}.")
     if not store.is_current(profile.name):
         console.note(f"Use it with -P {profile.name}, or from now on: mimeportal profiles use {profile.name}")
+    named = [name for name in CREDENTIALS if os.environ.get(name)]
+    if named and not os.environ.get("MIMEPORTAL_URL"):
+        console.note(f"Unset {', '.join(named)} now: beside the profile it would be a second source.")
     if done.one_time:
         console.warn("That was a one-time password: set one of your own with `mimeportal account password`.")
 
@@ -160,20 +164,20 @@ def _values(kind: Login, profile: Profile) -> dict[str, str]:
     return {name: given[name] for name in needed}
 
 
-def _stored(store: Store, name: str) -> tuple[Target, Credentials] | None:
-    """The binding of a person that the profile has had until now: it ends when another takes its place."""
-    from mimeportal import credentials, profiles
+def _bound(store: Store, name: str) -> tuple[Target, Credentials] | None:
+    """The binding that a person has had until now in the profile of this name."""
+    from mimeportal import credentials
     from mimeportal.errors import MimeportalError
+    from mimeportal.profiles import bare
 
-    before = next((profile for profile in store.all() if profile.name == name), None)
-    if before is None or before.login != "person":
+    profile = next((known for known in store.all() if known.name == name and known.login == "person"), None)
+    if profile is None:
         return None
     try:
-        target = profiles.resolve(profile=name, user=before.user, environ={})
-        found = credentials.load(target)
+        found, _ = credentials.stored(name, profile.url)
     except MimeportalError:
-        return None
-    return (target, found) if found else None
+        return None  # broken or locked: what replaces it is new
+    return (bare(profile), found) if found else None
 
 
 def _end_binding(target: Target, found: Credentials) -> None:
@@ -265,26 +269,16 @@ def discover(address: str, output: Output) -> None:
     import os
 
     from mimeportal import credentials, regions
-    from mimeportal.addresses import parse_address
     from mimeportal.auth import logging_in
-    from mimeportal.errors import ConfigurationError
     from mimeportal.profiles import Profile, Store
 
-    address = parse_address(address)
     profile = _asked(Store.open()) or Profile("", regions.DISCOVERY)
-    app = credentials.read_environment(os.environ).get("app_id", "")
-    if not app and logging_in.at_mimecast(profile.url):
-        raise ConfigurationError(
-            "Mimecast tells it to applications of API 1.0 only.", remedy="Set MIMEPORTAL_APP_ID to the id of one."
-        )
-    if not app:
-        with logging_in.opened(profile, None, settings().timeout) as portal:
-            app = portal.auth.app().app_id
-    with logging_in.opened(profile, credentials.Credentials("person", app_id=app), settings().timeout) as portal:
-        found = portal.auth.discover(address)
+    app_id = credentials.read_environment(os.environ).get("app_id")
+    with logging_in.opened(profile, None, settings().timeout) as portal:
+        found = portal.auth.discover(address, app_id=app_id)
     output.one(
         {
-            "address": address,
+            "address": found.email_address or address,
             "region": found.region.code,
             "api": found.region.api,
             "authenticate": found.authenticate,

@@ -9,11 +9,25 @@ from mimeportal_cli.options import Group, LocalCommand, settings
 ENVIRONMENT = """\
 Environment variables
 
-  MIMEPORTAL_URL            which portal: local:DIR, the folder of a local portal
+  MIMEPORTAL_URL            which portal: https://HOST, or local:DIR, the folder of a local portal
   MIMEPORTAL_USER           whose portal: an address; goes with any of the others
   MIMEPORTAL_PROFILE        which profile, in place of a URL
+  MIMEPORTAL_API            api1, api2 or local: only what this API offers. Default: by URL and log-in
   MIMEPORTAL_OUTPUT         table, json, jsonl, csv or tsv, where -o is not given
   MIMEPORTAL_CONFIG_DIR     the folder of profiles.json
+
+Credentials that go with MIMEPORTAL_URL, and that `mimeportal auth login` takes where nobody can be asked: one whole
+set of these. Each may be replaced by its twin with _FILE at the end, which names a file that only you can read.
+
+  MIMEPORTAL_CLIENT_ID, MIMEPORTAL_CLIENT_SECRET       an application of API 2.0
+  MIMEPORTAL_APP_ID, MIMEPORTAL_APP_KEY,
+  MIMEPORTAL_ACCESS_KEY, MIMEPORTAL_SECRET_KEY         an application of API 1.0
+  MIMEPORTAL_PASSWORD_FILE                             the file with the cloud password of MIMEPORTAL_USER; on Mimecast
+                                                       together with MIMEPORTAL_APP_ID and MIMEPORTAL_APP_KEY
+  MIMEPORTAL_NEW_PASSWORD_FILE                         for `mimeportal account password`
+
+  HTTPS_PROXY, NO_PROXY     how to go out, where the profile names no proxy
+  REQUESTS_CA_BUNDLE        certificates to trust, where the profile names none
   NO_COLOR, FORCE_COLOR     no colours; colours although it is no terminal
   TERM=dumb                 no colours, no progress bar
   COLUMNS                   how wide the terminal is
@@ -79,18 +93,24 @@ All conditions must hold. Whatever a portal filters itself, every row is checked
 PROFILES = """\
 Profiles: portals by name
 
-  mimeportal profiles set work --url local:/srv/portal --user ann@example.com
+  mimeportal auth login -P work --url https://portal.example --person ann@example.com
+  mimeportal auth login -P cloud --app2
+  mimeportal profiles set here --url local:/srv/portal --user ann@example.com
   mimeportal profiles use work
-  mimeportal -P work holds list
+  mimeportal -P here holds list
 
 Where to go, first match wins:
 
   1. the command line     -P NAME, or --url local:DIR
-  2. the environment      MIMEPORTAL_PROFILE, or MIMEPORTAL_URL
+  2. the environment      MIMEPORTAL_PROFILE, or MIMEPORTAL_URL with credentials (`mimeportal help environment`)
   3. the current profile  `mimeportal profiles use NAME`
 
 A URL and its credentials come from one source; a mix is refused. MIMEPORTAL_USER, whose portal, is no credential and
-goes with any of them. `mimeportal profiles show` prints every value and where it came from.
+goes with any of them. `mimeportal profiles show` prints every value and where it came from; `mimeportal auth status`
+asks the portal whether it accepts them.
+
+A secret lies in the keyring, or, where none works, in a file that only you can read; it is bound to the URL of its
+profile. Without a terminal a locked keyring is not opened: the command ends with 4.
 """
 
 

@@ -12,7 +12,7 @@ from mimeportal_cli.commands import holds_decide, holds_read
 from mimeportal_cli.options import Group, option
 from mimeportal_cli.output import Output, Shape, output_options
 from mimeportal_cli.references import Remembered, reference
-from mimeportal_cli.telling import both_senders
+from mimeportal_cli.telling import both_senders, short_reason
 
 if TYPE_CHECKING:
     from mimeportal.portal import Portal
@@ -108,7 +108,7 @@ def _shown(shape: Shape, portal: Portal, choice: Choice, seen: list[str]) -> Sha
 
     cells = {
         "id": id_cell,
-        "reason": _reason,
+        "reason": short_reason,
         "date_received": _time(zone),
         "expires": _time(zone),
         "from_header": both_senders,
@@ -116,11 +116,6 @@ def _shown(shape: Shape, portal: Portal, choice: Choice, seen: list[str]) -> Sha
     # In one's own queue the recipient is no news.
     table = [name for name in shape.table if name != "to_address" or not choice.one_mailbox(portal)]
     return Shape(shape.names, table=table, cells=cells, empty=shape.empty)
-
-
-def _reason(value: Any, _record: Any, _columns: Any) -> str:
-    """The words that tell reasons apart: a table has no room for those that all of them begin with."""
-    return str(value).removeprefix("Message Hold Applied - ")
 
 
 def _time(zone: Any) -> Callable[[Any, Any, Any], str]:

@@ -23,7 +23,7 @@ VALUES = Shape(("name", "value", "source"))
 _SHOWN = ("profile", "url", "user", "login", "api", "output", "tz", "ca_file", "proxy")
 # What the environment says of connections, where a profile says nothing.
 _CONNECTION = {
-    "ca_file": ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),
+    "ca_file": ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
     "proxy": ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
 }
 

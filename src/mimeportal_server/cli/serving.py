@@ -6,7 +6,6 @@ import signal
 import threading
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,23 +13,19 @@ from mimeportal_cli.options import option, settings
 from mimeportal_server.cli.main import _home, main
 
 
-class _Address(click.ParamType[tuple[str, int]]):
-    """`HOST:PORT`; port 0 takes a free one."""
-
-    name = "HOST:PORT"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        if isinstance(value, tuple):
-            return value
-        host, _, port = str(value).rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65535:
-            self.fail(f"{value!r} is not HOST:PORT.", param, ctx)
-        return host.strip("[]"), int(port)
+def _address(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    """`HOST:PORT` as a pair; port 0 takes a free one."""
+    if value is None:
+        return None
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"{value!r} is not HOST:PORT.", context, parameter)
+    return host.strip("[]"), int(port)
 
 
 @main.command()
-@option("--http", type=_Address(), metavar="HOST:PORT", help="Serve HTTP there, Mimecast's API and the portal's own.")
-@option("--smtp", type=_Address(), metavar="HOST:PORT", help="Take mail there. Neither named: both, as in portal.toml.")
+@option("--http", callback=_address, metavar="HOST:PORT", help="Serve HTTP there, Mimecast's API and the portal's own.")
+@option("--smtp", callback=_address, metavar="HOST:PORT", help="Take mail there. Neither: both, as in portal.toml.")
 @option("--tls-cert", metavar="FILE", help="The certificate for both, PEM.")
 @option("--tls-key", metavar="FILE", help="Its key, where that lies in another file.")
 @option("--behind-proxy", is_flag=True, help="A proxy in front has TLS, and sends X-Forwarded-For and -Proto.")

@@ -1,0 +1,301 @@
+"""`mimeportal messages`: mail on its way. Tracking it, what waits, what was rejected, what bounced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mimeportal_cli.choosing import window, window_options
+from mimeportal_cli.options import Group, option, settings
+from mimeportal_cli.output import Output, Shape, output_options
+from mimeportal_cli.references import RememberedTracked, reference, resolved
+from mimeportal_cli.telling import both_senders, short_reason
+
+if TYPE_CHECKING:
+    from mimeportal.messages import MessageInfo
+    from mimeportal.portal import Portal
+
+# As in mimeportal.messages.contract and .tracked; a test compares them.
+STATUSES = (
+    "processing",
+    "delivery",
+    "system",
+    "held",
+    "accepted",
+    "bulk_processing",
+    "bulk_delivery",
+    "bounced",
+    "deferred",
+    "rejected",
+    "archived",
+)
+ROUTES = ("internal", "outbound", "inbound", "external")
+TRACKED = Shape(
+    (
+        "id",
+        "status",
+        "info",
+        "from_address",
+        "from_header",
+        "to_addresses",
+        "subject",
+        "route",
+        "sender_ip",
+        "has_attachments",
+        "received",
+        "sent",
+        "spam_score",
+        "detection_level",
+        "message_id",
+    ),
+    table=("id", "received", "status", "from_header", "to_addresses", "info", "subject"),
+    empty="No messages match.",
+)
+INFO = Shape(
+    (
+        "id",
+        "status",
+        "hold_id",
+        "reason",
+        "level",
+        "from_address",
+        "from_header",
+        "to",
+        "cc",
+        "subject",
+        "route",
+        "sent",
+        "processed",
+        "size",
+        "remote_ip",
+        "remote_host",
+        "deliveries",
+        "policies",
+        "headers",
+    )
+)
+HOLD_IDS = Shape(("id",), empty="None of these messages is held.")
+PROCESSING = Shape(
+    (
+        "id",
+        "from_address",
+        "from_header",
+        "to_address",
+        "subject",
+        "route",
+        "size",
+        "has_attachments",
+        "remote_ip",
+        "attempts",
+        "next_attempt",
+        "created",
+        "info",
+        "priority",
+    ),
+    table=("created", "from_address", "to_address", "attempts", "next_attempt", "info", "subject"),
+    empty="Nothing waits.",
+)
+REJECTIONS = Shape(
+    ("id", "created", "type", "from_address", "to_address", "info", "remote_ip", "remote_host"),
+    table=("created", "type", "from_address", "to_address", "remote_ip", "info"),
+    empty="Nothing was rejected.",
+)
+QUEUES = Shape(("direction", "date", "count"), empty="The portal tells of no queue.")
+
+
+@click.group(cls=Group)
+def messages() -> None:
+    """Mail on its way: track it, what waits, what was rejected, what bounced."""
+
+
+@messages.command()
+@click.argument("id", required=False)
+@option("--message-id", metavar="ID", help="The Message-ID header, with its <>.")
+@option("--from", "from_", metavar="WHO", help="Sender: an address, a domain, a glob with *, or a word.")
+@option("--to", metavar="WHO", help="Recipient, likewise.")
+@option("--subject", metavar="TEXT", help="In the subject; with * a glob over all of it.")
+@option("--sender-ip", metavar="IP", help="The address of the server that brought it.")
+@option("--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="Only what became of it so.")
+@option("--route", type=click.Choice(ROUTES, case_sensitive=False), help="Which way it travels.")
+@option("--hold-ids", is_flag=True, help="Print the ids that release the held ones, for holds release --ids-from -.")
+@window_options
+@output_options(TRACKED)
+def track(
+    id: str | None,
+    hold_ids: bool,
+    statuses: Sequence[str],
+    since: str | None,
+    until: str | None,
+    tz: str | None,
+    output: Output,
+    **filters: str | None,
+) -> None:
+    """Find messages that came or left, of the last 30 days; or show one of them by its ID.
+
+    ID is an id, or a reference from a table.
+    """
+    from mimeportal_cli.opening import opened
+
+    chosen = {name: value for name, value in {**filters, "status": list(statuses)}.items() if value}
+    if id is not None:
+        _refuse_beside_id([*chosen, *(name for name in (since, until) if name)], output)
+    with opened() as portal:
+        if id is not None:
+            _show(portal, id, output, tz, hold_ids=hold_ids)
+            return
+        start, end = window(portal, since, until, tz)
+        found = portal.messages.track(since=start, until=end, **chosen)  # type: ignore[arg-type]
+        if hold_ids:
+            _print_hold_ids(portal, found, output)
+        else:
+            _print_tracked(portal, found, output, tz)
+
+
+@messages.command()
+@option("--from", "from_", metavar="WHO", help="Sender: an address, a domain, a glob with *, or a word.")
+@option("--to", metavar="WHO", help="Recipient, likewise.")
+@option("--subject", metavar="TEXT", help="In the subject; with * a glob over all of it.")
+@window_options
+@output_options(TRACKED)
+def bounced(since: str | None, until: str | None, tz: str | None, output: Output, **filters: str | None) -> None:
+    """List messages that could not be delivered."""
+    from mimeportal_cli.opening import opened
+
+    with opened() as portal:
+        start, end = window(portal, since, until, tz)
+        _print_tracked(portal, portal.messages.bounced(since=start, until=end, **filters), output, tz)
+
+
+@messages.command()
+@option("--search", metavar="TEXT", help="In an address, the subject, the status or the sender's IP.")
+@window_options
+@output_options(PROCESSING)
+def processing(search: str | None, since: str | None, until: str | None, tz: str | None, output: Output) -> None:
+    """List messages that are on their way; of the last 7 days unless --since is given."""
+    from mimeportal_cli.opening import opened
+
+    with opened() as portal:
+        start, end = window(portal, since, until, tz)
+        _with_times(portal, output, tz, "created", "next_attempt")
+        output.rows(portal.messages.processing(since=start, until=end, search=search))
+
+
+@messages.command()
+@window_options
+@output_options(QUEUES)
+def queues(since: str | None, until: str | None, tz: str | None, output: Output) -> None:
+    """Count the messages that waited, inbound and outbound, over time; the last 24 hours unless --since is given."""
+    from mimeportal_cli.opening import opened
+
+    with opened() as portal:
+        start, end = window(portal, since, until, tz)
+        _with_times(portal, output, tz, "date")
+        output.rows(portal.messages.queues(start, end))
+
+
+@messages.command()
+@option("--mailbox", metavar="ADDRESS", help="Only mail to this address.")
+@option("--search", metavar="TEXT", help="In an address, the type, the text or the sender's IP.")
+@window_options
+@output_options(REJECTIONS)
+def rejected(
+    mailbox: str | None, search: str | None, since: str | None, until: str | None, tz: str | None, output: Output
+) -> None:
+    """List messages that were refused; of today unless --since is given."""
+    from mimeportal_cli.opening import opened
+
+    with opened() as portal:
+        start, end = window(portal, since, until, tz)
+        _with_times(portal, output, tz, "created")
+        output.rows(portal.messages.rejected(mailbox=mailbox, search=search, since=start, until=end))
+
+
+def _refuse_beside_id(given: Sequence[str], output: Output) -> None:
+    from mimeportal.errors import UsageError
+
+    if given:
+        raise UsageError(
+            "An id and filters exclude each other.",
+            why="An id names its message already.",
+            remedy="Leave out the id, or the filters.",
+        )
+    if output.columns is not None:
+        raise UsageError("--columns chooses of the list, not of one message.", remedy="Leave it out, or take -o json.")
+
+
+def _show(portal: Portal, id: str, output: Output, tz: str | None, *, hold_ids: bool) -> None:
+    (full,) = resolved(portal, [id], RememberedTracked(portal))
+    if hold_ids:
+        _print_hold_ids(portal, [full], output)
+        return
+    message = portal.messages.info(full)
+    output.shape = INFO
+    if output.format == "table":
+        output.columns = tuple(name for name in INFO.names if name != "headers" or settings().verbose)
+        _with_times(portal, output, tz, "sent", "processed")
+        for name in ("id", "hold_id"):
+            output.shape.cells[name] = lambda value, _, __: reference(str(value))
+    output.one(_record(message))
+
+
+def _record(message: MessageInfo) -> dict[str, Any]:
+    record: dict[str, Any] = {name: getattr(message, name) for name in INFO.names}
+    record["headers"] = [f"{name}: {value}" for name, value in message.headers]
+    record["policies"] = list(message.policies)
+    record["deliveries"] = [f"{recipient}: {event}" for recipient, event in message.deliveries.items()]
+    record["to"], record["cc"] = list(message.to), list(message.cc)
+    return record
+
+
+def _print_hold_ids(portal: Portal, found: Iterable[Any], output: Output) -> None:
+    """Whole ids, on a terminal too: they are there to be passed on."""
+    if output.asked:
+        output.shape, output.columns = HOLD_IDS, None
+    else:
+        output = Output(HOLD_IDS, output_format="tsv", limit=output.limit)
+    output.rows({"id": id} for id in portal.messages.hold_ids(found))
+
+
+def _print_tracked(portal: Portal, found: Iterable[Any], output: Output, tz: str | None) -> None:
+    if output.format != "table":
+        output.rows(found)
+        return
+    seen: list[str] = []
+
+    def id_cell(value: Any, _: Any, __: Any) -> str:
+        seen.append(value)
+        return reference(value)
+
+    cells = {"id": id_cell, "from_header": both_senders, "to_addresses": _joined, "info": short_reason}
+    _with_times(portal, output, tz, "received", "sent", **cells)
+    try:
+        output.rows(found)
+    finally:
+        if seen:  # a table without ids is nothing to copy from
+            RememberedTracked(portal).keep(seen)
+
+
+def _joined(value: Any, _record: Any, _columns: Any) -> str:
+    return ", ".join(value)
+
+
+def _with_times(
+    portal: Portal, output: Output, tz: str | None, *names: str, **cells: Callable[[Any, Any, Sequence[str]], str]
+) -> None:
+    """Show these moments of a table in the account's zone."""
+    if output.format != "table":
+        return
+    from mimeportal_cli.opening import zone_of
+    from mimeportal_cli.times import short
+
+    zone = zone_of(portal, tz)
+
+    def time_cell(value: Any, _: Any, __: Any) -> str:
+        return short(value, zone) if value else ""
+
+    shape = output.shape
+    output.shape = Shape(
+        shape.names, table=shape.table, empty=shape.empty, cells={**dict.fromkeys(names, time_cell), **cells}
+    )

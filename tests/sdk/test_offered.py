@@ -1,0 +1,178 @@
+"""What Mimecast offers works on Mimecast (promises H): a table typed by hand from the catalogue of its endpoints.
+
+Each public endpoint of our nouns (mimecast-api-portal 7, mimecast-api-core 2 and 3) stands beside the call of the SDK
+that reaches it. The calls go to a transport that answers as little as it can: none may raise `NotOfferedError`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from mimeportal.errors import ApiError, MimeportalError, NotOfferedError
+from mimeportal.holds import Hold
+from mimeportal.portal import Portal
+from mimeportal.wire import Request, Response
+from mimeportal_server.door import NOUNS
+
+HELD = Hold(
+    id="eNhold",
+    queue="admin",
+    level=None,
+    reason="Message Hold Applied - Spam Signature policy",
+    reason_code="message_hold_applied_spam_signature_policy",
+    policy="Relaxed Spam Detection",
+    from_address="bounce@sender.example",
+    from_header="billing@sender.example",
+    to_address="ann@example.com",
+    subject="Invoice",
+    route="inbound",
+    size=1,
+    has_attachments=False,
+    date_received=datetime(2026, 8, 1, tzinfo=UTC),
+    expires=None,
+    sender_blocked=None,
+)
+BOTH, FIRST, SECOND = ("api1", "api2"), ("api1",), ("api2",)
+Call = Callable[[Portal], Any]
+
+# endpoint -> the APIs that have it, and the call. get-message-detail with a bearer token is promises H.
+OFFERED: dict[str, tuple[tuple[str, ...], Call]] = {
+    "/api/account/get-account": (BOTH, lambda portal: portal.account.show()),
+    "/api/email/get-email-queues": (BOTH, lambda portal: portal.messages.queues()),
+    "/api/gateway/find-processing-messages": (BOTH, lambda portal: list(portal.messages.processing())),
+    "/api/gateway/get-held-release-logs": (BOTH, lambda portal: list(portal.holds.log())),
+    "/api/gateway/get-hold-message-list": (BOTH, lambda portal: list(portal.holds.list())),
+    "/api/gateway/get-hold-summary-list": (BOTH, lambda portal: portal.holds.summary()),
+    "/api/gateway/get-rejections": (BOTH, lambda portal: list(portal.messages.rejected())),
+    "/api/gateway/hold-reject": (
+        BOTH,
+        lambda portal: portal.holds.reject(
+            [HELD], notify=True, message="no", reason_type="REVIEWER DISAPPROVES OF CONTENT"
+        ),
+    ),
+    "/api/gateway/hold-release": (BOTH, lambda portal: portal.holds.release([HELD])),
+    "/api/gateway/message/get-file": (BOTH, lambda portal: b"".join(portal.holds.download("eNfile"))),
+    "/api/gateway/message/get-message-detail": (BOTH, lambda portal: portal.holds.get("eNhold")),
+    "/api/login/discover-authentication": (
+        FIRST,
+        lambda portal: portal.auth.discover("ann@example.com", app_id="an app"),
+    ),
+    "/api/login/login": (FIRST, lambda portal: portal.auth.login("ann@example.com", "secret", app_id="an app")),
+    "/api/login/logout": (FIRST, lambda portal: portal.auth.logout("an access key")),
+    "/api/managedsender/permit-or-block-sender": (
+        BOTH,
+        lambda portal: portal.senders.add(["a@sender.example"], "blocked", mailbox="ann@example.com"),
+    ),
+    "/api/message-finder/get-message-info": (BOTH, lambda portal: portal.messages.info("eNtracked", content=True)),
+    "/api/message-finder/search": (BOTH, lambda portal: list(portal.messages.track(from_="sender.example"))),
+    "/oauth/token": (SECOND, lambda portal: portal.auth.token("a client", "its secret")),
+}
+# Calls that promises H names beside the plain ones: other options, other ways to the same endpoints.
+MORE: dict[str, tuple[str, Call]] = {
+    "bounced": (
+        "/api/message-finder/search",
+        lambda portal: list(portal.messages.bounced(from_="sender.example")),
+    ),
+    "status": (
+        "/api/message-finder/search",
+        lambda portal: list(portal.messages.track(to="ann@example.com", status=["held"], attachments=True)),
+    ),
+    "hold ids": (
+        "/api/message-finder/get-message-info",
+        lambda portal: list(portal.messages.hold_ids(["eNtracked"])),
+    ),
+    "personal": (
+        "/api/gateway/get-hold-message-list",
+        lambda portal: list(portal.holds.list(queue="personal", mailboxes=("ann@example.com",))),
+    ),
+    "lookup": ("/api/gateway/get-hold-message-list", lambda portal: list(portal.holds.lookup(["eNhold"]))),
+    "release and permit": (
+        "/api/managedsender/permit-or-block-sender",
+        lambda portal: portal.holds.release([HELD], permit="address"),
+    ),
+    "reject and block": (
+        "/api/managedsender/permit-or-block-sender",
+        lambda portal: portal.holds.reject([HELD], block="address", sender_part="envelope"),
+    ),
+    "permit": (
+        "/api/managedsender/permit-or-block-sender",
+        lambda portal: portal.senders.add(["a@sender.example"], "permitted", mailbox="ann@example.com"),
+    ),
+}
+
+
+class Silent:
+    """A transport that records where it is asked, and answers with no rows but the account's."""
+
+    url = "https://api.services.mimecast.com"
+    user: str | None = None
+    parallel = 1
+
+    def __init__(self, api: str) -> None:
+        self.api: Any = api
+        self.paths: list[str] = []
+
+    def send(self, request: Request) -> Response:
+        self.paths.append(request.path)
+        rows = [{"accountCode": "CUSA1A1"}] if request.path.endswith("get-account") else []
+        body = json.dumps({"meta": {"status": 200}, "data": rows, "fail": []}).encode()
+        return Response(200, {"content-type": "application/json"}, iter([body]))
+
+    def close(self) -> None:
+        pass
+
+
+def called(api: str, call: Call) -> list[str]:
+    """The paths that a call asks. What an empty answer means to it is another matter."""
+    transport = Silent(api)
+    with suppress(ApiError):
+        call(Portal(transport))
+    return transport.paths
+
+
+@pytest.mark.parametrize(("api", "path"), [(api, path) for path, (apis, _) in OFFERED.items() for api in apis], ids=str)
+def test_every_public_endpoint_is_reached(api: str, path: str) -> None:
+    assert path in called(api, OFFERED[path][1])
+
+
+@pytest.mark.parametrize("api", BOTH)
+@pytest.mark.parametrize("name", MORE)
+def test_nothing_that_is_promised_is_missing(api: str, name: str) -> None:
+    path, call = MORE[name]
+    assert path in called(api, call)
+
+
+@pytest.mark.parametrize(
+    ("api", "path"),
+    [(api, path) for path, (apis, _) in OFFERED.items() for api in BOTH if api not in apis],
+    ids=str,
+)
+def test_what_one_api_lacks_is_refused_before_anything_is_sent(api: str, path: str) -> None:
+    transport = Silent(api)
+    with pytest.raises(NotOfferedError):
+        OFFERED[path][1](Portal(transport))
+    assert transport.paths == []
+
+
+def test_rows_and_table_agree() -> None:
+    """What a row says Mimecast offers stands in the table, with the same APIs; nothing else does."""
+    declared = {
+        row.path: {api for api in BOTH if api in row.offered}
+        for noun in NOUNS
+        for row in import_module(f"mimeportal.{noun}.contract").ENDPOINTS
+        if set(row.offered) != {"local"} and row.method == "POST"
+    }
+    assert declared == {path: set(apis) for path, (apis, _) in OFFERED.items()}
+
+
+def test_an_error_of_that_kind_is_no_api_error() -> None:
+    """Else `called` would hide what the table is there to show."""
+    assert issubclass(NotOfferedError, MimeportalError)
+    assert not issubclass(NotOfferedError, ApiError)

@@ -114,7 +114,7 @@ def api_error(code: str, message: str, *, status: int = 200, **details: Any) -> 
     if status == 429:
         kind, remedy = RateLimitedError, "Wait a little and run the same command again."
     elif status in (401, 418) or code == UNKNOWN_APP_CODE:
-        kind, remedy = AuthenticationError, "Check whose portal is asked for, and log in again: `mimeportal auth login`."
+        kind, remedy = AuthenticationError, "See whose portal is asked for, and log in again: `mimeportal auth login`."
     elif status == 403 or code in FORBIDDEN_CODES:
         kind, remedy = ForbiddenError, "Ask an administrator of this portal for the permission."
     elif status == 404 or code in NOT_FOUND_CODES:

@@ -13,13 +13,13 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mimeportal import limits
 from mimeportal.errors import AuthenticationError, ConfigurationError
-from mimeportal.profiles import config_folder, open_to_others, write_private
+from mimeportal.profiles import config_folder, mixed, open_to_others, write_private
 from mimeportal.urls import LOCAL
 
 if TYPE_CHECKING:
@@ -87,15 +87,34 @@ def load(target: Target, environ: Mapping[str, str] | None = None) -> Credential
 
 def lookup(target: Target, environ: Mapping[str, str] | None = None) -> tuple[Credentials | None, str]:
     """As `load`, together with where the secret lies: variables, a file, the keyring; "" for nowhere."""
+    given = os.environ if environ is None else environ
     if target.url.startswith(LOCAL):
         return None, ""
     if target.profile:
-        return stored(target.profile, target.url) if target.login else (None, "")
+        if not target.login:
+            return None, ""
+        kept, where = stored(target.profile, target.url)
+        return _beside(kept, target, given), where
     if target.source != "MIMEPORTAL_URL":
         return None, ""  # a URL that stands alone
-    given = os.environ if environ is None else environ
     found = from_environment(given, target.user)
     return found, ", ".join(_named(given).values()) if found else ""
+
+
+def _beside(kept: Credentials | None, target: Target, given: Mapping[str, str]) -> Credentials | None:
+    """A profile's credentials, where the environment still has what it logged in with, or nothing, beside them.
+
+    The password of a person renews an expired binding. Raises `UsageError` for credentials of somebody else.
+    """
+    if given.get("MIMEPORTAL_URL"):
+        return kept  # the environment means another portal; the command line chose this one
+    named = _named(given)
+    values = read_environment(given) if named else {}
+    password = values.pop("password", "") if target.login == "person" else ""
+    others = [named[name] for name, value in values.items() if kept is None or getattr(kept, name) != value]
+    if others:
+        raise mixed(f"the profile {target.profile!r}", ", ".join(others))
+    return replace(kept, password=password) if kept and password else kept
 
 
 # -- the environment -------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Where to go: profiles kept in a file, and the one rule that chooses among them, the environment and the command line.
 
 First match wins: what the caller names, the environment, the current profile. A URL and the credentials for it
-always come from one source; a mix is refused. `MIMEPORTAL_USER` (whose portal) is no credential and goes with any.
+always come from one source; a mix is refused, but for what a profile itself logged in with. `MIMEPORTAL_USER` (whose
+portal) is no credential and goes with any.
 The secrets themselves are the business of `credentials.py`.
 """
 
@@ -103,17 +104,19 @@ def resolve(
             )
         return _target(Profile("", url), "the command line", given, user)
     if profile:
+        chosen = Store.open(given).get(profile)
         if not given.get("MIMEPORTAL_URL"):
-            _refuse_mix(f"the profile {profile!r} of the command line", given)
-        return _target(Store.open(given).get(profile), "the command line", given, user)
+            _refuse_mix(chosen, f"the profile {profile!r} of the command line", given)
+        return _target(chosen, "the command line", given, user)
     named, addressed = given.get("MIMEPORTAL_PROFILE"), given.get("MIMEPORTAL_URL")
     if named and addressed:
         raise _mixed(f"MIMEPORTAL_PROFILE={named}", f"MIMEPORTAL_URL={addressed}", "Each of them says which portal.")
     if addressed:
         return _target(Profile("", portal_url(addressed), login=_login_in(given)), "MIMEPORTAL_URL", given, user)
     if named:
-        _refuse_mix(f"the profile {named!r} of MIMEPORTAL_PROFILE", given)
-        return _target(Store.open(given).get(named), "MIMEPORTAL_PROFILE", given, user)
+        chosen = Store.open(given).get(named)
+        _refuse_mix(chosen, f"the profile {named!r} of MIMEPORTAL_PROFILE", given)
+        return _target(chosen, "MIMEPORTAL_PROFILE", given, user)
     return _current(given, user)
 
 
@@ -140,18 +143,24 @@ def _current(given: Mapping[str, str], user: str | None) -> Target:
             why="No --profile, no --url, no MIMEPORTAL_URL, and no current profile.",
             remedy="Run `mimeportal auth login`, or set MIMEPORTAL_URL=local:DIR for a portal in a folder.",
         )
-    _refuse_mix(f"the current profile {current.name!r}", given)
+    _refuse_mix(current, f"the current profile {current.name!r}", given)
     return _target(current, "the current profile", given, user)
 
 
-def _refuse_mix(profile: str, given: Mapping[str, str]) -> None:
+def _refuse_mix(chosen: Profile, told: str, given: Mapping[str, str]) -> None:
+    """Credentials beside a profile that has none of its own. Those of a log-in are compared in `credentials.py`."""
     credentials = next((name for name in CREDENTIALS if given.get(name)), None)
-    if credentials:
-        raise _mixed(
-            f"the URL of {profile}",
-            f"credentials from {credentials}",
-            "A URL and its credentials come from one source: the profile keeps what it logged in with.",
-        )
+    if credentials and not chosen.login:
+        raise mixed(told, credentials)
+
+
+def mixed(profile: str, variables: str) -> UsageError:
+    """The refusal of credentials of the environment beside a profile's URL."""
+    return _mixed(
+        f"the URL of {profile}",
+        f"credentials from {variables}",
+        "A URL and its credentials come from one source: the profile keeps what it logged in with.",
+    )
 
 
 def _login_in(given: Mapping[str, str]) -> str:

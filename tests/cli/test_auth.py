@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pexpect
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from cli.conftest import PASSWORD, Done, Run, Served
 from conftest import ANN
@@ -231,6 +231,37 @@ class TestEnvironment:
         done = run("holds", "list")
         assert done.code == 2
         assert "bob@example.com from MIMEPORTAL_USER" in done.err
+
+    @pytest.mark.parametrize("kind", ["app2", "app1"])
+    def test_what_it_logged_in_with_may_stay_there(
+        self, run: Run, served: Served, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = getattr(served, kind)
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        assert run("auth", "login", "--url", served.url, f"--{kind}").code == 0
+        assert len(run("holds", "list", "--queue", "admin").lines) == 8
+        changed = list(given)[-1]
+        monkeypatch.setenv(changed, "another")
+        done = run("holds", "list", "--queue", "admin")
+        assert done.code == 2
+        assert f"credentials from {changed}" in done.err
+
+    def test_the_password_of_a_person_may_stay_there(
+        self, run: Run, ann: Served, password: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It renews their binding when that has expired, at the address that the profile names."""
+        monkeypatch.setenv("MIMEPORTAL_PASSWORD_FILE", password)
+        assert len(run("holds", "list").lines) == 6
+        with ann.portal.database.write() as tx:
+            tx.execute(update(bindings).where(bindings.c.expires.is_not(None)).values(expires=1))
+        assert len(run("holds", "list").lines) == 6
+        monkeypatch.delenv("MIMEPORTAL_PASSWORD_FILE")
+        with ann.portal.database.write() as tx:
+            tx.execute(update(bindings).where(bindings.c.expires.is_not(None)).values(expires=1))
+        done = run("holds", "list")
+        assert done.code == 4
+        assert "mimeportal auth login" in done.err
 
     def test_half_a_set(self, run: Run, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MIMEPORTAL_URL", served.url)

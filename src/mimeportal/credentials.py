@@ -63,7 +63,8 @@ class Credentials:
     ends: str = ""
 
     def __post_init__(self) -> None:
-        _seen.update(filter(None, (getattr(self, name) for name in _SECRET)))
+        # Shorter ones are no secrets that a portal gives out, and taking them away would garble every text.
+        _seen.update(secret for name in _SECRET if len(secret := getattr(self, name)) >= limits.PASSWORD_SHORTEST)
 
     def __repr__(self) -> str:
         return f"Credentials({self.login!r})"

@@ -236,9 +236,10 @@ class Session:
         envelope, status = sent.envelope or Envelope(sent.response.status, [], []), sent.response.status
         if sent.tried.in_doubt and endpoint.repeat != "safe":
             # Something broke on the way: what was asked may have been done before that.
+            told = envelope.failures[0] if envelope.failures else Failure("")
             raise LostAnswerError(
-                f"The portal, or what stands before it, failed: HTTP {status}.",
-                code=envelope.failures[0].code if envelope.failures else "",
+                f"The portal, or what stands before it, failed: {told.message or f'HTTP {status}.'}",
+                code=told.code,
                 status=status,
                 request_id=sent.request_id,
                 remedy=LOOK,

@@ -20,6 +20,6 @@ def test_other_tables_have_another_number() -> None:
         statements += [str(CreateIndex(index).compile(dialect=dialect)) for index in indexes]
     tables = "\n".join(" ".join(statement.split()) for statement in statements)
     assert (SCHEMA, hashlib.sha256(tables.encode()).hexdigest()) == (
-        2,
-        "13a843aa1dd043e3ddba03534fdbc406d27fb3c98c3d0592dbb6cf599973cb50",
+        3,
+        "ccdebf71cc679e9265bd140b7363c056fd35a581644db19a6b5d412e9dc07b1c",
     )

@@ -240,7 +240,7 @@ class TestSearch:
     @pytest.mark.parametrize(
         ("item", "code", "field"),
         [
-            ({"start": "-720h"}, "err_track_and_trace_invalid_start_date", "start"),
+            ({"start": "-721h"}, "err_track_and_trace_invalid_start_date", "start"),
             ({"start": "soon"}, "err_validation_invalid_date", "start"),
             ({"status": ["gone"]}, "err_validation_value_not_allowed", "status"),
             ({"route": "sideways"}, "err_validation_value_not_allowed", "route"),

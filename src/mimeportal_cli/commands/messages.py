@@ -107,7 +107,7 @@ QUEUES = Shape(("direction", "date", "count"), empty="The portal tells of no que
 
 @click.group(cls=Group)
 def messages() -> None:
-    """Mail on its way: track it, what waits, what was rejected, what bounced."""
+    """Mail on its way: tracked, waiting, rejected, bounced."""
 
 
 @messages.command()

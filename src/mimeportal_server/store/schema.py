@@ -272,6 +272,7 @@ Index(
     sqlite_where=text("finished IS NULL"),
 )
 Index("deliveries_hold", deliveries.c.hold_id)
+Index("deliveries_message", deliveries.c.message_id)
 
 # Every act (promises F.3): surrogate ids here, addresses and subjects in the detail row that erasure deletes.
 audit = Table(

@@ -97,8 +97,9 @@ def _release(lab: Lab, server: _Server, count: int) -> float:
         env=server.env,
     )
     outcomes = Counter(json.loads(line)["outcome"] for line in report.read_text("utf-8").splitlines())
-    if set(outcomes) - {"done", "already"} or outcomes.total() != count:
-        raise SystemExit(f"{count} were to be released: {outcomes}")
+    left = server.call("/api/gateway/get-hold-message-list", {"admin": True})
+    if set(outcomes) - {"done", "already"} or outcomes.total() != count or left:
+        raise SystemExit(f"{count} were to be released: {outcomes}, and {len(left)} or more are held")
     return taken
 
 

@@ -13,18 +13,21 @@ from mimeportal import limits
 from mimeportal.errors import UsageError
 from mimeportal.patterns import TextPattern, fold
 
-_LOCAL = re.compile(r"[^\s@<>,;:\\\"()\[\]\x00-\x20\x7f-\x9f]+|\"[^\"\x00-\x1f\x7f-\x9f]+\"")
+_BARE = r"[^\s@<>,;:\\\"()\[\]\x00-\x20\x7f-\x9f]+"
+_LOCAL = re.compile(_BARE + r"|\"[^\"\x00-\x1f\x7f-\x9f]+\"")
+_ATOMS = re.compile(rf"(?!.*\.\.)(?!\.){_BARE}(?<!\.)")
+_ESCAPED = re.compile(r"\\(.)")
 _AROUND = re.compile(r"^[\s<>]+|[\s<>]+$")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 
 @lru_cache(maxsize=4096)
 def normalise(address: str) -> str:
-    """Lower case, domain in IDNA ASCII form; what cannot be an address is only stripped and lowered."""
+    """Lower case, no needless quotes, domain in IDNA ASCII form; what cannot be an address is stripped and lowered."""
     local, at, domain = _AROUND.sub("", address).rpartition("@")
     if not at:
         return domain.lower()
-    return f"{local.lower()}@{_ascii_domain(domain) or domain.lower()}"
+    return f"{_plain(local).lower()}@{_ascii_domain(domain) or domain.lower()}"
 
 
 def domain_of(address: str) -> str:
@@ -41,7 +44,7 @@ def parse_address(text: str) -> str:
     ascii_domain = _ascii_domain(domain)
     if ascii_domain is None:
         raise _no_address(text)
-    address = f"{local.lower()}@{ascii_domain}"
+    address = f"{_plain(local).lower()}@{ascii_domain}"
     if len(address) > limits.ADDRESS_CHARACTERS:
         raise UsageError(f"The address {text[:40]!r}... is longer than {limits.ADDRESS_CHARACTERS} characters.")
     return address
@@ -114,6 +117,14 @@ def address_filter_kind(text: str) -> tuple[str, str]:
         if domain is not None:
             return "domain", domain
     return "word", wanted
+
+
+def _plain(local: str) -> str:
+    """A local part without quotes and backslashes that say nothing: `"ann"@` is `ann@` (RFC 5321, 4.1.2)."""
+    if not local.startswith('"') and "\\" not in local:
+        return local
+    bare = _ESCAPED.sub(r"\1", local[1:-1] if local[:1] == local[-1:] == '"' else local)
+    return bare if _ATOMS.fullmatch(bare) else local
 
 
 @lru_cache(maxsize=4096)

@@ -25,6 +25,7 @@ from mimeportal.wire import (
     Row,
     decode_answer,
     encode_request,
+    read_json,
     without_nulls,
 )
 
@@ -118,10 +119,11 @@ def answered(endpoint: Endpoint[Any, Any], request: Outgoing, response: Response
 def _decoded(endpoint: Endpoint[Any, Any], octets: bytes, status: int) -> Envelope:
     if status == 204 or (not octets and endpoint.answer == "object" and status < 400):
         return Envelope(status, [], [])
-    envelope = decode_answer(octets, status=status, rows_at=endpoint.rows_at)
-    if envelope.failures or (endpoint.answer != "object" and status < 400):
+    bare = endpoint.answer == "object"
+    envelope = decode_answer(octets, status=status, rows_at=endpoint.rows_at, bare=bare)
+    if envelope.failures or (not bare and status < 400):
         return envelope
-    document = json.loads(octets)
+    document = read_json(octets)
     if status < 400:
         return Envelope(status, [document], [])
     return Envelope(status, envelope.rows, list(_other_failures(document)))

@@ -67,14 +67,14 @@ SECRET_FILE = 4 * KIB  # one secret, in a file of its own
 
 # Mail in by SMTP.
 SMTP_CONNECTIONS = 200  # at once
-SMTP_CONNECTIONS_FROM_ONE = 100  # of them from one address
+SMTP_CONNECTIONS_FROM_ONE = 100  # of them from one network
 SMTP_IN_FLIGHT = 256 * MIB  # of messages on their way in over all connections, until they are stored
 SMTP_COMMAND = 4 * KIB  # one command line
 SMTP_CHUNK = 64 * KIB  # read of a message at once
 SMTP_RECIPIENTS = 250  # of one message
 SMTP_UNKNOWN = 5  # recipients that are not ours, until the connection is closed (promises C.4)
 SMTP_MISTAKES = 20  # bad commands and failed log-ins, until the connection is closed
-SMTP_REJECTIONS = 100  # refusals of one connection that are recorded
+SMTP_REJECTIONS = 100  # refusals of one network that are recorded in a minute
 SMTP_IDLE_SECONDS = 300  # between two commands
 SMTP_DATA_SECONDS = 1_800  # for the octets of one message
 SMTP_BATCH = 100  # messages that share one commit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -54,6 +55,15 @@ class Pages(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         for page in self.pages():
             yield from page.rows
+
+    def ahead(self) -> Iterator[T]:
+        """Every row, the next page being fetched by another thread meanwhile: for whoever reads to the end."""
+        with ThreadPoolExecutor(1, "page") as pool:
+            pages = self.pages()
+            following = pool.submit(next, pages, None)
+            while (page := following.result()) is not None:
+                following = pool.submit(next, pages, None)
+                yield from page.rows
 
     def first(self, count: int) -> list[T]:
         """At most `count` rows, fetching no page beyond them."""

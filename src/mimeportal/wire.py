@@ -7,6 +7,7 @@ the rows in each noun's `contract.py`; nothing about an operation is written dow
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -50,6 +51,8 @@ class Address(WireModel):
     email_address: str = ""
     displayable_name: str = ""
 
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")  # a pair of them is a character, one alone is none
 
 ItemT = TypeVar("ItemT", bound=Item)
 RowT = TypeVar("RowT", bound=Row)
@@ -223,33 +226,57 @@ def encode_flat(failure: Failure) -> bytes:
     return json.dumps({"fail": [failure.to_json(flat=True)]}, separators=(",", ":")).encode()
 
 
-def decode_answer(body: bytes, *, status: int, rows_at: str | None = None) -> Envelope:
+def decode_answer(body: bytes, *, status: int, rows_at: str | None = None, bare: bool = False) -> Envelope:
     """Read an answer leniently: both shapes of `fail` (mimecast-api-core 1.4, 5.4), rows flat or named.
 
-    Raises `ValueError` when the body is no JSON object.
+    Of a `bare` object only `fail` is read. Raises `ValueError` when the body is no JSON object, or an envelope
+    whose rows, status or page token are none: what cannot be read must not pass for an empty list.
     """
-    try:
-        document = json.loads(body)
-    except RecursionError:
-        raise ValueError("the answer nests too deep") from None
+    document = read_json(body)
     if not isinstance(document, dict):
         raise ValueError("the answer is not a JSON object")
+    failures = list(_failures(document.get("fail")))
+    if bare:
+        return Envelope(status, [], failures)
     meta = document.get("meta")
+    if not failures and status < 400 and not isinstance(meta, dict) and "data" not in document:
+        raise ValueError("the answer is no envelope")
     meta = meta if isinstance(meta, dict) else {}
-    data = document.get("data")
-    rows = data if isinstance(data, list) else []
-    if rows_at is not None and rows and isinstance(rows[0], dict) and isinstance(rows[0].get(rows_at), list):
-        rows = rows[0][rows_at]
+    rows = document.get("data") or []
+    if rows_at is not None and rows and isinstance(rows, list) and isinstance(rows[0], dict):
+        rows = rows[0].get(rows_at, rows)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("the rows of the answer are none")
     block = meta.get("pagination")
     page = None
     if isinstance(block, dict):
-        page = Page(len(rows), block.get("totalCount"), block.get("next") or None, block.get("previous") or None)
-    return Envelope(
-        int(meta.get("status") or status),
-        [row for row in rows if isinstance(row, dict)],
-        list(_failures(document.get("fail"))),
-        page,
-    )
+        total = block.get("totalCount")
+        page = Page(
+            len(rows), total if isinstance(total, int) else None, _token(block.get("next")), block.get("previous")
+        )
+    told = meta.get("status") or status
+    if isinstance(told, float):
+        raise ValueError("the status of the answer is none")
+    return Envelope(int(told), rows, failures, page)
+
+
+def read_json(body: bytes) -> Any:
+    """JSON as text that can be written again: lone surrogates become U+FFFD (promises D.4). Raises `ValueError`."""
+    try:
+        document = json.loads(body)
+        if _SURROGATE.search(body):
+            text = json.dumps(document, ensure_ascii=False)
+            document = json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+    except RecursionError:
+        raise ValueError("the answer nests too deep") from None
+    return document
+
+
+def _token(given: Any) -> str | None:
+    """The token of the next page; an empty one is none."""
+    if given and not isinstance(given, str | int):
+        raise ValueError("the page token of the answer is none")
+    return str(given) if given else None
 
 
 def _failures(fail: Any) -> Iterator[Failure]:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from mimeportal_server.people import Caller
+from mimeportal_server.store.prepared import Prepared
 from mimeportal_server.store.schema import audit, audit_details
 
 
@@ -24,6 +25,9 @@ class Act:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
+_ACT, _DETAIL = Prepared(insert(audit)), Prepared(insert(audit_details))
+
+
 def record(
     tx: Connection, acts: Sequence[Act], *, at: int, caller: Caller | None, door: str = "", request_id: str = ""
 ) -> None:
@@ -32,8 +36,8 @@ def record(
         return
     # The writer holds the database alone, so the numbers after the last one are free.
     last = tx.scalar(select(func.max(audit.c.id))) or 0
-    tx.execute(
-        insert(audit),
+    _ACT.run(
+        tx,
         [
             {
                 "id": number,
@@ -50,8 +54,8 @@ def record(
         ],
     )
     who = {"os_user": caller.os_user} if caller and caller.os_user else {}
-    tx.execute(
-        insert(audit_details),
+    _DETAIL.run(
+        tx,
         [
             {"audit_id": number, "detail": json.dumps({**who, **act.detail})}
             for number, act in enumerate(acts, last + 1)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from mimeportal.auth import flows
 from mimeportal.wire import REQUEST_ID, Request
@@ -57,12 +57,22 @@ def known_app(tx: Connection, headers: Mapping[str, str]) -> Row[Any]:
     return app
 
 
+# Asked by every request: made once.
+_TOKEN = (
+    select(persons, issued.c.epoch.label("token_epoch"), issued.c.expires)
+    .join(issued, issued.c.person_id == persons.c.id)
+    .where(issued.c.hash == bindparam("digest"), issued.c.purpose == BEARER)
+)
+_BINDING = (
+    select(persons, bindings.c.id.label("binding"), bindings.c.epoch.label("bound_epoch"), bindings.c.expires)
+    .join(bindings, bindings.c.person_id == persons.c.id)
+    .where(bindings.c.access_key == bindparam("digest"), bindings.c.app_id == bindparam("app"))
+)
+
+
 def _by_token(portal: Portal, token: str) -> Caller:
-    held = select(persons, issued.c.epoch.label("token_epoch"), issued.c.expires).join(
-        issued, issued.c.person_id == persons.c.id
-    )
     with portal.database.read() as tx:
-        found = tx.execute(held.where(issued.c.hash == tokens.digest(token), issued.c.purpose == BEARER)).first()
+        found = tx.execute(_TOKEN, {"digest": tokens.digest(token)}).first()
         if found is None or found.disabled or found.token_epoch != found.epoch:
             raise Refused("token_verification_failed", "The access token is invalid.", status=401, gateway=True)
         if found.expires <= portal.clock.machine():
@@ -89,11 +99,7 @@ def _by_signature(portal: Portal, request: Request, given: str) -> Caller:
             app_key=apps.key(portal, app.app_id),
             secret_key=apps.secret_key(portal, access_key),
         )
-        bound = tx.execute(
-            select(persons, bindings.c.id.label("binding"), bindings.c.epoch.label("bound_epoch"), bindings.c.expires)
-            .join(bindings, bindings.c.person_id == persons.c.id)
-            .where(bindings.c.access_key == tokens.digest(access_key), bindings.c.app_id == app.id)
-        ).first()
+        bound = tx.execute(_BINDING, {"digest": tokens.digest(access_key), "app": app.id}).first()
         if not hmac.compare_digest(right.encode(), signature.encode()) or bound is None or bound.disabled:
             raise _bad_signature()
         _check_date(portal, date)

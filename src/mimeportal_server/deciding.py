@@ -27,6 +27,7 @@ from mimeportal_server.clock import DAY, iso
 from mimeportal_server.people import Caller, allow, only_moderates
 from mimeportal_server.portal import Answer, Call, Portal
 from mimeportal_server.steps import reached
+from mimeportal_server.store.prepared import Prepared
 from mimeportal_server.store.schema import deliveries, holds, messages, people
 from mimeportal_server.tokens import InvalidToken
 
@@ -310,10 +311,8 @@ class _Deciding:
         )
 
     def _flush(self, tx: Connection) -> None:
-        if self._changes:
-            tx.execute(_CHANGE, self._changes)
-        if self._queued:
-            tx.execute(insert(deliveries), self._queued)
+        _CHANGE.run(tx, self._changes)
+        _QUEUE.run(tx, self._queued)
         audit.record(tx, self._acts, at=self._now, caller=self._caller, request_id=self._call.request_id)
 
 
@@ -321,7 +320,8 @@ def _senders(row: Row[Any]) -> tuple[int, str, str]:
     return row.person_id, row.from_address, row.from_header
 
 
-_CHANGE = (
+_QUEUE = Prepared(insert(deliveries))
+_CHANGE = Prepared(
     update(holds)
     .where(holds.c.id == bindparam("hold"), holds.c.state == "held")
     .values(
@@ -338,8 +338,8 @@ def expire(portal: Portal, tx: Connection, rows: Sequence[Row[Any]], edge: Mappi
     """Mark holds that are over their time; `edge` maps each to the moment it ended."""
     if not rows:
         return
-    tx.execute(
-        _CHANGE,
+    _CHANGE.run(
+        tx,
         [
             {"hold": row.id, "to_state": "expired", "at": edge[row.id], "by": None, "request": "", "because": ""}
             for row in rows

@@ -32,9 +32,7 @@ _LOCK_SECONDS = 5.0
 _OPEN = deliveries.c.finished.is_(None)
 
 
-def deliver(
-    portal: Portal, *, wait: float = _LOCK_SECONDS, until: Callable[[], bool] = lambda: False
-) -> Counter[str]:
+def deliver(portal: Portal, *, wait: float = _LOCK_SECONDS, until: Callable[[], bool] = lambda: False) -> Counter[str]:
     """Deliver what is due, one process per home at a time; counts of `delivered`, `failed` and `queued`.
 
     When another process delivers, waits up to `wait` seconds for it. Between two batches it ends early when

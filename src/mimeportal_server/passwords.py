@@ -51,14 +51,14 @@ class Passed:
     one_time: bool
 
 
-def check(portal: Portal, address: str, password: str, peer: str, *, door: str) -> int:
-    """Check a person's own password; their number.
+def check(portal: Portal, address: str, password: str, peer: str, *, door: str) -> Passed:
+    """Check a person's own password.
 
     For doors such as SMTP, whose clients keep a password: a one-time password is not taken there. `peer` is the
     network address of whoever tries. Blocks for the time of an Argon2 run. Raises `Refused`: with status 401 when
     the log-in is refused, for whatever reason, and 429 (`retryable`) when too many are tried.
     """
-    return verify(portal, address, password, peer, door=door).person_id
+    return verify(portal, address, password, peer, door=door)
 
 
 def verify(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from mimeportal.addresses import domain_of, parse_address, parse_entry
 from mimeportal.errors import UsageError
@@ -82,6 +82,9 @@ def only_moderates(caller: Caller, hold: HoldFacts) -> bool:
     return not caller.administrator and not (caller.address == hold.recipient and hold.level == "user")
 
 
+_SCOPES = select(moderates.c.scope).where(moderates.c.person_id == bindparam("person"))
+
+
 def caller_of(tx: Connection, address: str, door: str, os_user: str = "") -> Caller | None:
     """The caller with this address, or the app `app:NAME`; None when there is none, or they are disabled."""
     person = find(tx, address)
@@ -98,7 +101,7 @@ def caller(
     once: str = "",
 ) -> Caller:
     """A person, or an app, as whoever asks."""
-    scopes = frozenset(tx.scalars(select(moderates.c.scope).where(moderates.c.person_id == person.id)))
+    scopes = frozenset(tx.scalars(_SCOPES, {"person": person.id}))
     return Caller(person.id, person.address, person.role, person.content_view, scopes, door, os_user, api, once)
 
 

@@ -46,6 +46,9 @@ class Answer:
     object: JsonObject | None = None
 
 
+_OFFSET = select(facts.c.value).where(facts.c.name == "clock_offset")
+
+
 class Refused(Exception):
     """A request is refused as a whole, with a failure code and an HTTP status.
 
@@ -98,8 +101,8 @@ class Portal:
         Whatever acts names its `caller`: a signed request is recorded with its act, and the same one again is
         refused (promises E.4).
         """
-        self.follow_lab()
         with self.database.write() as tx:
+            self._follow_lab(tx)
             machine = self.clock.machine()
             if caller is not None and caller.once:
                 _record_once(tx, caller.once, machine)
@@ -119,8 +122,11 @@ class Portal:
         """In a home made for tests: go by the offset that was last set, by whatever process (promises F.2)."""
         if self.lab:
             with self.database.read() as tx:
-                offset = tx.scalar(select(facts.c.value).where(facts.c.name == "clock_offset"))
-            self.clock.offset = int(offset or 0)
+                self._follow_lab(tx)
+
+    def _follow_lab(self, tx: Connection) -> None:
+        if self.lab:
+            self.clock.offset = int(tx.scalar(_OFFSET) or 0)
 
     def set_offset(self, offset: int) -> None:
         """Set by how many milliseconds the portal's time is ahead of the machine's clock, for every door.

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from mimeportal_server.lab import Lab
     from mimeportal_server.smtp import SmtpDoor
 
-_QUIET = 0.2  # seconds without an act, before what was released is delivered
-_PATIENCE = 2.0  # seconds after which it is delivered whatever goes on
+_QUIET = 0.3  # seconds without an act, before what was released is delivered
+_PATIENCE = 5.0  # seconds after which it is delivered whatever goes on
 _SWEEP_EVERY = 60.0
 _GRACE = 5  # seconds for requests under way, and for deliveries, when the portal stops
 

@@ -16,6 +16,7 @@ from aiosmtpd.smtp import log as aiosmtpd_log
 
 from mimeportal import limits
 from mimeportal_server.portal import Portal
+from mimeportal_server.quota import Quota
 from mimeportal_server.smtp_session import Session
 from mimeportal_server.smtp_writer import Writer
 
@@ -45,7 +46,8 @@ class SmtpDoor:
         self.name = urlsplit(portal.settings.public_url).hostname or "localhost"
         self.writer = Writer(portal, on_accepted)
         self.sessions: set[Session] = set()
-        self.peers: Counter[str] = Counter()
+        self.peers: Counter[str] = Counter()  # connections of each network
+        self.recorded = Quota(seconds=60)  # refusals of each network
         self.in_flight = 0  # octets of messages that are not stored yet
         self._where = (host, port)
         self._loop = asyncio.new_event_loop()
@@ -76,7 +78,8 @@ class SmtpDoor:
 
     def stop(self) -> None:
         """Take no more; what was sent whole is stored and answered; then hang up."""
-        assert self._server is not None
+        if self._server is None:
+            return  # it could not listen
         self._loop.call_soon_threadsafe(self._server.close)
         self.writer.close()
         self._on_loop(self._hang_up())

@@ -59,6 +59,8 @@ class Path:
 _PATH = re.compile(r'\s*(?:<((?:"(?:\\.|[^"\\])*"|[^<>"])*)>|([^\s<>]+))((?:\s+[^\s]+)*)\s*')
 _ROUTE = re.compile(r"\A@[^:]*:")  # source routes are read over (RFC 5321, appendix C)
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
+# A sender of what is no domain would be on nobody's list. One label may be: machines write as root@localhost.
+_DOMAIN = re.compile(r"[^@]*|.*@(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-z:.-]+\])")
 _NO_ADDRESS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -81,7 +83,7 @@ def parse_path(keyword: str, argument: str) -> Path | None:
 def sender(portal: Portal, address: str, size: int, by: Caller | None) -> str | Refusal:
     """Who may send a message of a declared size: the normalised envelope sender, "" for `<>`."""
     normal = normalise(address)
-    if _NO_ADDRESS.search(address) or len(normal) > limits.ADDRESS_CHARACTERS:
+    if _NO_ADDRESS.search(address) or len(normal) > limits.ADDRESS_CHARACTERS or not _DOMAIN.fullmatch(normal):
         return Refusal("553 5.1.7 The sender is no mail address", "bad_address")
     if size > portal.settings.limits["message"]:
         return TOO_LARGE
@@ -121,16 +123,31 @@ def recipient(portal: Portal, address: str, envelope_from: str, size: int, by: C
     return Recipient(normal, int(person.id))
 
 
-def log_in(portal: Portal, address: str, password: str, peer: str) -> Caller | Refusal:
+@dataclass(frozen=True, slots=True)
+class LogIn:
+    """Who logged in. What was handed out to them ends with their `epoch`, and so does this (promises E.2)."""
+
+    caller: Caller
+    epoch: int
+
+
+def log_in(portal: Portal, address: str, password: str, peer: str) -> LogIn | Refusal:
     """Whoever has this address and password. Lock-out and budgets are those of every log-in (promises E.3)."""
     from mimeportal_server import passwords
 
     try:
-        passwords.check(portal, address, password, peer, door="smtp")
+        passed = passwords.check(portal, address, password, peer, door="smtp")
     except Refused as refused:
         if refused.status == 429:
             return Refusal("454 4.7.0 Too many log-ins, try again later", "log_in")
         return WRONG
     with portal.database.read() as tx:
         caller = people.caller_of(tx, normalise(address), "smtp")
-    return caller or WRONG  # disabled at this moment
+    return LogIn(caller, passed.epoch) if caller else WRONG  # disabled at this moment
+
+
+def is_over(portal: Portal, login: LogIn) -> bool:
+    """Whether a log-in has ended since: the person was disabled, or has another password. Raises `StoreError`."""
+    with portal.database.read() as tx:
+        person = people.find(tx, login.caller.address)
+    return person is None or bool(person.disabled) or person.epoch != login.epoch

@@ -27,8 +27,9 @@ from mimeportal.errors import UnavailableError
 from mimeportal.untrusted import clean
 from mimeportal_server import smtp_policy
 from mimeportal_server.arrival import Origin
+from mimeportal_server.door import network_of
 from mimeportal_server.people import Caller
-from mimeportal_server.smtp_policy import Refusal
+from mimeportal_server.smtp_policy import LogIn, Refusal
 from mimeportal_server.smtp_writer import Message, Outcome, Rejection
 
 if TYPE_CHECKING:
@@ -86,11 +87,11 @@ class Session(SMTP):
         )
         self._door = door
         self._portal = door.portal
-        self._login: LoginPassword | None = None
+        self._offer: LoginPassword | None = None
         self._unknown = 0
         self._mistakes = 0
-        self._recorded = 0
         self._peer = ""
+        self._network = ""
 
     # -- the connection ---------------------------------------------------------------------------------
 
@@ -101,16 +102,17 @@ class Session(SMTP):
             return
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else ""
+        self._network = network_of(self._peer)
         self._door.sessions.add(self)
-        self._door.peers[self._peer] += 1
-        if self._door.peers[self._peer] > limits.SMTP_CONNECTIONS_FROM_ONE:
+        self._door.peers[self._network] += 1
+        if self._door.peers[self._network] > limits.SMTP_CONNECTIONS_FROM_ONE:
             self.hang_up("421 4.7.0 Too many connections from your address, try again later")
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         if self in self._door.sessions:
             self._door.sessions.remove(self)
-            self._door.peers -= Counter([self._peer])
+            self._door.peers -= Counter([self._network])
 
     def hang_up(self, reply: str) -> None:
         """Say why, and end: what was sent ahead is not read. A coroutine ends at its next `await`."""
@@ -122,13 +124,19 @@ class Session(SMTP):
 
     def abort(self) -> None:
         """End at once, if it has not ended yet."""
-        if isinstance(self.transport, asyncio.Transport):
-            self.transport.abort()
+        # Below TLS: above it nothing can be aborted that was closed twice, and its handshake tells nobody of an end.
+        transport = self._original_transport or self.transport
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
+        if self._original_transport is not None and not self._encrypted:
+            self.loop.call_soon(self.connection_lost, None)
 
     def _timeout_cb(self) -> None:
         self.hang_up("421 4.4.2 Too slow")
 
     async def push(self, status: Any) -> None:
+        if self.transport is None or self.transport.is_closing():
+            raise ConnectionResetError  # aiosmtpd reads on after its last word
         await super().push(status)
         if str(status).startswith(("50", "53")):
             self._mistakes += 1
@@ -138,6 +146,13 @@ class Session(SMTP):
     async def _end(self, reply: str) -> None:
         self.hang_up(reply)
         await asyncio.sleep(0)
+
+    async def challenge_auth(self, challenge: Any, *options: Any, **named: Any) -> Any:
+        try:
+            return await super().challenge_auth(challenge, *options, **named)
+        except ValueError:  # a line beyond what the reader keeps
+            await self._end("421 4.7.0 Too long")
+            raise
 
     async def handle_exception(self, error: Exception) -> str:
         if not isinstance(error, TLSSetupException):
@@ -196,11 +211,11 @@ class Session(SMTP):
             await self.push("503 5.5.1 Log in before MAIL")
             return
         mechanism, _, first = (arg or "").partition(" ")
-        self._login = None
+        self._offer = None
         await super().smtp_AUTH(f"{mechanism.upper()} {first}".strip())
-        if self._login is None:
+        if self._offer is None:
             return
-        address, password = (octets.decode("utf-8", "replace") for octets in self._login)
+        address, password = (octets.decode("utf-8", "replace") for octets in self._offer)
         told = await self._in_thread(smtp_policy.log_in, self._portal, address, password, self._peer)
         if isinstance(told, Refusal):
             await self.push(told.reply)
@@ -212,12 +227,16 @@ class Session(SMTP):
 
     def _offered(self, *given: Any) -> AuthResult:
         """Keep what was offered: it is checked in another thread, where the cost of it stops nobody else."""
-        self._login = given[-1]
+        self._offer = given[-1]
         return AuthResult(success=False, handled=True)
 
-    def _by(self) -> Caller | None:
+    def _login(self) -> LogIn | None:
         assert self.session is not None
         return self.session.auth_data if self.session.authenticated else None
+
+    def _by(self) -> Caller | None:
+        login = self._login()
+        return login.caller if login else None
 
     # -- a message --------------------------------------------------------------------------------------
 
@@ -302,6 +321,9 @@ class Session(SMTP):
         if not mail.recipients:
             await self.push("554 5.5.1 No valid recipients")
             return
+        login = self._login()
+        if login is not None and await self._in_thread(smtp_policy.is_over, self._portal, login):
+            await self._end("421 4.7.0 Your log-in has ended")
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         self._reset_timeout(limits.SMTP_DATA_SECONDS)
         octets: bytes | Refusal | None = None
@@ -387,9 +409,9 @@ class Session(SMTP):
                 "type": refusal.type,
                 "info": refusal.reply,
             }
-            for recipient in (recipients or ("",))[: limits.SMTP_REJECTIONS - self._recorded]
+            for recipient in recipients or ("",)
+            if self._door.recorded.take(self._network, calls=limits.SMTP_REJECTIONS).granted
         ]
-        self._recorded += len(rows)
         if rows:
             await self._written(partial(Rejection, rows))
         if refusal.reply.startswith("421"):

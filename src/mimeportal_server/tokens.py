@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, select, update
 from mimeportal import limits
 from mimeportal_server.store.schema import people, tokens
 
+_MADE = 20_000
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -28,10 +29,15 @@ class Sealer:
 
     def __init__(self, key: bytes) -> None:
         self._key = hmac.new(key, b"mimeportal ids and page tokens", hashlib.sha256).digest()
+        self._made: dict[str, tuple[str, int]] = {}  # ids made lately: mostly these come back, and are ours
 
     def id(self, kind: str, number: int) -> str:
         """The id of an object: the same for every caller (mimecast-api-core 1.7, 11.11)."""
-        return _pack(self._id_text(kind, number))
+        id = _pack(self._id_text(kind, number))
+        if len(self._made) >= _MADE:
+            self._made = {}
+        self._made[id] = (kind, number)
+        return id
 
     def _id_text(self, kind: str, number: int) -> str:
         # Written out: lists make one id a row, and nothing here needs escaping.
@@ -40,6 +46,9 @@ class Sealer:
 
     def number(self, kind: str, id: str) -> int:
         """The number of the object an id names. Raises `InvalidToken`."""
+        made = self._made.get(id)
+        if made is not None and made[0] == kind:
+            return made[1]
         text, content = _unpack(id)
         number = content.get("hldqid")
         if not isinstance(number, str) or not number.isdecimal():

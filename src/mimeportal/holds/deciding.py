@@ -56,7 +56,7 @@ def plan(
         typed = given | ({"sender_part": "header"} if options.get("sender_part") == "header" else {})
         selection = collect(_items_by_id(portal, checked_ids(ids), verb, given, typed))
     else:
-        holds: Iterable[Hold] = portal.holds.list(filter)
+        holds = _to_the_end(portal, filter)
         if verb == "release":
             holds = left_out_of_release(holds, left_out)
         selection = collect(_item(hold, verb, given) for hold in holds)
@@ -73,7 +73,7 @@ def plan_rules(portal: Portal, rules: Sequence[Rule], filter: HoldFilter, limit:
     left_out: Counter[str] = Counter()
 
     def decided() -> Iterator[Item]:
-        for hold in portal.holds.list(filter):
+        for hold in _to_the_end(portal, filter):
             rule = next((rule for rule in rules if rule.matches(hold)), None)
             if rule is None:
                 left_out["no_rule"] += 1
@@ -85,6 +85,12 @@ def plan_rules(portal: Portal, rules: Sequence[Rule], filter: HoldFilter, limit:
                 yield _item(hold, rule.decide, rule.options, rule.name)
 
     return _finished(collect(decided()), portal, _context(portal), left_out, limit, notify_many=False)
+
+
+def _to_the_end(portal: Portal, filter: HoldFilter | None) -> Iterable[Hold]:
+    """The list a selection is frozen from. Over a network its next page comes while this one is written down."""
+    holds = portal.holds.list(filter)
+    return holds.ahead() if portal.session.transport.parallel > 1 else holds
 
 
 def retry_rules(portal: Portal, report: Path) -> Plan:

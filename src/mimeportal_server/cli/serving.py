@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,8 @@ import click
 
 from mimeportal_cli.options import option, settings
 from mimeportal_server.cli.main import _home, main
+
+_SWITCH = 0.001  # seconds
 
 
 def _address(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
@@ -61,6 +64,8 @@ def serve(
     if tls_cert is None and tls_key is None:
         tls_cert, tls_key = (str(Path(home) / name) if name else None for name in (said.tls_cert, said.tls_key))
 
+    # What waits for the interpreter gets it sooner: the loop of the sockets beside the threads that decide.
+    sys.setswitchinterval(_SWITCH)
     ended = threading.Event()
     with ExitStack() as stack:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from mimeportal.codec import Outgoing, outgoing
 from mimeportal.errors import UsageError
-from mimeportal.paging import repeated_token
+from mimeportal.paging import Tokens
 from mimeportal.transport import Session
 from mimeportal.wire import Endpoint, Item, JsonObject, Row, encode_request
 
@@ -67,6 +67,7 @@ def pages(
 ) -> Iterator[JsonObject]:
     """See `Portal.pages`."""
     token: str | None = None
+    tokens = Tokens()
     while True:
         document = call(session, path, data, method=method, page_size=page_size, page_token=token)
         yield document
@@ -75,9 +76,7 @@ def pages(
         following = block.get("next") if isinstance(block, dict) else None
         if not following:
             return
-        if following == token:
-            raise repeated_token()
-        token = str(following)
+        token = tokens.follow(str(following))
 
 
 def _items(data: Any) -> list[JsonObject]:

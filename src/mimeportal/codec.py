@@ -101,7 +101,7 @@ def answered(endpoint: Endpoint[Any, Any], request: Outgoing, response: Response
     problem = ""
     try:
         envelope = _decoded(endpoint, octets, status)
-    except (ValueError, TypeError) as fault:
+    except (ValueError, TypeError, RecursionError) as fault:
         envelope = Envelope(status, [], [])
         broken = isinstance(fault, json.JSONDecodeError) and (not kind or "json" in kind)
         problem = "its JSON is broken" if broken else f"it is {kind.partition(';')[0] or 'no JSON object'}"
@@ -154,6 +154,7 @@ def _read(body: Iterable[bytes]) -> bytes:
 
 
 def decoded_row(endpoint: Endpoint[Any, RowT], row: JsonObject) -> RowT:
+    """A row of the answer. Raises `ValidationError`, or `RecursionError` for one that nests too deep."""
     try:
         return endpoint.row.model_validate(row)
     except ValidationError:

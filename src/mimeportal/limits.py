@@ -91,8 +91,10 @@ NOTIFY_UNASKED = 25  # reject notices one command sends without --notify-many
 ATTEMPTS = 5  # of one call, where it may be repeated
 CONNECT_SECONDS = 10
 READ_SECONDS = 60  # between two pieces of an answer, unless --timeout
+SLOWEST = 1 * KIB  # octets a second of an answer, once it has kept us waiting for the timeout in all
 RATE_WAIT = 300  # seconds that a call waits for its quota at the most
 ANSWER = 64 * MIB  # of JSON in one answer; files are streamed
+FILE = 512 * MIB  # one message or attachment that is fetched
 
 # Senders.
 ADDRESS_CHARACTERS = 254

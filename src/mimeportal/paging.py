@@ -22,13 +22,29 @@ class PageOf(Generic[T]):
     next: str | None
 
 
-def repeated_token() -> ApiError:
-    """The one sentence for a list without an end."""
-    return ApiError(
-        "The portal sent the same page token twice, so the list has no end.",
-        code="err_page_token_repeated",
-        remedy="Narrow the list with --since or another filter, and tell the portal's operator.",
-    )
+class Tokens:
+    """The page tokens of one list, of which none may come again. One is remembered, ever later ones: that finds
+    any round (Brent), however many pages a list has.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._last: str | None = None
+        self._remembered: str | None = None
+
+    def follow(self, token: str) -> str:
+        """The token, which is the next one. Raises `ApiError` for a list without an end."""
+        if token in (self._last, self._remembered):
+            raise ApiError(
+                "The portal sent the same page token twice, so the list has no end.",
+                code="err_page_token_repeated",
+                remedy="Narrow the list with --since or another filter, and tell the portal's operator.",
+            )
+        self._last = token
+        self._count += 1
+        if self._count & (self._count - 1) == 0:
+            self._remembered = token
+        return token
 
 
 class Pages(Generic[T]):
@@ -43,14 +59,13 @@ class Pages(Generic[T]):
 
     def pages(self) -> Iterator[PageOf[T]]:
         token: str | None = None
+        tokens = Tokens()
         while True:
             page = self._fetch(token)
             yield page
             if page.next is None:
                 return
-            if page.next == token:
-                raise repeated_token()
-            token = page.next
+            token = tokens.follow(page.next)
 
     def __iter__(self) -> Iterator[T]:
         for page in self.pages():

@@ -192,7 +192,7 @@ class Policy:
 
     def pause(self, attempt: int, wait: float | None) -> None:
         """Wait before the attempt after this one: as long as the portal asked for, else with jitter."""
-        self.sleep(backoff(attempt, self.chance()) if wait is None else min(wait, limits.RATE_WAIT))
+        self.sleep(backoff(attempt, self.chance()) if wait is None else wait)
 
 
 ONCE = Policy(attempts=1)  # a portal in this process: what fails there fails again

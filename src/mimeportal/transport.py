@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import ValidationError
 
+from mimeportal import limits
 from mimeportal.codec import LOOK, Outgoing, Sent, answered, as_error, decoded_row, encoded, unexplained, unreadable
 from mimeportal.errors import (
     LostAnswerError,
@@ -139,7 +140,7 @@ class Session:
         envelope = self._checked(endpoint, sent)
         try:
             rows = [decoded_row(endpoint, row) for row in envelope.rows]
-        except ValidationError:
+        except (ValidationError, RecursionError):
             raise unreadable(endpoint, sent.request_id, "a field is not as documented") from None
         return Answer(rows, envelope.failures, envelope.page, sent.request_id)
 
@@ -157,7 +158,7 @@ class Session:
         self.require(endpoint)
         sent = self._ask(endpoint, lambda: encoded(endpoint, [item.to_json()]))
         if sent.envelope is None and sent.fault is None:
-            return sent.response.body
+            return _bounded(sent.response.body)
         envelope = self._checked(endpoint, sent)
         for failure in envelope.failures:
             raise as_error(failure, status=envelope.status, request_id=sent.request_id)
@@ -176,7 +177,7 @@ class Session:
         sent = self._ask(there, lambda: encoded(there, []), send=lambda _request: remote.fetch(url))
         if sent.envelope is not None or sent.fault is not None:
             self._checked(there, sent)
-        return sent.response.body
+        return _bounded(sent.response.body)
 
     def document(self, endpoint: Endpoint[Any, Any], request: Callable[[], Outgoing]) -> JsonObject:
         """Call a function that no row describes; its answer as it came. Raises as `call` does."""
@@ -206,7 +207,10 @@ class Session:
             if attempt >= self._policy.attempts or not may_repeat(endpoint.repeat, sent.tried):
                 return sent
             if sent.tried.status != 429 or not endpoint.authorised:  # else the budget makes us wait
-                self._policy.pause(attempt, retry_after(sent.response.headers, datetime.now(UTC)))
+                wait = retry_after(sent.response.headers, datetime.now(UTC))
+                if wait is not None and wait > limits.RATE_WAIT:
+                    return sent
+                self._policy.pause(attempt, wait)
             attempt += 1
 
     def _once(self, endpoint: Endpoint[Any, Any], request: Outgoing, send: Callable[[Outgoing], Response]) -> Sent:
@@ -232,6 +236,8 @@ class Session:
     def _checked(self, endpoint: Endpoint[Any, Any], sent: Sent) -> Envelope:
         """The envelope of what was done; raises where the request failed whole."""
         if sent.fault is not None:
+            if endpoint.repeat == "safe" and sent.fault.remedy == LOOK:
+                sent.fault.remedy = "Try again later: nothing was changed."
             raise sent.fault
         envelope, status = sent.envelope or Envelope(sent.response.status, [], []), sent.response.status
         if sent.tried.in_doubt and endpoint.repeat != "safe":
@@ -244,7 +250,9 @@ class Session:
                 request_id=sent.request_id,
                 remedy=LOOK,
             )
-        whole = [failure for failure in envelope.failures if failure.key is None]
+        reads = endpoint.repeat == "safe" and endpoint.answer == "rows"
+        # A list of which a part failed is not that list, whatever its failures name (mimecast-api-core 1.4).
+        whole = [failure for failure in envelope.failures if reads or failure.key is None]
         if envelope.rows and status < 400 and endpoint.repeat != "safe":
             # Something was done: what these failures mean, they mean for items that no row names.
             whole = []
@@ -257,6 +265,21 @@ class Session:
                 error.why = f"{self._remote.suspicion(sent.request, sent.response)} {error.why}".strip()
             raise error
         return envelope
+
+
+def _bounded(body: Iterator[bytes]) -> Iterator[bytes]:
+    """A file in pieces; one without an end fills no disk."""
+    room = limits.FILE
+    for piece in body:
+        room -= len(piece)
+        if room < 0:
+            raise LostAnswerError(
+                f"The file is longer than {limits.FILE} octets; it was not read to its end.",
+                code="err_file_too_long",
+                why="No message and no attachment is that long.",
+                remedy="Look at the message in the portal itself.",
+            )
+        yield piece
 
 
 def not_offered(doing: str, api: Api) -> NotOfferedError:

@@ -1,4 +1,4 @@
-"""The way to a portal over HTTP: the only module that imports requests. It sends once, and says what came of it."""
+"""The way to a portal over HTTP: with `steady.py` all that imports requests. It sends once, and says what came of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
 from mimeportal import limits, regions
@@ -21,7 +20,7 @@ from mimeportal._version import __version__
 from mimeportal.auth import flows
 from mimeportal.auth.client import AuthClient
 from mimeportal.auth.logins import Bearer, Keys, LogIn, Signed
-from mimeportal.codec import Outgoing
+from mimeportal.codec import LOOK, Outgoing
 from mimeportal.credentials import Credentials
 from mimeportal.errors import (
     AuthenticationError,
@@ -33,6 +32,7 @@ from mimeportal.errors import (
     UsageError,
 )
 from mimeportal.retry import Policy
+from mimeportal.steady import SteadyAdapter
 from mimeportal.transport import Session
 from mimeportal.urls import is_loopback, portal_url
 from mimeportal.wire import REQUEST_ID, Api, Request, Response
@@ -78,7 +78,7 @@ class HttpTransport:
         self._trusted = _certificates(ca_file)
         self._proxy = proxy
         self._wall = wall
-        self._adapter = HTTPAdapter(pool_connections=4, pool_maxsize=limits.CONCURRENCY)
+        self._adapter = SteadyAdapter(pool_connections=4, pool_maxsize=limits.CONCURRENCY)
         self._closed = False
         self._login = self._logged_in(credentials, monotonic) if credentials else None
 
@@ -118,13 +118,16 @@ class HttpTransport:
         if self._closed:
             raise UsageError("This portal is closed.", remedy="Open it again with `Portal.open()`.")
         own = {"user-agent": f"mimeportal/{__version__}", "accept-encoding": "gzip", **headers}
-        prepared = requests.Request(method, url, headers=own, data=body or None).prepare()
+        try:
+            prepared = requests.Request(method, url, headers=own, data=body or None).prepare()
+        except (requests.RequestException, ValueError) as fault:
+            raise _unwritable(fault, url) from None
         try:
             # The adapter alone: a requests.Session would bring cookies, redirects and .netrc.
             answer = self._adapter.send(
                 prepared, stream=True, timeout=self._timeout, verify=self._trusted, proxies=self._proxies(url)
             )
-        except (requests.RequestException, OSError) as fault:
+        except Exception as fault:  # libraries have many ways not to understand an answer
             _raise_unanswered(fault, url)
         if 300 <= answer.status_code < 400:
             answer.close()
@@ -202,13 +205,15 @@ class HttpTransport:
             app = auth.app()
             app_id, app_key = app.app_id, app.app_key
         row = auth.login(self.user, given.password, access_key=access_key or None, app_id=app_id or None)
-        return Keys(app_id, app_key, row.access_key, row.secret_key)
+        keys = Keys(app_id, app_key, row.access_key, row.secret_key)
+        _check_keys(keys)
+        return keys
 
 
-def _check_keys(credentials: Credentials) -> None:
+def _check_keys(given: Credentials | Keys) -> None:
     """Raise `ConfigurationError` for keys that no header or signature can be made of."""
     for name in ("client_id", "client_secret", "app_id", "app_key", "access_key", "secret_key"):
-        value = getattr(credentials, name)
+        value = getattr(given, name, "")
         problem = "blanks, line ends or letters beyond ASCII" if not value.isascii() or re.search(r"\s", value) else ""
         if name == "secret_key" and not problem:
             try:
@@ -248,12 +253,12 @@ def _body(answer: requests.Response) -> Iterator[bytes]:
     """The octets of an answer, whole or a `LostAnswerError`: its length is held to what the headers say."""
     try:
         yield from answer.iter_content(_PIECE)
-    except (requests.RequestException, OSError) as fault:
+    except Exception as fault:  # a broken length or compression is told in many ways
         raise LostAnswerError(
             "The answer broke off before its end.",
             code="err_answer_cut",
             why=f"The connection failed while it was read: {_reason(fault)}.",
-            remedy="Look before acting again: what was asked may have been done.",
+            remedy=LOOK,
         ) from None
     finally:
         answer.close()
@@ -292,8 +297,18 @@ def _raise_unanswered(fault: Exception, url: str) -> NoReturn:
         f"No answer came from {origin}.",
         code="err_answer_lost",
         why=f"The connection failed after the request was sent: {_reason(fault)}.",
-        remedy="Look before acting again: what was asked may have been done.",
+        remedy=LOOK,
     ) from None
+
+
+def _unwritable(fault: Exception, url: str) -> UnavailableError:
+    """What no request can be made of: a URL, or a header, that the portal itself has named."""
+    return UnavailableError(
+        f"{urlsplit(url).hostname} cannot be asked with what it has told.",
+        code="err_request_unwritable",
+        why=f"Nothing was sent: it gave an address or a key that no request can hold ({type(fault).__name__}).",
+        remedy="Ask the portal's operator.",
+    )
 
 
 def _causes(fault: BaseException) -> Iterator[BaseException]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from mimeportal import limits
-from mimeportal.errors import UsageError
+from mimeportal.errors import ApiError, UsageError
 
 Api = Literal["api1", "api2", "local"]
 JsonObject = dict[str, Any]
@@ -229,20 +229,20 @@ def encode_flat(failure: Failure) -> bytes:
 def decode_answer(body: bytes, *, status: int, rows_at: str | None = None, bare: bool = False) -> Envelope:
     """Read an answer leniently: both shapes of `fail` (mimecast-api-core 1.4, 5.4), rows flat or named.
 
-    Of a `bare` object only `fail` is read. Raises `ValueError` when the body is no JSON object, or an envelope
+    A `bare` object need not be an envelope. Raises `ValueError` when the body is no JSON object, or an envelope
     whose rows, status or page token are none: what cannot be read must not pass for an empty list.
     """
     document = read_json(body)
     if not isinstance(document, dict):
         raise ValueError("the answer is not a JSON object")
     failures = list(_failures(document.get("fail")))
+    rows = document.get("data") or []
     if bare:
-        return Envelope(status, [], failures)
+        return Envelope(status, [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else [], failures)
     meta = document.get("meta")
     if not failures and status < 400 and not isinstance(meta, dict) and "data" not in document:
         raise ValueError("the answer is no envelope")
     meta = meta if isinstance(meta, dict) else {}
-    rows = document.get("data") or []
     if rows_at is not None and rows and isinstance(rows, list) and isinstance(rows[0], dict):
         rows = rows[0].get(rows_at, rows)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -322,3 +322,15 @@ def parse_date(text: str) -> datetime:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, AttributeError, OverflowError):
         raise UsageError(f"Not a date: {text!r}.", remedy="Write it as 2026-11-03T09:30:00+0000 (ISO 8601).") from None
+
+
+def told_date(text: str) -> datetime:
+    """A date that a portal tells. Raises `ApiError` for what is none: that is not the caller's mistake."""
+    try:
+        return parse_date(text)
+    except UsageError:
+        raise ApiError(
+            f"The portal names what is no date: {text[:40]!r}.",
+            code="err_answer_unknown",
+            remedy="Tell the portal's operator; `mimeportal api PATH` shows the answer as it is.",
+        ) from None

@@ -68,8 +68,8 @@ def _start(portal: Portal, text: str | None) -> int:
 
 
 def _until(text: str | None) -> list[ColumnElement[bool]]:
-    # What is told of a time is its second, so the whole second before `end` may be meant.
-    return [messages.c.received < -(-milliseconds(date_given(text, "end")) // 1000) * 1000] if text else []
+    # Clients write "now" without its fraction, and mean what has just come: the second of `end` counts.
+    return [messages.c.received < (milliseconds(date_given(text, "end")) // 1000 + 1) * 1000] if text else []
 
 
 def _filters(item: contract.SearchItem, status: ColumnElement[str]) -> list[ColumnElement[bool]]:

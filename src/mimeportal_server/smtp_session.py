@@ -116,11 +116,15 @@ class Session(SMTP):
 
     def hang_up(self, reply: str) -> None:
         """Say why, and end: what was sent ahead is not read. A coroutine ends at its next `await`."""
-        self._writer.write(reply.encode() + b"\r\n")
+        if not self._is_closing():
+            self._writer.write(reply.encode() + b"\r\n")
         assert self._handler_coroutine is not None
         self._handler_coroutine.cancel()
         self._writer.close()
         self.loop.call_later(_LAST_WORD_SECONDS, self.abort)
+
+    def _is_closing(self) -> bool:
+        return self.transport is None or self.transport.is_closing()
 
     def abort(self) -> None:
         """End at once, if it has not ended yet."""
@@ -135,7 +139,7 @@ class Session(SMTP):
         self.hang_up("421 4.4.2 Too slow")
 
     async def push(self, status: Any) -> None:
-        if self.transport is None or self.transport.is_closing():
+        if self._is_closing():
             raise ConnectionResetError  # aiosmtpd reads on after its last word
         await super().push(status)
         if str(status).startswith(("50", "53")):

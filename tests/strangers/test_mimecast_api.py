@@ -21,7 +21,8 @@ def test_mimecast_api_lists_releases_rejects_and_permits(lab: Lab) -> None:
         absent("an environment with mimecast-api (MIMEPORTAL_STRANGERS)")
     for subject in ("release me", "reject me", "leave me"):
         lab.receive(mail_of("Eve <eve@elsewhere.example>", subject), envelope_from="eve@elsewhere.example")
-    app = apps.add(lab.server, "stranger")
+    with lab.server.write() as tx:
+        _, app = apps.add(lab.server, tx, "stranger", role="administrator", scopes=(), content_view=True)
     with Server(lab.path, http=("127.0.0.1", 0)) as server:
         given = {
             "url": server.http_url,

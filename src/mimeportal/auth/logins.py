@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from mimeportal.auth.contract import TokenRow
 from mimeportal.errors import AuthenticationError
 
 _EARLY = 60  # seconds before its end at which a token is not used any more
+_LONGEST = 86_400  # seconds that a token is used, whatever its portal says
 
 
 class LogIn(Protocol):
@@ -43,8 +45,16 @@ class Bearer:
             if not self._token or self._monotonic() >= self._ends:
                 asked = self._monotonic()
                 row = self._fetch()
+                if re.search(r"[^!-~]", row.access_token):
+                    raise AuthenticationError(
+                        "The portal gave a token that no request can hold.",
+                        code="err_token_unreadable",
+                        why="It has blanks, line ends or letters beyond ASCII in it.",
+                        remedy="Check the portal's URL, and ask its operator.",
+                    )
                 self._token = row.access_token
-                self._ends = asked + row.expires_in - min(_EARLY, row.expires_in / 2)
+                life = min(max(row.expires_in, 0), _LONGEST)
+                self._ends = asked + life - min(_EARLY, life / 2)
                 self._number += 1
             return {"authorization": f"Bearer {self._token}"}, self._number
 

@@ -13,7 +13,7 @@ from mimeportal.addresses import address_filter, normalise
 from mimeportal.errors import UsageError
 from mimeportal.holds.contract import HoldRow
 from mimeportal.patterns import TextPattern, fold
-from mimeportal.wire import parse_date
+from mimeportal.wire import told_date
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class Hold:
             route=row.route.lower(),
             size=row.size,
             has_attachments=row.has_attachments,
-            date_received=parse_date(row.date_received),
-            expires=parse_date(row.expires) if row.expires else None,
+            date_received=told_date(row.date_received),
+            expires=told_date(row.expires) if row.expires else None,
             sender_blocked=row.sender_blocked,
         )
 

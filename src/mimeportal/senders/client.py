@@ -16,7 +16,7 @@ from mimeportal.patterns import TextPattern
 from mimeportal.senders import contract
 from mimeportal.senders.contract import ChangeSenderItem, ChangeSenderRow, ListSendersItem
 from mimeportal.transport import not_offered
-from mimeportal.wire import Endpoint, parse_date
+from mimeportal.wire import Endpoint, told_date
 
 if TYPE_CHECKING:
     from mimeportal.portal import Portal
@@ -83,7 +83,7 @@ class SendersClient:
         def fetch(token: str | None) -> PageOf[SenderEntry]:
             answer = self._session.call(contract.LIST, [item], page_size=limits.PAGE_SIZE, page_token=token)
             entries = [
-                SenderEntry(row.entry, row.list, row.type, row.mailbox, parse_date(row.added), row.source)
+                SenderEntry(row.entry, row.list, row.type, row.mailbox, told_date(row.added), row.source)
                 for row in answer.rows
                 if pattern is None or pattern.matches(row.entry)
             ]

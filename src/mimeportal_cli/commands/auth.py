@@ -50,13 +50,12 @@ def login(app2: bool, app1: bool, person: str | None) -> None:
       mimeportal auth login --app2
       mimeportal auth login -P work --url https://portal.example --person ann@example.com
     """
-    import os
     from dataclasses import replace
 
     from mimeportal import credentials
     from mimeportal.addresses import parse_address
     from mimeportal.auth import logging_in
-    from mimeportal.profiles import CREDENTIALS, Store
+    from mimeportal.profiles import Store
 
     console = settings().console
     store = Store.open()
@@ -77,9 +76,6 @@ def login(app2: bool, app1: bool, person: str | None) -> None:
     console.note(f"Logged in{f' as {done.user}' if done.user else ''} at {done.url}: profile {profile.name}.")
     if not store.is_current(profile.name):
         console.note(f"Use it with -P {profile.name}, or from now on: mimeportal profiles use {profile.name}")
-    named = [name for name in CREDENTIALS if os.environ.get(name)]
-    if named and not os.environ.get("MIMEPORTAL_URL"):
-        console.note(f"Unset {', '.join(named)} now: beside the profile it would be a second source.")
     if done.one_time:
         console.warn("That was a one-time password: set one of your own with `mimeportal account password`.")
 

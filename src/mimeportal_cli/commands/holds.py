@@ -158,11 +158,10 @@ def log(
 
 
 def _log_records(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    from mimeportal.wire import parse_date
 
     for row in rows:
         record = {name: getattr(row, name) for name in LOG.names}
-        record["released"] = parse_date(row.released) if row.released else None
+        record["released"] = told_date(row.released) if row.released else None
         record["from_env"], record["from_hdr"] = row.from_env.email_address, row.from_hdr.email_address
         record["to"] = [address.email_address for address in row.to]
         yield record

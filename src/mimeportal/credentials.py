@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mimeportal import limits
 from mimeportal.errors import AuthenticationError, ConfigurationError
-from mimeportal.profiles import config_folder, mixed, open_to_others, write_private
+from mimeportal.profiles import config_folder, from_home, mixed, open_to_others, write_private
 from mimeportal.urls import LOCAL
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def from_environment(given: Mapping[str, str], user: str | None) -> Credentials 
 def read_environment(given: Mapping[str, str]) -> dict[str, str]:
     """Every value of a log-in that the environment has, by name, those of files read."""
     return {
-        name: read_secret(Path(given[variable]).expanduser(), variable)
+        name: read_secret(from_home(given[variable]), variable)
         if variable.endswith("_FILE")
         else given[variable]
         for name, variable in _named(given).items()

@@ -30,7 +30,9 @@ def open_transport(url: str, user: str | None, *, api: Api = "local", timeout: f
             "Whose portal? No person is named.",
             remedy="Set MIMEPORTAL_USER to the address of one of the portal's people.",
         )
-    home = Path(url.removeprefix(LOCAL)).expanduser()
+    from mimeportal.profiles import from_home
+
+    home = from_home(url.removeprefix(LOCAL))
     return cast("Transport", _server("embedded").EmbeddedTransport(home, user, api=api, timeout=timeout))
 
 

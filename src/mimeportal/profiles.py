@@ -213,10 +213,18 @@ def config_folder(environ: Mapping[str, str] | None = None) -> Path:
     """The folder of settings: `MIMEPORTAL_CONFIG_DIR`, else the one this system has for it."""
     named = (os.environ if environ is None else environ).get("MIMEPORTAL_CONFIG_DIR")
     if named:
-        return Path(named).expanduser()
+        return from_home(named)
     from platformdirs import user_config_dir
 
     return Path(user_config_dir("mimeportal"))
+
+
+def from_home(path: str) -> Path:
+    """A path in which `~` stands for somebody's home. Raises `ConfigurationError` where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigurationError(f"Nobody's home is known for {path!r}.", remedy="Write the whole path.") from None
 
 
 class Store:

@@ -1,4 +1,5 @@
-"""The way to a portal over HTTP: with `steady.py` all that imports requests. It sends once, and says what came of it."""
+"""The way to a portal over HTTP: with `steady.py` all that imports requests. It sends once, and says what came of it.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -60,4 +61,19 @@ def _parts(text: str) -> tuple[str, str, int | None]:
     except ValueError:
         return "", "", None
     more = "@" in parts.netloc or parts.path not in ("", "/") or parts.query or parts.fragment
-    return parts.scheme, "" if more or not text.isprintable() or " " in text else parts.hostname or "", port
+    host = parts.hostname or ""
+    none = more or not text.isprintable() or " " in text or not _is_host(host)
+    return parts.scheme, "" if none else host, port
+
+
+def _is_host(host: str) -> bool:
+    """Whether a name or an address can be asked for at all: what no library takes is told before anything is sent."""
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        pass
+    try:
+        name = host.encode("idna").decode()
+    except UnicodeError:  # an empty or too long part
+        return False
+    return re.fullmatch(r"\w([\w.-]*\w)?\.?", name, re.ASCII) is not None

@@ -238,7 +238,9 @@ def decode_answer(body: bytes, *, status: int, rows_at: str | None = None, bare:
     failures = list(_failures(document.get("fail")))
     rows = document.get("data") or []
     if bare:
-        return Envelope(status, [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else [], failures)
+        return Envelope(
+            status, [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else [], failures
+        )
     meta = document.get("meta")
     if not failures and status < 400 and not isinstance(meta, dict) and "data" not in document:
         raise ValueError("the answer is no envelope")

@@ -200,7 +200,9 @@ def _answered(text: str) -> str:
         return text
     from mimeportal.errors import DeclinedError
 
-    raise DeclinedError("Declined; nothing was changed.", why="Nothing was typed.")
+    raise DeclinedError(
+        "Declined; nothing was changed.", why="Nothing was typed.", remedy="Run it again, and type what is asked for."
+    )
 
 
 def _visible(text: str) -> str:

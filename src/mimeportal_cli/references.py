@@ -145,7 +145,9 @@ class RememberedTracked(Remembered):
 def _folder() -> Path:
     named = os.environ.get("MIMEPORTAL_CONFIG_DIR")
     if named:
-        return Path(named).expanduser() / "cache"
+        from mimeportal.profiles import from_home
+
+        return from_home(named) / "cache"
     from platformdirs import user_cache_dir
 
     return Path(user_cache_dir("mimeportal"))

@@ -64,9 +64,9 @@ class Exchange:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         peer = self.scope["client"][0] if self.scope["client"] else ""
         secure = self.scope["scheme"] == "https" or _is_loopback(peer)
-        if behind_proxy and "x-forwarded-for" in headers:
+        if behind_proxy and ("x-forwarded-for" in headers or "x-forwarded-proto" in headers):
             # The last entry is the proxy's own; those before it are whatever the client liked to write.
-            peer = headers["x-forwarded-for"].rpartition(",")[2].strip()
+            peer = _address(headers.get("x-forwarded-for", peer).rpartition(",")[2].strip())
             secure = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip() == "https"
         return Request(
             self.scope["method"],
@@ -81,6 +81,10 @@ class Exchange:
     def refuse_ambiguous(self) -> None:
         if self._twice:
             raise Refused("err_request_malformed", f"The header {self._twice} stands twice.", status=400)
+
+    def has_body(self) -> bool:
+        headers = self.request.headers
+        return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises `Gone`."""
@@ -132,14 +136,14 @@ class Exchange:
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's, with bounds on connections and heads, and its transport within reach of the application."""
+    """uvicorn's, with bounds on heads and what is none, and its transport within reach of the application."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.logger = _silent
         self.access_log = False
         self._head: asyncio.TimerHandle | None = None  # while a request's head is being read
-        self._head_octets = 0
+        self._overhead = 0  # octets since there was a head, or something of a body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -147,15 +151,12 @@ class Protocol(HttpToolsProtocol):
         # Without it each answer waits for the other side's delayed acknowledgement (mimecast-api-core 11.16).
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._await_head()
-        if len(self.connections) > limits.HTTP_CONNECTIONS:
-            transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        self._overhead += len(data)
         super().data_received(data)
-        if self._head is not None:
-            self._head_octets += len(data)
-            if self._head_octets > limits.HTTP_HEAD:
-                self.transport.abort()
+        if self._overhead > limits.HTTP_HEAD:
+            self.transport.abort()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -163,16 +164,29 @@ class Protocol(HttpToolsProtocol):
         if self._head is None:
             self._await_head()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head is not None:
+            super().on_header(name, value)
+        # Else it stands behind a body: what a proxy did not look at says nothing of who asks.
+
     def on_headers_complete(self) -> None:
+        self._overhead = 0
         self._head_done()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._overhead = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._overhead = 0
+        super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_done()
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
-        self._head_octets = 0
         self._head = self.loop.call_later(limits.HTTP_SECONDS, self.transport.abort)
 
     def _head_done(self) -> None:
@@ -184,6 +198,14 @@ class Protocol(HttpToolsProtocol):
 def start(status: int, headers: dict[str, str]) -> Message:
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     return {"type": "http.response.start", "status": status, "headers": raw}
+
+
+def _address(forwarded: str) -> str:
+    """The address in an entry of X-Forwarded-For, where some proxies write a port behind it."""
+    for text in (forwarded, forwarded.rpartition(":")[0].removeprefix("[").removesuffix("]")):
+        with suppress(ValueError):
+            return str(ip_address(text))
+    return "unknown"  # one network, with the budgets of one
 
 
 def _is_loopback(peer: str) -> bool:

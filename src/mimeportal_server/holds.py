@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, literal, literal_column, or_, select, true
@@ -221,7 +222,13 @@ def _queue_of(row: Row[Any], caller: Caller) -> str:
 
 
 def _date(milliseconds: int) -> str:
-    return format_date(moment(milliseconds))
+    return _second(milliseconds // 1000)
+
+
+@lru_cache(4_096)
+def _second(seconds: int) -> str:
+    # Much comes within the same second, and each row tells two of them.
+    return format_date(moment(seconds * 1000))
 
 
 def summary(portal: Portal, call: Call) -> Answer:

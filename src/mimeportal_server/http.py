@@ -86,7 +86,7 @@ class HttpDoor:
         if own is not None and request.method in ("GET", "HEAD"):
             status, body = await self._in_thread(own, self._portal)
             headers = {"content-type": "application/json", "cache-control": "no-store"}
-            await self._give(exchange, Response(status, headers, iter([body])))
+            await self._give(exchange, Response(status, headers, iter([body])), unread=exchange.has_body())
             return
         endpoint = endpoint_at(request.method, request.path)
         try:

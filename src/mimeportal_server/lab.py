@@ -88,7 +88,7 @@ class Fault:
         operation, kind = given.get("operation"), given.get("kind")
         if operation not in (operations := _operations()):
             raise UsageError(f"There is no operation {operation!r}.", remedy=f"Known: {', '.join(operations)}.")
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise UsageError(f"There is no fault {kind!r}.", remedy=f"Known: {', '.join(KINDS)}.")
         if not isinstance(given.get("code", ""), str) or not isinstance(given.get("retryable", False), bool):
             raise UsageError("`code` takes text, and `retryable` true or false.")

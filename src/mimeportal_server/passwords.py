@@ -218,7 +218,11 @@ class _Trying:
         """Which lock the failures of the last day amount to; "" for none."""
         failures = self._tx.execute(
             select(login_failures.c.network, login_failures.c.at)
-            .where(login_failures.c.address == self._address, login_failures.c.at > self._now - DAY)
+            .where(
+                login_failures.c.address == self._address,
+                # What a clock that was set back since has dated ahead locks nobody until then.
+                login_failures.c.at.between(self._now - DAY, self._now + _LOCK),
+            )
             .order_by(login_failures.c.at)
         ).all()
         here = [failure.at for failure in failures if failure.network == self._network]

@@ -26,6 +26,7 @@ from mimeportal_server.door import Door
 from mimeportal_server.exchange import Protocol
 from mimeportal_server.home import Home
 from mimeportal_server.http import HttpDoor
+from mimeportal_server.listener import Listener
 from mimeportal_server.portal import Portal
 from mimeportal_server.quota import Quota
 from mimeportal_server.store.database import StoreError
@@ -165,7 +166,7 @@ class Server:
         )
         config.load()
         config.ssl = self._tls
-        self._uvicorn = _Uvicorn(config)
+        self._uvicorn = _Uvicorn(config, lambda fault: self._failed("http", fault))
         self._serving = threading.Thread(target=self._uvicorn.run, args=([listening],), name="mimeportal-http")
         self._serving.start()
         while not self._uvicorn.open.wait(0.1):
@@ -232,23 +233,29 @@ class Server:
         try:
             work()
         except (StoreError, MimeportalError, OSError) as fault:
-            # The next act or sweep tries again. What is wrong is told without what it was about.
-            if self._log is not None:
-                line = {"time": iso(self.portal.clock.machine()), "work": name, "failed": type(fault).__name__}
-                self._log(json.dumps(line))
+            self._failed(name, fault)  # the next act or sweep tries again
+
+    def _failed(self, name: str, fault: object) -> None:
+        """What is wrong is told without what it was about."""
+        if self._log is not None:
+            line = {"time": iso(self.portal.clock.machine()), "work": name, "failed": type(fault).__name__}
+            self._log(json.dumps(line))
 
 
 class _Uvicorn(uvicorn.Server):
     """uvicorn, started and ended from another thread without polling."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, failed: Callable[[object], None]) -> None:
         super().__init__(config)
+        self._failed = failed  # is told of faults that no connection has to do with
         self.open = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        # asyncio's own words have addresses in them.
+        self._loop.set_exception_handler(lambda _, context: self._failed(context.get("exception")))
         await super().startup(sockets)
         self.open.set()
 
@@ -292,7 +299,7 @@ def _listen(address: Listen) -> socket.socket:
     host, port = address
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=256)
+        return Listener(socket.create_server((host, port), family=family, backlog=256))
     except (OSError, OverflowError) as fault:
         raise _cannot_listen(address, fault) from None
 

@@ -41,7 +41,7 @@ class Sealer:
 
     def _id_text(self, kind: str, number: int) -> str:
         # Written out: lists make one id a row, and nothing here needs escaping.
-        mac = self._mac(kind, str(number))
+        mac = self._sealed(f'["{kind}","{number}"]')
         return f'{{"secureid":"{mac}","hldqid":"{number}","tmnd":"{kind}","version":1,"tnde":"0","queue_id":"{kind}"}}'
 
     def number(self, kind: str, id: str) -> int:
@@ -90,8 +90,10 @@ class Sealer:
         return base64.b64encode(hmac.digest(self._key, json.dumps([kind, name]).encode(), "sha512")).decode()
 
     def _mac(self, *parts: str) -> str:
-        text = json.dumps(parts).encode()
-        return base64.b64encode(hmac.digest(self._key, text, "sha256")).decode()
+        return self._sealed(json.dumps(parts))
+
+    def _sealed(self, text: str) -> str:
+        return base64.b64encode(hmac.digest(self._key, text.encode(), "sha256")).decode()
 
 
 def _pack(text: str) -> str:

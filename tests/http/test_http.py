@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -37,6 +38,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def flood(connection: socket.socket, piece: bytes) -> None:
     for _ in range(10_000):
         connection.sendall(piece)
+
+
+def answers(served: Served) -> bool:
+    try:
+        return served.ask("/livez", method="GET").status == 200
+    except OSError:
+        return False
 
 
 class TestRoutes:
@@ -111,10 +119,45 @@ class TestConnections:
             with pytest.raises((ConnectionResetError, BrokenPipeError)):
                 flood(connection, b"X-Filler: " + b"x" * 1_000 + b"\r\n")
 
-    def test_too_many_connections(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(limits, "HTTP_CONNECTIONS", 0)
-        with pytest.raises(OSError):
-            served.ask("/livez", method="GET")
+    @pytest.mark.parametrize("trailer", [b"X-Filler: " + b"x" * 1_000 + b"\r\n", b"X-Filler-" + b"x" * 1_000])
+    def test_endless_trailers_are_cut_off(self, served: Served, trailer: bytes) -> None:
+        """Whole ones, or one of them: nothing of it may be kept in memory."""
+        with closing(socket.create_connection(served.address(), timeout=20)) as connection:
+            connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
+            with pytest.raises((ConnectionResetError, BrokenPipeError)):
+                flood(connection, trailer)
+
+    def test_trailers_say_nothing_of_who_asks(self, served: Served) -> None:
+        bearer = served.bearer()["Authorization"].encode()
+        chunked = HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+        assert served.raw(chunked + b"Authorization: " + bearer + b"\r\n\r\n").startswith(b"HTTP/1.1 401 ")
+
+    def test_a_body_that_nobody_asked_for_ends_the_connection(self, served: Served) -> None:
+        answer = served.raw(b"GET /livez HTTP/1.1\r\nHost: portal\r\nContent-Length: 1000000\r\n\r\n12345")
+        assert b'{"alive":true}' in answer
+        assert b"connection: close" in answer
+
+    @pytest.mark.parametrize("name", ["HTTP_CONNECTIONS", "HTTP_CONNECTIONS_FROM_ONE"])
+    def test_too_many_connections(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        with serving(tmp_path / "home") as served:
+            monkeypatch.setattr(limits, name, 1)
+            with closing(served.connect()) as first:
+                assert served.ask("/livez", method="GET", over=first).status == 200
+                with pytest.raises(OSError):
+                    served.ask("/livez", method="GET")
+                assert served.ask("/livez", method="GET", over=first).status == 200
+            until = time.monotonic() + 20
+            while not answers(served):
+                assert time.monotonic() < until
+
+    def test_whoever_says_nothing_counts_before_tls_too(
+        self, certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cert, key = certificate
+        with serving(tmp_path / "home", tls_cert=cert, tls_key=key) as served:
+            monkeypatch.setattr(limits, "HTTP_CONNECTIONS", 1)
+            with closing(socket.create_connection(served.address(), timeout=20)), pytest.raises(ConnectionError):
+                served.ask("/livez", method="GET")
 
     def test_a_client_that_leaves(self, served: Served) -> None:
         before = len(served.log_lines(0))
@@ -256,6 +299,22 @@ class TestTls:
         with serving(tmp_path / "home", behind_proxy=True) as served:
             for proto, status in (("https", 200), ("http", 403)):
                 headers = {"X-Forwarded-For": "192.0.2.1, 198.51.100.7", "X-Forwarded-Proto": proto}
+                assert served.ask(LIST, ALL, {**served.signed(LIST), **headers}).status == status
+
+    @pytest.mark.parametrize("forwarded", ["203.0.113.7:{}", "[2001:db8::{}]:443", "hidden-{}"])
+    def test_who_is_behind_a_proxy_has_one_budget(self, tmp_path: Path, forwarded: str) -> None:
+        """Whatever the proxy writes beside the address, and whatever of a network the address is."""
+        with serving(tmp_path / "home", behind_proxy=True) as served:
+            left = []
+            for number in range(1, 4):
+                headers = {"X-Forwarded-For": forwarded.format(number), "X-Forwarded-Proto": "https"}
+                left.append(int(served.ask(LIST, ALL, headers).headers["x-ratelimit-remaining"]))
+            assert left == [left[0], left[0] - 1, left[0] - 2]
+
+    def test_a_proxy_that_names_nobody_is_believed_on_how_they_ask(self, tmp_path: Path) -> None:
+        with serving(tmp_path / "home", behind_proxy=True) as served:
+            for proto, status in (("https", 200), ("http", 403)):
+                headers = {"X-Forwarded-Proto": proto}
                 assert served.ask(LIST, ALL, {**served.signed(LIST), **headers}).status == status
 
     def test_forwarded_headers_of_strangers_mean_nothing(self, served: Served) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -128,6 +129,16 @@ class TestRefusals:
             port = int(server.http_url.rpartition(":")[2])
             with pytest.raises(ConfigurationError, match=f"Nothing can listen on 127.0.0.1:{port}"):
                 Server(lab.path, http=("127.0.0.1", port)).start()
+
+    def test_a_port_in_use_for_mail(self, lab: Lab) -> None:
+        """Nothing is left open behind it."""
+        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+            port = taken.getsockname()[1]
+            server = Server(lab.path, http=("127.0.0.1", 0), smtp=("127.0.0.1", port))
+            with pytest.raises(ConfigurationError, match=f"Nothing can listen on 127.0.0.1:{port}"):
+                server.start()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", int(server.http_url.rpartition(":")[2])))
 
     def test_a_certificate_that_is_none(self, lab: Lab, tmp_path: Path) -> None:
         (tmp_path / "cert.pem").write_text("rubbish")

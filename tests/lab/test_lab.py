@@ -272,6 +272,7 @@ class TestFaults:
             ({"operation": "holds.release", "kind": "explode"}, ", ".join(KINDS)),
             ({"kind": "cut"}, "There is no operation None"),
             ({"operation": "holds.release"}, "There is no fault None"),
+            ({"operation": "holds.release", "kind": ["cut"]}, "There is no fault ['cut']"),
             ({"operation": "holds.release", "kind": "cut", "when": 1}, "Known: operation, kind, times, skip"),
             ({"operation": "holds.release", "kind": "cut", "times": 0}, "times is 0."),
             ({"operation": "holds.release", "kind": "cut", "times": True}, "times is True."),

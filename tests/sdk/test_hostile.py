@@ -1,4 +1,4 @@
-"""Portals, or what stands before them, that answer wrong on purpose: told in words, never believed, never waited for."""
+"""Portals that answer wrong on purpose, or what stands before them: told in words, not believed, not waited for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ HOLD = {"id": "an-id", "dateReceived": "2026-11-22T10:00:00+0000", "to": {"email
 
 
 @contextmanager
-def opened(url: str, credentials: Credentials = KEYS, slept: list[float] | None = None, **more: Any) -> Iterator[Portal]:
+def opened(
+    url: str, credentials: Credentials = KEYS, slept: list[float] | None = None, **more: Any
+) -> Iterator[Portal]:
     policy = Policy(chance=lambda: 1.0, sleep=(slept if slept is not None else []).append)
     with Portal(HttpTransport(url, credentials=credentials, policy=policy, **more)) as portal:
         yield portal
@@ -71,7 +73,9 @@ def test_a_date_that_is_none_is_the_portal_s_fault() -> None:
 
 
 def test_letters_that_are_none_are_replaced() -> None:
-    (hold,) = listed(Reply(body=json.dumps({"data": [{**HOLD, "subject": "a\ud800b\U0001f600"}]}).encode(), headers=JSON))
+    (hold,) = listed(
+        Reply(body=json.dumps({"data": [{**HOLD, "subject": "a\ud800b\U0001f600"}]}).encode(), headers=JSON)
+    )
     assert hold.subject == "a\ufffdb\U0001f600"
 
 
@@ -130,16 +134,16 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
         HEAD + b"transfer-encoding: chunked\r\n\r\n-5\r\n{}",
         HEAD + b"transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}",
         HEAD + b"content-encoding: gzip\r\n\r\nno gzip",
-        HEAD + b"content-length: 5, 7\r\n\r\n{}",
         b"SSH-2.0\r\n",
     ],
 )
 def test_broken_answers_are_lost_ones(octets: bytes) -> None:
-    with raw(lambda connection: connection.sendall(octets)) as url, opened(url) as portal:
-        with pytest.raises(LostAnswerError):
-            portal.account.show()
-        result = portal.holds.release(["an-id"]) if portal.session.api == "none" else None
-        assert result is None
+    with (
+        raw(lambda connection: connection.sendall(octets)) as url,
+        opened(url) as portal,
+        pytest.raises(LostAnswerError),
+    ):
+        portal.account.show()
 
 
 @pytest.mark.parametrize("begun", [HEAD[:20], HEAD, HEAD + b"\r\n"], ids=["head", "headers", "body"])
@@ -152,7 +156,7 @@ def test_an_answer_that_trickles_ends(begun: bytes) -> None:
             connection.sendall(b"a")
 
     with raw(trickle) as url, opened(url, timeout=0.1) as portal:
-        with pytest.raises(LostAnswerError, match="No answer came|broke off") as told:
+        with pytest.raises(LostAnswerError, match=r"No answer came|broke off") as told:
             portal.account.show()
         ended.set()
     assert "timed out" in told.value.why
@@ -243,6 +247,8 @@ def decisions(answer: Callable[[list[str]], Reply], api: str) -> tuple[Any, Peer
             return rows(*({**HOLD, "id": id} for id in ids))
         if seen.path.endswith("get-held-release-logs"):
             return rows({"heldReleaseLogs": []})
+        if seen.path.endswith("/whoami"):
+            return rows({"emailAddress": "ann@example.com", "role": "administrator", "timeZone": "UTC"})
         return rows({"accountCode": "C1"})
 
     with peer(there) as portal_peer, opened(portal_peer.url, api=api) as portal:

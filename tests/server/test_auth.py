@@ -425,6 +425,14 @@ class TestLock:
         lab.time += 1
         assert stranger.log_in().status == 200
 
+    def test_a_clock_that_was_ahead_locks_nobody(self, stranger: Stranger, lab: Lab) -> None:
+        stranger.person()
+        lab.time += 300 * 24 * 60 * MINUTE
+        self.fail(stranger, 5)
+        lab.time -= 300 * 24 * 60 * MINUTE
+        passwords.forget_tries(stranger.portal)
+        assert stranger.log_in().status == 200
+
     def test_what_is_tried_meanwhile_does_not_prolong_it(self, stranger: Stranger, lab: Lab) -> None:
         stranger.person()
         self.fail(stranger, 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,12 +12,13 @@ from mimeportal.account import contract as account
 from mimeportal.auth import contract
 from mimeportal.auth.contract import DiscoverRow
 from mimeportal.credentials import Credentials, Login
-from mimeportal.errors import AuthenticationError, ConfigurationError, ForbiddenError, UsageError
+from mimeportal.errors import AuthenticationError, ConfigurationError, ForbiddenError, MimeportalError, UsageError
 from mimeportal.portal import Portal
 from mimeportal.profiles import Profile, bare
 from mimeportal.urls import LOCAL
 
 _ONE_STEP = "one_step"
+_LONGEST = 10 * 365 * 86_400_000  # milliseconds: a binding of a longer life never ends
 # How an address logs in that no password of ours can help, and what its owner can do.
 _ELSEWHERE = {
     contract.DOMAIN_PASSWORD: "with the password of its organisation's directory",
@@ -109,16 +111,33 @@ def _person(profile: Profile, values: Mapping[str, str], timeout: float | None, 
             if fault.code in _ANOTHER_WAY:
                 fault.remedy = _REMEDY
             raise
-        ends = (datetime.now(UTC) + timedelta(milliseconds=row.duration)).isoformat(timespec="seconds")
-        bound = replace(named, access_key=row.access_key, secret_key=row.secret_key, ends=ends if row.duration else "")
+        bound = replace(named, access_key=row.access_key, secret_key=row.secret_key, ends=_end(row.duration))
     if row.binding_type not in ("", _ONE_STEP):
         raise AuthenticationError(
             f"{address} logs in with a second factor.",
             why=f"The portal wants another step ({row.binding_type}) that only its web pages have; nothing was stored.",
             remedy=_REMEDY,
         )
-    _check(profile, bound, timeout)
+    try:
+        _check(profile, bound, timeout)
+    except MimeportalError:
+        if not known:
+            end_binding(profile, bound, timeout)
+        raise
     return LoggedIn(profile.url, bound, user=address, one_time=bool(row.password_is_one_time))
+
+
+def _end(milliseconds: int) -> str:
+    """When a binding of that life ends; "" where it never does, or is not told."""
+    if not 0 < milliseconds < _LONGEST:
+        return ""
+    return (datetime.now(UTC) + timedelta(milliseconds=milliseconds)).isoformat(timespec="seconds")
+
+
+def end_binding(profile: Profile, found: Credentials, timeout: float | None) -> None:
+    """End a binding that nothing was stored of: nobody else knows its keys, and an address has but so many."""
+    with suppress(MimeportalError), opened(profile, found, timeout) as portal:
+        portal.auth.logout(found.access_key)
 
 
 def _region(profile: Profile, found: Credentials, timeout: float | None) -> str:

@@ -38,11 +38,14 @@ class LocalWorker:
             self._lost.add(fault.request_id)
             raise
         verdicts = _failed(answer, "id")
+        refused = frozenset(verdicts)
         for row in answer.rows:
             if row.outcome == "done":
                 verdicts[row.id] = Verdict("done", request_id=answer.request_id, entry=row.entry, notice=row.notice)
             elif row.outcome == "already":
                 verdicts[row.id] = Verdict("already", error=f"By {row.by} at {row.when}.", request_id=answer.request_id)
+            if row.id in refused:
+                verdicts.pop(row.id, None)  # told both ways: it is looked for
         if len(verdicts) < len(items):
             self._lost.add(answer.request_id)
         return [verdicts.get(item.id) for item in items]
@@ -169,6 +172,9 @@ class MimecastWorker:
             for id, verdict in _failed(answer, key).items()
         }
         for id, acted in done.items():
+            if acted and key == "id" and id in verdicts:
+                del verdicts[id]  # told both ways: it is looked for
+                continue
             verdicts[id] = (
                 Verdict("done", request_id=answer.request_id)
                 if acted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -345,5 +346,5 @@ def _lengths(direction: str, told: Any, since: datetime) -> Iterator[QueueLength
         for entry in told:
             if isinstance(entry, dict):
                 yield from _lengths(direction, entry.get("count"), date_of(str(entry.get("date"))) or since)
-    elif str(told).isdecimal():
+    elif re.fullmatch(r"[0-9]{1,18}", str(told)):
         yield QueueLength(direction, since, int(told))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
@@ -13,6 +14,7 @@ from mimeportal.errors import UsageError
 from mimeportal.messages.contract import InfoRow, ProcessingRow, RejectionRow, TrackedRow
 from mimeportal.wire import Address, parse_date
 
+_DIGITS = re.compile(r"[0-9]{1,18}")
 _TAG = re.compile(r"<[^<>]*>")
 _HEADER = re.compile(r"([!-9;-~]+):[ \t]?(.*)")
 
@@ -248,7 +250,9 @@ def date_of(text: str | None) -> datetime | None:
 
 
 def _number(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) or (isinstance(value, str) and value.isdecimal()) else None
+    if isinstance(value, float):
+        return int(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, int) or (isinstance(value, str) and _DIGITS.fullmatch(value)) else None
 
 
 def _event(told: dict[str, Any]) -> str:

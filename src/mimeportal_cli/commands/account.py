@@ -86,12 +86,12 @@ _CURRENT, _NEW = "MIMEPORTAL_PASSWORD_FILE", "MIMEPORTAL_NEW_PASSWORD_FILE"
 
 def _from_file(variable: str) -> str:
     import os
-    from pathlib import Path
 
     from mimeportal.credentials import read_secret
+    from mimeportal.profiles import from_home
 
     named = os.environ.get(variable)
-    return read_secret(Path(named).expanduser(), variable) if named else ""
+    return read_secret(from_home(named), variable) if named else ""
 
 
 def _typed(prompt: str, *, empty: bool = False) -> str:

@@ -55,6 +55,7 @@ def login(app2: bool, app1: bool, person: str | None) -> None:
     from mimeportal import credentials
     from mimeportal.addresses import parse_address
     from mimeportal.auth import logging_in
+    from mimeportal.errors import ConfigurationError
     from mimeportal.profiles import Store
 
     console = settings().console
@@ -67,8 +68,13 @@ def login(app2: bool, app1: bool, person: str | None) -> None:
     renewed = before[1] if before and address == before[0].user else None
     with console.waiting("Logging in"):
         done = logging_in.log_in(replace(profile, user=address), kind, values, settings().timeout, renewed)
-    store.put(profile.name, url=done.url, login=kind, user=done.user or None)
-    where = credentials.save(profile.name, done.url, done.credentials)
+    try:
+        store.put(profile.name, url=done.url, login=kind, user=done.user or None)
+        where = credentials.save(profile.name, done.url, done.credentials)
+    except ConfigurationError:
+        if kind == "person" and not renewed:
+            logging_in.end_binding(replace(profile, url=done.url, user=address), done.credentials, settings().timeout)
+        raise
     if before and before[1].access_key != done.credentials.access_key:
         _end_binding(*before)
     if where != credentials.KEYRING:

@@ -158,6 +158,7 @@ def log(
 
 
 def _log_records(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    from mimeportal.wire import told_date
 
     for row in rows:
         record = {name: getattr(row, name) for name in LOG.names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
 import threading
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import click
 
+from mimeportal import limits
 from mimeportal_cli.options import option, settings
 from mimeportal_server.cli.main import _home, main
 
 _SWITCH = 0.001  # seconds
+_FILES = limits.HTTP_CONNECTIONS + limits.SMTP_CONNECTIONS + 500  # open at once: of connections, and of the home
 
 
 def _address(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
@@ -66,6 +69,11 @@ def serve(
 
     # What waits for the interpreter gets it sooner: the loop of the sockets beside the threads that decide.
     sys.setswitchinterval(_SWITCH)
+    # A system's default may be fewer than the connections that are let in: then strangers could shut everybody out.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < _FILES:
+        most = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     ended = threading.Event()
     with ExitStack() as stack:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -192,10 +192,12 @@ class _Run:
                         flying.remove(future)
                         self._land(future)
             except KeyboardInterrupt:
-                started = [future for future in flying if not future.cancel()]
-                for future in wait(started).done:
-                    with suppress(KeyboardInterrupt):  # raised again while the last outcomes are shown
-                        self._land(future)
+                started = {future for future in flying if not future.cancel()}
+                while started:  # what was sent has an outcome, however often it is interrupted
+                    with suppress(KeyboardInterrupt):
+                        for future in wait(started).done:
+                            started.remove(future)
+                            self._land(future)
                 raise
 
     def _over(self) -> bool:

@@ -104,7 +104,8 @@ def answered(endpoint: Endpoint[Any, Any], request: Outgoing, response: Response
     except (ValueError, TypeError, RecursionError) as fault:
         envelope = Envelope(status, [], [])
         broken = isinstance(fault, json.JSONDecodeError) and (not kind or "json" in kind)
-        problem = "its JSON is broken" if broken else f"it is {kind.partition(';')[0] or 'no JSON object'}"
+        told = "no answer of a portal" if "json" in kind else kind.partition(";")[0] or "no JSON object"
+        problem = "its JSON is broken" if broken else f"it is {told}"
     if endpoint.answer == "bytes" and status < 400 and not (envelope.rows or envelope.failures):
         # A file that is JSON itself.
         response.body = iter([octets])

@@ -159,9 +159,7 @@ def from_environment(given: Mapping[str, str], user: str | None) -> Credentials 
 def read_environment(given: Mapping[str, str]) -> dict[str, str]:
     """Every value of a log-in that the environment has, by name, those of files read."""
     return {
-        name: read_secret(from_home(given[variable]), variable)
-        if variable.endswith("_FILE")
-        else given[variable]
+        name: read_secret(from_home(given[variable]), variable) if variable.endswith("_FILE") else given[variable]
         for name, variable in _named(given).items()
     }
 

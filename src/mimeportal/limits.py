@@ -45,7 +45,7 @@ UNKNOWN_QUOTA = 5_000  # the same, of a network whose callers are not known
 HTTP_CONNECTIONS = 1_000  # open at once
 HTTP_CONNECTIONS_FROM_ONE = 500  # of them from one network
 HTTP_HEAD = 64 * KIB  # request line and headers; what comes between or behind the octets of a body
-HTTP_IN_FLIGHT = 256 * MIB  # of all bodies that are being read or answered
+HTTP_IN_FLIGHT = 256 * MIB  # of all bodies that are being read or answered, half of it from one network
 HTTP_SECONDS = 60  # for a request's headers, for its body, and for each piece of an answer to be taken
 HTTP_THREADS = 8
 LAB_REQUESTS = 100_000  # remembered by the lab; the oldest are let go
@@ -69,7 +69,7 @@ SECRET_FILE = 4 * KIB  # one secret, in a file of its own
 # Mail in by SMTP.
 SMTP_CONNECTIONS = 200  # at once
 SMTP_CONNECTIONS_FROM_ONE = 100  # of them from one network
-SMTP_IN_FLIGHT = 256 * MIB  # of messages on their way in over all connections, until they are stored
+SMTP_IN_FLIGHT = 256 * MIB  # of messages until they are stored, over all connections; half of it from one network
 SMTP_COMMAND = 4 * KIB  # one command line
 SMTP_CHUNK = 64 * KIB  # read of a message at once
 SMTP_RECIPIENTS = 250  # of one message

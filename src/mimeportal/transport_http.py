@@ -1,5 +1,4 @@
-"""The way to a portal over HTTP: with `steady.py` all that imports requests. It sends once, and says what came of it.
-"""
+"""The way to a portal over HTTP, by requests (as in `steady.py`). It sends once, and says what came of it."""
 
 from __future__ import annotations
 
@@ -108,7 +107,9 @@ class HttpTransport:
 
     def close(self) -> str | None:
         if not self._closed and isinstance(self._login, Signed) and self._login.own:
-            # Nobody else knows of this binding, and an address has but so many.
+            # Nobody else knows of this binding, and an address has but so many; but it is not worth waiting for.
+            self.policy = Policy(attempts=1)
+            self._timeout = (limits.CONNECT_SECONDS, limits.CONNECT_SECONDS)
             with suppress(MimeportalError):
                 AuthClient(Session(self)).logout(self._login.access_key)
         self._closed = True
@@ -329,6 +330,8 @@ def _reason(fault: BaseException) -> str:
     for cause in reversed(list(_causes(fault))):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return cause.verify_message.rstrip(".")
+        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+            return "what is there does not speak TLS"
         if isinstance(cause, TimeoutError):
             return "timed out"
         if isinstance(cause, OSError) and cause.strerror:

@@ -267,7 +267,7 @@ def _document(body: bytes) -> JsonObject:
     if not body.strip():
         return {}
     try:
-        document = json.loads(body)
+        document = json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError):
         document = _meant(body)
     if not isinstance(document, dict):
@@ -277,6 +277,11 @@ def _document(body: bytes) -> JsonObject:
     if (b"\\" in body or not body.isascii()) and not _is_unicode(document):
         raise Refused("err_request_malformed", "The body is not Unicode: half of a surrogate pair.", status=400)
     return document
+
+
+def _no_number(name: str) -> float:
+    """Python reads and writes NaN and Infinity; JSON has none, and what is asked is told back in failures."""
+    raise ValueError(name)
 
 
 def _meant(body: bytes) -> Any:
@@ -295,7 +300,7 @@ def _meant(body: bytes) -> Any:
         raise refusal
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # whoever asks is told what is wrong, not the log
+            warnings.simplefilter("ignore")  # whoever asks is told what is wrong, not the log
             document = ast.literal_eval(body.decode("utf-8").strip())
         return json.loads(json.dumps(document))  # what is no JSON value, as a tuple or a set, is refused or made one
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):

@@ -18,10 +18,10 @@ from mimeportal import limits
 from mimeportal.wire import Endpoint, Request, Response
 from mimeportal_server import health
 from mimeportal_server.clock import iso
-from mimeportal_server.door import Door, endpoint_at
+from mimeportal_server.door import Door, endpoint_at, network_of
 from mimeportal_server.exchange import Exchange, Gone, start
 from mimeportal_server.portal import Refused
-from mimeportal_server.quota import Allowance
+from mimeportal_server.quota import Allowance, InFlight
 
 if TYPE_CHECKING:
     from mimeportal_server.lab import Fault, Lab
@@ -54,7 +54,7 @@ class HttpDoor:
         self._on_act = on_act
         self._log = log
         self._threads = ThreadPoolExecutor(limits.HTTP_THREADS, "mimeportal-http")
-        self._in_flight = 0
+        self._in_flight = InFlight()
         endpoint_at("", "")  # every contract is imported now, not by the first request
 
     def close(self) -> None:
@@ -133,20 +133,20 @@ class HttpDoor:
         declared = exchange.request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > most:
             raise too_large
-        body = bytearray()
+        body, network = bytearray(), network_of(exchange.request.peer)
         try:
             async with asyncio.timeout(limits.HTTP_SECONDS):
                 async for piece in exchange.pieces():
                     body += piece
-                    self._in_flight += len(piece)
+                    self._in_flight.add(network, len(piece))
                     if len(body) > most:
                         raise too_large
-                    if self._in_flight > limits.HTTP_IN_FLIGHT:
+                    if self._in_flight.is_over(network, limits.HTTP_IN_FLIGHT):
                         sentence = "Too much is being sent to this portal at once."
                         raise Refused("err_portal_busy", sentence, status=503, retryable=True)
             yield bytes(body)
         finally:
-            self._in_flight -= len(body)
+            self._in_flight.remove(network, len(body))
 
     # -- answers that go ------------------------------------------------------------------------------------
 

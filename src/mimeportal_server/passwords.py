@@ -83,9 +83,12 @@ def verify(
     network = network_of(peer)
     address = normalise(address)[: limits.ADDRESS_CHARACTERS]
     guard = _guard(portal)
-    guard.admit(network, address, known=known)
+    guard.admit_network(network)
     with portal.database.read() as tx:
-        person = _person(tx, address)
+        before = _Trying(portal, tx, address, network, known)
+    person = before.person
+    if not before.locked:  # else a guess is worth nothing, and it uses up no tries of the address's owner
+        guard.admit_address(address, known=known)
     stored = str(person.password) if person is not None else ""
     with guard.running(known=known):
         matches = _matches(stored, password)
@@ -166,29 +169,29 @@ class _Trying:
         self._network = network
         self._known = known
         self._now = portal.clock.machine()
-        self._person = _person(tx, address)
-        self._locked = self._lock()
+        self.person = _person(tx, address)
+        self.locked = self._lock()
 
     def decide(
         self, stored: str, matches: bool, password: str, *, one_time: bool, confirming: bool
     ) -> tuple[str, Passed | None]:
         """Why the log-in is refused, or what passed."""
-        person = self._person
+        person = self.person
         if person is not None and person.login in _ELSEWHERE:
             return str(person.login), None
         # A one-time password is the way out of a lock: it cannot be guessed.
         once = one_time and tokens.valid(self._tx, password, ONE_TIME, now=self._now)
         if person is not None and not person.disabled and once == person.id:
             reason = ""
-        elif self._locked:
-            reason = self._locked
+        elif self.locked:
+            reason = self.locked
         elif person is None or person.disabled:
             reason = "unknown" if person is None else "disabled"
         else:
             right = matches and person.password == stored
             reason = "" if right else "wrong password" if person.password else "no password"
         if reason or person is None:
-            if reason != self._locked:
+            if reason != self.locked:
                 self._fail()
             return reason, None
         if person.login == "two-step" and not confirming:
@@ -202,10 +205,10 @@ class _Trying:
 
     def acts(self, reason: str, action: str) -> list[audit.Act]:
         """What the audit says of it: the log-in, and the lock it may have brought."""
-        person_id = int(self._person.id) if self._person is not None else None
+        person_id = int(self.person.id) if self.person is not None else None
         detail = {"address": self._address, "network": self._network}
         acts = [audit.Act(action, "failed" if reason else "done", "person", person_id, {**detail, "reason": reason})]
-        locked = "" if self._locked or not reason else self._lock()
+        locked = "" if self.locked or not reason else self._lock()
         if locked:
             acts.append(audit.Act("lock", "done", "person", person_id, {**detail, "reason": locked}))
         return acts
@@ -220,8 +223,8 @@ class _Trying:
             select(login_failures.c.network, login_failures.c.at)
             .where(
                 login_failures.c.address == self._address,
-                # What a clock that was set back since has dated ahead locks nobody until then.
-                login_failures.c.at.between(self._now - DAY, self._now + _LOCK),
+                login_failures.c.at > self._now - DAY,
+                login_failures.c.at < self._now + _LOCK,  # what a clock was ahead for locks nobody until then
             )
             .order_by(login_failures.c.at)
         ).all()
@@ -243,10 +246,14 @@ class _Guard:
         self._lock = threading.Lock()
         self._running = 0
 
-    def admit(self, network: str, address: str, *, known: bool) -> None:
+    def admit_network(self, network: str) -> None:
+        """Count a try. Raises `Refused`."""
+        if not self._networks.take(network).granted:
+            raise _too_many()
+
+    def admit_address(self, address: str, *, known: bool) -> None:
         """Count a try. Raises `Refused`; known bindings are counted apart, so that no stranger uses up their tries."""
-        allowed = self._networks.take(network).granted
-        if not (allowed and self._addresses.take(f"{address} {known}").granted):
+        if not self._addresses.take(f"{address} {known}").granted:
             raise _too_many()
 
     @contextmanager

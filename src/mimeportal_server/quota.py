@@ -1,9 +1,11 @@
-"""How many calls a caller may make in a while, and what the rate-limit headers say of it (mimecast-api-core 5.2)."""
+"""How many calls a caller may make in a while, what the rate-limit headers say of it (mimecast-api-core 5.2), and
+how much may be on its way in."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -68,3 +70,25 @@ class Quota:
             made += granted
             self._windows[caller] = (ends, made)
         return Allowance(most, most - made, max(1, round((ends - now) * 1000)), granted)
+
+
+class InFlight:
+    """Octets that are on their way in, of everybody and of each network. For one thread."""
+
+    def __init__(self) -> None:
+        self.octets = 0
+        self._of: Counter[str] = Counter()
+
+    def add(self, network: str, octets: int) -> None:
+        self.octets += octets
+        self._of[network] += octets
+
+    def remove(self, network: str, octets: int) -> None:
+        self.octets -= octets
+        self._of[network] -= octets
+        if not self._of[network]:
+            del self._of[network]
+
+    def is_over(self, network: str, most: int) -> bool:
+        """Whether it is too much. A network has half of all: none can shut out the others by sending slowly."""
+        return self.octets > most or self._of[network] > most // 2

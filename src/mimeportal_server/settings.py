@@ -21,7 +21,7 @@ LEVELS = ("user", "moderator", "administrator")
 _TEMPLATE = """\
 # A mimeportal home. Every setting is explained in docs/portal.md.
 
-domains = [{domain!r}]                  # mail to these is for the portal's people
+domains = [{domain!r}]                  # mail to these is for people of the portal
 public_url = {public_url!r}   # links in mail start with it
 time_zone = "UTC"                            # days of reports, and times people type
 

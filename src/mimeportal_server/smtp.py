@@ -16,7 +16,7 @@ from aiosmtpd.smtp import log as aiosmtpd_log
 
 from mimeportal import limits
 from mimeportal_server.portal import Portal
-from mimeportal_server.quota import Quota
+from mimeportal_server.quota import InFlight, Quota
 from mimeportal_server.smtp_session import Session
 from mimeportal_server.smtp_writer import Writer
 
@@ -48,7 +48,7 @@ class SmtpDoor:
         self.sessions: set[Session] = set()
         self.peers: Counter[str] = Counter()  # connections of each network
         self.recorded = Quota(seconds=60)  # refusals of each network
-        self.in_flight = 0  # octets of messages that are not stored yet
+        self.in_flight = InFlight()  # messages that are not stored yet
         self._where = (host, port)
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_told)

@@ -335,7 +335,7 @@ class Session(SMTP):
             octets = await self._content(mail)
         finally:
             if not isinstance(octets, bytes):
-                self._door.in_flight -= mail.counted
+                self._door.in_flight.remove(self._network, mail.counted)
         self._reset_timeout()
         refused = octets if isinstance(octets, Refusal) else await self._stored(octets, mail)
         self.envelope = Transaction()
@@ -356,10 +356,10 @@ class Session(SMTP):
             octets += piece
             if refusal is None:
                 mail.counted += len(piece)
-                self._door.in_flight += len(piece)
+                self._door.in_flight.add(self._network, len(piece))
                 if len(octets) > most * 4 // 3 + len(_END):  # dots add a third at the most
                     refusal = smtp_policy.TOO_LARGE
-                elif self._door.in_flight > limits.SMTP_IN_FLIGHT:
+                elif self._door.in_flight.is_over(self._network, limits.SMTP_IN_FLIGHT):
                     refusal = smtp_policy.TOO_BUSY
             if refusal is not None:
                 del octets[: -len(_END)]
@@ -377,7 +377,7 @@ class Session(SMTP):
 
         def over() -> None:
             # Counted until now, also when the peer has gone.
-            self._door.in_flight -= mail.counted
+            self._door.in_flight.remove(self._network, mail.counted)
 
         self._portal.follow_lab()
         envelope = {

@@ -89,12 +89,19 @@ class TestThreeWays:
         assert "mimeportal auth login" in done.last
         assert run("auth", "logout").err == "The profile default is not logged in.\n"
 
+    def test_a_binding_that_cannot_be_kept_is_ended(self, run: Run, served: Served, password: str) -> None:
+        secrets_folder().parent.mkdir(exist_ok=True, mode=0o700)
+        secrets_folder().write_text("in the way")
+        done = run("auth", "login", "--url", served.url, *PERSON)
+        assert done.code == 2, done.err
+        assert done.err.startswith("The secret ")
+        assert bound(served) == 0
+
     @pytest.mark.parametrize("kind", ["app2", "app1"])
     def test_an_app(self, run: Run, served: Served, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
         done = app_login(run, served, kind, monkeypatch, "-P", "work")
         assert done.code == 0, done.err
         assert f"\nLogged in at {served.url}: profile work.\n" in done.err
-        assert done.last.startswith(f"Unset {', '.join(getattr(served, kind))} now")
         shown = status(run)
         assert (shown["login"], shown["accepted"], shown["binding_ends"]) == (kind, True, None)
         assert len(run("holds", "list", "--queue", "admin").lines) == 8

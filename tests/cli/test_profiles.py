@@ -230,3 +230,16 @@ class TestCommand:
         assert len(run("holds", "--url", f"local:{home}", "list").lines) == 6
         assert len(run("holds", "list", "--url", f"local:{home}").lines) == 6
         assert run("holds", "list", "--url", "local:nowhere").code == 2
+
+
+@pytest.mark.parametrize("variable", ["MIMEPORTAL_CONFIG_DIR", "MIMEPORTAL_URL", "MIMEPORTAL_CLIENT_SECRET_FILE"])
+def test_the_home_of_nobody(run: Run, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv("MIMEPORTAL_URL", "https://portal.example")
+    monkeypatch.setenv("MIMEPORTAL_USER", "ann@example.com")
+    monkeypatch.setenv("MIMEPORTAL_CLIENT_ID", "id")
+    monkeypatch.setenv("MIMEPORTAL_CLIENT_SECRET_FILE", "/nowhere")
+    nobody = "~no-such-person/x"
+    monkeypatch.setenv(variable, f"local:{nobody}" if variable == "MIMEPORTAL_URL" else nobody)
+    done = run("profiles", "list") if variable == "MIMEPORTAL_CONFIG_DIR" else run("holds", "list")
+    assert done.code == 2
+    assert done.err.startswith("Nobody's home is known for '~no-such-person/x'.")

@@ -156,8 +156,13 @@ class TestConnections:
         cert, key = certificate
         with serving(tmp_path / "home", tls_cert=cert, tls_key=key) as served:
             monkeypatch.setattr(limits, "HTTP_CONNECTIONS", 1)
-            with closing(socket.create_connection(served.address(), timeout=20)), pytest.raises(ConnectionError):
-                served.ask("/livez", method="GET")
+            trusting = ssl.create_default_context(cafile=str(cert))
+            with (
+                closing(socket.create_connection(served.address(), timeout=20)),
+                closing(served.connect(tls=trusting)) as second,
+                pytest.raises(OSError),
+            ):
+                served.ask("/livez", method="GET", over=second)
 
     def test_a_client_that_leaves(self, served: Served) -> None:
         before = len(served.log_lines(0))
@@ -200,6 +205,24 @@ class TestBodies:
         monkeypatch.setattr(limits, "HTTP_IN_FLIGHT", 1)
         told = served.ask(LIST, ALL)
         assert (told.status, told.code) == (503, "err_portal_busy")
+
+    def test_one_network_cannot_send_so_much_that_others_cannot(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "HTTP_IN_FLIGHT", 40_000)
+        with serving(tmp_path / "home", behind_proxy=True) as served:
+            slow = HEAD + b"X-Forwarded-For: 203.0.113.7\r\nContent-Length: 19001\r\n\r\n" + b" " * 19_000
+            with closing(socket.create_connection(served.address(), timeout=20)) as connection:
+                connection.sendall(slow)
+                until = time.monotonic() + 20
+                while True:
+                    headers = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+                    told = served.ask(LIST, b" " * 2_000, {**served.signed(LIST), **headers})
+                    if told.status == 503:
+                        break
+                    assert time.monotonic() < until
+                headers["X-Forwarded-For"] = "203.0.113.8"
+                assert served.ask(LIST, b" " * 2_000, {**served.signed(LIST), **headers}).status == 200
 
 
 class TestCompression:

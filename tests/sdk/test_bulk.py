@@ -825,6 +825,28 @@ class TestStopping:
         assert report.todo.exists()
         assert {hold.id for hold in held(lab)}.isdisjoint(sent)
 
+    def test_however_often_it_is_interrupted(
+        self, lab: Lab, opened: Opener, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        hold_mail(lab, 40)
+        portal, around = opened()
+        interrupts = [KeyboardInterrupt, KeyboardInterrupt, KeyboardInterrupt]
+        wait = bulk.wait
+
+        def interrupted(*futures: Any, **how: Any) -> Any:
+            if interrupts:
+                raise interrupts.pop()
+            return wait(*futures, **how)
+
+        monkeypatch.setattr(bulk, "wait", interrupted)
+        with portal.holds.plan("release", filter=HoldFilter(queue="admin")) as plan:
+            result = plan.run(batch_size=2, concurrency=2, report=Report(tmp_path / "report"))
+        sent = {id for document in around.acts() for id in ids_of(document)}
+        assert result.interrupted
+        assert result.totals == ({"done": len(sent)} if sent else {})
+        assert {line["id"] for line in read_lines(tmp_path / "report")} == sent
+        assert {hold.id for hold in held(lab)}.isdisjoint(sent)
+
     def test_what_is_in_doubt_at_an_interrupt_is_unknown(self, lab: Lab, opened: Opener, tmp_path: Path) -> None:
         hold_mail(lab, 4)
 

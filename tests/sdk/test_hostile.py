@@ -146,6 +146,18 @@ def test_broken_answers_are_lost_ones(octets: bytes) -> None:
         portal.account.show()
 
 
+def test_what_does_not_speak_tls_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    with (
+        raw(lambda connection: connection.sendall(HEAD)) as url,
+        opened(url.replace("http:", "https:")) as portal,
+        pytest.raises(LostAnswerError) as told,
+    ):
+        portal.account.show()
+    assert "does not speak TLS" in told.value.why
+
+
 @pytest.mark.parametrize("begun", [HEAD[:20], HEAD, HEAD + b"\r\n"], ids=["head", "headers", "body"])
 def test_an_answer_that_trickles_ends(begun: bytes) -> None:
     ended = threading.Event()
@@ -279,3 +291,24 @@ def test_what_is_told_both_ways_is_not_done(api: str) -> None:
 def test_an_answer_that_cannot_be_read_is_never_done(api: str, reply: Reply) -> None:
     result, _ = decisions(lambda _ids: reply, api)
     assert result.totals == {"unknown": 2}
+
+
+@pytest.mark.parametrize("policies", [True, 5, "x", {"a": 1}, [None]])
+@pytest.mark.parametrize("size", ["Infinity", "1e999", '"' + "9" * 5_000 + '"', '"\u00b2"'])
+def test_what_is_told_of_a_message_may_be_of_any_kind(policies: Any, size: str) -> None:
+    told = {
+        "id": "an-id",
+        "status": "held",
+        "deliveredMessage": {"ann@example.com": {"policyInfo": policies}},
+        "recipientInfo": {"messageInfo": {}, "recipientMetaInfo": {"transmissionSize": "SIZE"}},
+    }
+    body = json.dumps({"data": [told]}).replace('"SIZE"', size).encode()
+    with peer(lambda _seen: Reply(body=body, headers=JSON)) as there, opened(there.url) as portal:
+        info = portal.messages.info("an-id")
+    assert (info.size, info.policies) == (None, ())
+
+
+def test_a_queue_of_any_length() -> None:
+    row = rows({"inboundEmailQueue": "9" * 5_000, "outboundEmailQueue": [{"date": 5, "count": "\u00b2"}]})
+    with peer(lambda _seen: row) as there, opened(there.url) as portal:
+        assert portal.messages.queues() == []

@@ -425,6 +425,11 @@ class TestLock:
         lab.time += 1
         assert stranger.log_in().status == 200
 
+    def test_who_is_locked_uses_up_no_tries_of_others(self, stranger: Stranger) -> None:
+        stranger.person()
+        self.fail(stranger, 20)
+        assert stranger.log_in(peer=ELSEWHERE).status == 200
+
     def test_a_clock_that_was_ahead_locks_nobody(self, stranger: Stranger, lab: Lab) -> None:
         stranger.person()
         lab.time += 300 * 24 * 60 * MINUTE
@@ -525,8 +530,8 @@ class TestBudgets:
     def test_strangers_use_up_nothing_of_a_known_binding_s(self, stranger: Stranger) -> None:
         stranger.person()
         keys = stranger.bound()
-        for _ in range(limits.LOGINS_PER_ADDRESS):
-            stranger.log_in(ANN, "wrong", peer=ELSEWHERE)
+        for number in range(limits.LOGINS_PER_ADDRESS):
+            stranger.log_in(ANN, "wrong", peer=f"203.0.113.{number // 4}")
         assert self.too_many(stranger.log_in())
         assert stranger.log_in(accessKey=keys.access_key).status == 200
 

@@ -478,7 +478,7 @@ def test_half_a_message_is_no_message(lab: Lab, door: SmtpDoor) -> None:
     with Talk(door) as talk:
         assert talk.mail(b"whole\r\n").startswith("250")
     assert stored(lab) == [b"whole\r\n"]
-    assert door.in_flight == 0
+    assert door.in_flight.octets == 0
 
 
 def test_stopping_answers_what_was_sent_whole(lab: Lab) -> None:
@@ -579,13 +579,15 @@ def test_a_log_in_ends_with_what_it_was_made_of(lab: Lab, door: SmtpDoor, passwo
     assert stored(lab) == [b"Subject: before\r\n\r\n"]
 
 
-def test_guessing_is_locked_out_as_everywhere(lab: Lab, door: SmtpDoor, password: str) -> None:
+def test_guessing_is_locked_out_as_everywhere(
+    lab: Lab, door: SmtpDoor, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LOGINS_PER_NETWORK", limits.LOCK_FAILURES + 1)
     with Talk(door) as talk:
         for _ in range(limits.LOCK_FAILURES):
             assert talk(f"AUTH PLAIN {plain(ANN, 'wrong')}").startswith("535")
         assert talk(f"AUTH PLAIN {plain(ANN, password)}").startswith("535")
-        told = [talk(f"AUTH PLAIN {plain(ANN, password)}") for _ in range(limits.LOGINS_PER_ADDRESS)]
-        assert told[-1].startswith("454 4.7.0")
+        assert talk(f"AUTH PLAIN {plain(ANN, password)}").startswith("454 4.7.0")
 
 
 @pytest.mark.parametrize("form", ["LOGIN", "login", "LOGIN with name", "PLAIN alone"])
@@ -811,19 +813,19 @@ def test_too_many_connections(lab: Lab, door: SmtpDoor, monkeypatch: pytest.Monk
 
 
 def test_too_many_octets_on_their_way(lab: Lab, door: SmtpDoor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "SMTP_IN_FLIGHT", 1_000_000)
+    monkeypatch.setattr(limits, "SMTP_IN_FLIGHT", 2_000_000)  # half of it for one network
     with Talk(door) as one, Talk(door) as other:
         one.envelope()
         one("DATA")
         one.send(b"x" * 900_000)
-        while door.in_flight < 800_000:
+        while door.in_flight.octets < 800_000:
             assert other("NOOP").startswith("250")
         other.envelope()
         assert other.data(b"y" * 300_000 + b"\r\n").startswith("452 4.3.1")
         one.send(b"\r\n.\r\n")
         assert one.reply().startswith("250")
         assert other.mail(b"y" * 300_000 + b"\r\n").startswith("250")
-    assert door.in_flight == 0
+    assert door.in_flight.octets == 0
 
 
 @pytest.mark.parametrize("stage", ["command", "data"])
@@ -836,7 +838,7 @@ def test_who_is_slow_is_hung_up_on(lab: Lab, monkeypatch: pytest.MonkeyPatch, st
             talk.send(b"Subject: x\r\n")
         assert talk.reply().startswith("421 4.4.2")
         assert talk.reply() == ""
-        assert door.in_flight == 0
+        assert door.in_flight.octets == 0
     assert stored(lab) == []
 
 

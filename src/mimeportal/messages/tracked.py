@@ -262,7 +262,8 @@ def _event(told: dict[str, Any]) -> str:
 
 
 def _policies(told: dict[str, Any]) -> Iterator[str]:
-    for policy in told.get("policyInfo") or ():
+    policies = told.get("policyInfo")
+    for policy in policies if isinstance(policies, list) else ():
         if isinstance(policy, dict):
             yield ": ".join(str(policy[key]) for key in ("policyType", "policyName") if policy.get(key))
 

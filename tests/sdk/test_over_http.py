@@ -191,7 +191,7 @@ def test_an_answer_that_does_not_come_in_time(opened: Opener) -> None:
         (Reply(400, b'{"errors":[{"code":"bad","message":"not so"}]}'), ApiError, "not so"),
         (Reply(400, b'{"error":"invalid_scope","error_description":"no such"}'), ApiError, "no such"),
         (Reply(403, b'{"fail":[{"code":"app_forbidden","message":"not yours"}]}'), ForbiddenError, "not yours"),
-        (Reply(200, b"[]", {"content-type": "application/json"}), LostAnswerError, "could not be read: it is no answer of a portal"),
+        (Reply(200, b"[]", {"content-type": "application/json"}), LostAnswerError, "it is no answer of a portal"),
         (PAGE, LostAnswerError, "could not be read: it is text/html"),
     ],
 )

@@ -123,5 +123,7 @@ def api_error(code: str, message: str, *, status: int = 200, **details: Any) -> 
         kind, remedy = UnavailableError, "Try again later; nothing needs to be undone."
     else:
         kind = ApiError
+        if code.startswith("err_validation"):
+            remedy = "Correct what the portal names, and run the command again."
     what = f"The portal answered: {message}" if message else f"The portal answered with code {code}."
     return kind(what, code=code, status=status, remedy=remedy, **details)

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from mimeportal import limits
@@ -74,6 +73,8 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     seconds = _number(text)
     if seconds is not None or not text:
         return seconds
+    from email.utils import parsedate_to_datetime  # rarely needed, and slow to load
+
     try:
         moment = parsedate_to_datetime(text)
         return max(0.0, (moment - now).total_seconds()) if moment.tzinfo else None

@@ -250,6 +250,7 @@ def restore(file: str, home: str) -> None:
     backup.restore(Path(file), Path(home)).close()
     console = settings().console
     console.note(f"Restored {file} to {home}. Earlier links and log-ins have ended.")
+    console.note("So have the keys of API 1.0: `apps revoke` and `apps add` give an application new ones.")
     console.note(f"Queued deliveries are frozen: mimeportal-server status --deliveries --home {home}")
 
 

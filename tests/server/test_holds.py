@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from asking import DECIDE, DETAIL, FIND, LIST, LOG, REJECT, RELEASE, STATES, SUMMARY, Asking, asking
@@ -283,8 +283,10 @@ class TestFilters:
         addresses: dict[str, str],
         others: dict[str, Any],
     ) -> None:
+        conditions = {**conditions, **addresses}
+        assume(all(conditions.get(name, "").strip() != "@" for name in ("from_", "to")))  # refused as a filter
         others = {"since": START - timedelta(days=1), **others}  # Mimecast's list begins 60 days ago unless told
-        wanted = HoldFilter(queue="admin", **{**conditions, **addresses, **others})
+        wanted = HoldFilter(queue="admin", **{**conditions, **others})
         expected = [hold.id for hold in odd.rows if wanted.matches(hold)]
         assert [hold.id for hold in odd.clients[api].holds.list(wanted)] == expected
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 import click
 
 from mimeportal_cli.options import option, settings
 from mimeportal_cli.output import Output, Shape, output_options
-from mimeportal_server.cli.main import _as_operator, _home, _portal, main
+from mimeportal_server.cli.main import _home, _portal, _record, main
 
 _APPS = Shape(("name", "client_id", "app_id", "role", "created", "revoked"), empty="No applications yet.")
 
@@ -93,10 +92,3 @@ def apps_revoke(name: str, home: str) -> None:
         app = applications.revoke(tx, name)
         _record(portal, tx, "revoke application", app, {"name": name})
     settings().console.note(f"Revoked {name}.")
-
-
-def _record(portal: Any, tx: Any, action: str, app: int, detail: dict[str, Any]) -> None:
-    from mimeportal_server import audit
-
-    act = audit.Act(action, "done", "person", app, {**detail, "os_user": _as_operator()})
-    audit.record(tx, [act], at=portal.clock.now(), caller=None, door="command")

@@ -101,6 +101,14 @@ def _as_operator() -> str:
     return os.environ.get("USER") or "operator"
 
 
+def _record(portal: Portal, tx: Any, action: str, person: int, detail: dict[str, Any]) -> None:
+    """Record what whoever runs the portal did to a person, or to an app."""
+    from mimeportal_server import audit
+
+    act = audit.Act(action, "done", "person", person, {**detail, "os_user": _as_operator()})
+    audit.record(tx, [act], at=portal.clock.now(), caller=None, door="command")
+
+
 @main.command()
 @click.argument("folder", metavar="DIR")
 @option("--domain", metavar="DOMAIN", required=True, help="The domain of the portal's people.")

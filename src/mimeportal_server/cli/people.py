@@ -8,7 +8,7 @@ import click
 
 from mimeportal_cli.options import option, settings
 from mimeportal_cli.output import Output, Shape, output_options
-from mimeportal_server.cli.main import _as_operator, _home, _portal, main
+from mimeportal_server.cli.main import _as_operator, _home, _portal, _record, main
 
 if TYPE_CHECKING:
     from mimeportal_server.portal import Portal
@@ -116,7 +116,7 @@ def _able(home: str, address: str, *, disabled: bool) -> None:
     with _portal(home) as portal, portal.write() as tx:
         person = _person(portal, tx, address)
         persons.disable(tx, person, disabled)
-        _record(portal, tx, f"{verb} person", person, address)
+        _record(portal, tx, f"{verb} person", person, {"address": address})
     settings().console.note(f"{verb.capitalize()}d {address}.")
 
 
@@ -130,7 +130,7 @@ def people_reset(address: str, home: str) -> None:
     with _portal(home) as portal, portal.write() as tx:
         person = _person(portal, tx, address)
         secret = persons.reset(tx, person, portal.clock.machine())
-        _record(portal, tx, "reset password", person, address)
+        _record(portal, tx, "reset password", person, {"address": address})
     settings().console.write(f"{secret}\n")
     settings().console.note(f"A one-time password for {address}, good for 24 hours. It is shown only here.")
 
@@ -145,7 +145,7 @@ def people_unlock(address: str, home: str) -> None:
     with _portal(home) as portal, portal.write() as tx:
         person = _person(portal, tx, address)
         persons.unlock(tx, person)
-        _record(portal, tx, "unlock person", person, address)
+        _record(portal, tx, "unlock person", person, {"address": address})
     settings().console.note(f"Unlocked {address}.")
 
 
@@ -162,10 +162,3 @@ def _person(portal: Portal, tx: Any, address: str) -> int:
             remedy=f"See them with: mimeportal-server people list --home {portal.home.path}",
         )
     return int(found.id)
-
-
-def _record(portal: Portal, tx: Any, action: str, person: int, address: str) -> None:
-    from mimeportal_server import audit
-
-    act = audit.Act(action, "done", "person", person, {"address": address, "os_user": _as_operator()})
-    audit.record(tx, [act], at=portal.clock.now(), caller=None, door="command")

@@ -232,6 +232,17 @@ def network_of(peer: str) -> str:
     return str(address)
 
 
+def is_loopback(peer: str) -> bool:
+    """Whether a peer is this machine."""
+    from ipaddress import ip_address
+
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
 def _defect(fault: Exception) -> str:
     """Where the portal failed, in our words: nothing of what was asked is in it."""
     place = traceback.extract_tb(fault.__traceback__)[-1]

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mimeportal import limits
 from mimeportal.wire import Request, Response
+from mimeportal_server.door import is_loopback
 from mimeportal_server.portal import Refused
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Exchange:
                 self._twice = name
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         peer = self.scope["client"][0] if self.scope["client"] else ""
-        secure = self.scope["scheme"] == "https" or _is_loopback(peer)
+        secure = self.scope["scheme"] == "https" or is_loopback(peer)
         if behind_proxy and ("x-forwarded-for" in headers or "x-forwarded-proto" in headers):
             # The last entry is the proxy's own; those before it are whatever the client liked to write.
             peer = _address(headers.get("x-forwarded-for", peer).rpartition(",")[2].strip())
@@ -206,11 +207,3 @@ def _address(forwarded: str) -> str:
         with suppress(ValueError):
             return str(ip_address(text))
     return "unknown"  # one network, with the budgets of one
-
-
-def _is_loopback(peer: str) -> bool:
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

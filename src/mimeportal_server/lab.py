@@ -20,13 +20,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from mimeportal import limits
 from mimeportal.errors import ConfigurationError, UsageError
 from mimeportal.wire import Failure, JsonObject, Request, Response, encode_flat, parse_date
 from mimeportal_server import clock
+from mimeportal_server.door import is_loopback
 
 if TYPE_CHECKING:
     from mimeportal_server.portal import Portal
@@ -202,7 +202,7 @@ class Lab:
         """Answer what is asked under `/lab/`; None for any other path."""
         if not request.path.startswith(PREFIX):
             return None
-        if not _is_loopback(request.peer):
+        if request.peer and not is_loopback(request.peer):
             return _failed(403, "err_lab_forbidden", "The lab answers this machine alone.")
         if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), self._token.encode()):
             return _failed(403, "err_lab_forbidden", f"The header {TOKEN_HEADER} is not what lab.token says.")
@@ -349,15 +349,6 @@ def empty(portal: Portal) -> None:
 
 def _is_within(value: float, least: float, most: float) -> bool:
     return not isinstance(value, bool) and least <= value <= most
-
-
-def _is_loopback(peer: str) -> bool:
-    """Whether a request came from this machine; "" is this process."""
-    try:
-        address = ip_address(peer or "127.0.0.1")
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _document(request: Request) -> JsonObject:

@@ -66,7 +66,7 @@ def imports_of(path: Path) -> set[str]:
 
 # What the server may use of the SDK (`untrusted_html` is the larger half of `untrusted`), and its command of ours.
 SHARED = {"wire", "untrusted", "untrusted_html", "limits", "addresses", "patterns", "errors", "_version"}
-FOR_SERVER = re.compile(rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract|auth\.flows)")
+FOR_SERVER = re.compile(rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract(\.\w+)?|auth\.flows)")
 FOR_SERVER_COMMAND = {f"mimeportal_cli.{name}" for name in ("console", "output", "options", "exits")}
 
 
@@ -103,9 +103,10 @@ def test_one_module_of_the_sdk_names_the_server_and_only_when_it_is_needed() -> 
 
 
 def test_contracts_know_the_wire_and_nothing_else() -> None:
-    for path in SOURCE.glob("mimeportal/*/contract.py"):
+    for path in (*SOURCE.glob("mimeportal/*/contract.py"), *SOURCE.glob("mimeportal/*/contract/*.py")):
         ours = {name for name in imports_of(path) if name.startswith("mimeportal")}
-        assert ours <= {"mimeportal.wire", "mimeportal.limits"}, path
+        own = {name for name in ours if re.fullmatch(rf"mimeportal\.{path.parent.parent.name}\.contract\.\w+", name)}
+        assert ours - own <= {"mimeportal.wire", "mimeportal.limits"}, path
 
 
 def loaded_after(code: str, *arguments: str) -> set[str]:
@@ -318,7 +319,7 @@ METHODS = {
 
 
 def test_nouns_are_the_same_in_every_room() -> None:
-    nouns = {path.parent.name for path in SOURCE.glob("mimeportal/*/contract.py")}
+    nouns = {path.parent.name for path in (SOURCE / "mimeportal").glob("*/contract*")}
     assert nouns == set(NOUNS)
     for noun in nouns:
         assert (SOURCE / "mimeportal" / noun / "client.py").is_file()
@@ -435,7 +436,9 @@ def test_every_command_has_its_method_and_every_method_its_command() -> None:
     public = {
         f"{noun}.{name}"
         for noun in NOUNS
-        for name in vars(getattr(import_module(f"mimeportal.{noun}.client"), f"{noun.capitalize()}Client"))
+        for kind in getattr(import_module(f"mimeportal.{noun}.client"), f"{noun.capitalize()}Client").__mro__
+        if kind.__module__.startswith("mimeportal.")
+        for name in vars(kind)
         if not name.startswith("_")
     }
     assert public == methods

@@ -22,7 +22,7 @@ from mimeportal_server.screening import Arrival, Fate, dmarc_failed, screen
 from mimeportal_server.settings import HoldRule
 from mimeportal_server.steps import reached
 from mimeportal_server.store.blobs import name_of
-from mimeportal_server.store.schema import copies, deliveries, holds, imports, messages, people, senders
+from mimeportal_server.store.schema import copies, deliveries, holds, imports, mailbox, messages, people, senders
 
 FULL = "the mailbox is full"
 
@@ -108,7 +108,7 @@ class _Writer:
         self._tx = tx
         self._door = door
         self._rows: dict[Table, list[dict[str, Any]]] = {
-            table: [] for table in (messages, imports, copies, holds, deliveries)
+            table: [] for table in (messages, imports, copies, holds, deliveries, mailbox)
         }
         self._acts: dict[Caller | None, list[audit.Act]] = {}
         self._last = {table: tx.scalar(select(func.max(table.c.id))) or 0 for table in (messages, holds)}
@@ -145,6 +145,7 @@ class _Writer:
             results.append(self._copy(entry, name, message_id, person_id, recipient))
         if entry.by is not None:
             message_id = message_id or self._message(entry, name)
+            self._lay(entry, message_id, entry.by.person_id, "sent")
             results += [self._send(entry, name, message_id, entry.by, recipient) for recipient in entry.outside]
         return results
 
@@ -199,6 +200,7 @@ class _Writer:
             hold_id = self._hold(entry, fate.rule, message_id, person_id, recipient)
         elif outcome == "delivered":
             self._queue(entry, name, message_id, "screened", recipient)
+            self._lay(entry, message_id, person_id, "inbox", recipient)
         self._note(entry, message_id, hold_id, person_id, recipient, outcome, fate.decided_by)
         reason = fate.rule.reason if fate.rule else fate.decided_by
         return Result(recipient, outcome, reason, entry.summary.notes)
@@ -222,6 +224,11 @@ class _Writer:
                 "queued": self._portal.clock.now(),
             }
         )
+
+    def _lay(self, entry: Incoming, message_id: int, person_id: int, folder: str, recipient: str = "") -> None:
+        """A message lies in a folder of somebody's mailbox."""
+        row = {"message_id": message_id, "person_id": person_id, "recipient": recipient, "folder": folder}
+        self._rows[mailbox].append({**row, "received": entry.received})
 
     def _note(
         self,

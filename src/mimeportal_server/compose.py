@@ -35,15 +35,13 @@ def queue_reject_notice(
     """
     if not _usable(to):
         return "left out: its sender's address takes no mail"
-    if _written_lately(portal, tx, to) >= limits.WRITTEN_PER_HOUR:
-        return "left out: too many notices to this address"
     lines = [f"Your message to {recipient} of {format_datetime(moment(received))} was rejected."]
     if reason_type:
         lines += ["", f"Reason: {reason_type.capitalize()}."]
     if text:
         lines += ["", text]
     lines += ["", "This message was written automatically; replies to it are not read."]
-    return _queue(portal, tx, to=to, subject="Message rejected", lines=lines, answers=answers)
+    return queue_written(portal, tx, to=to, subject="Message rejected", lines=lines, answers=answers)
 
 
 def queue_delivery_failure_notice(
@@ -62,9 +60,6 @@ def queue_delivery_failure_notice(
 
     It goes to whoever released it, one of the portal's own people, never to the sender (promises C.5).
     """
-    before = _written_lately(portal, tx, to)
-    if before >= limits.WRITTEN_PER_HOUR:
-        return "left out: too many notices to this address"
     lines = [
         f"A message to {recipient} that you released on {format_datetime(moment(released))}",
         "could not be delivered.",
@@ -77,20 +72,36 @@ def queue_delivery_failure_notice(
     ]
     if maybe_delivered:
         lines += ["An earlier try ended without an answer: it may have been delivered then."]
-    if before == limits.WRITTEN_PER_HOUR - 1:
+    if _written_lately(portal, tx, to) == limits.WRITTEN_PER_HOUR - 1:
         lines += ["", "More of these notices within this hour are left out; the portal's status shows all."]
-    return _queue(portal, tx, to=to, subject="Released message not delivered", lines=lines)
+    return queue_written(portal, tx, to=to, subject="Released message not delivered", lines=lines)
 
 
-def _queue(portal: Portal, tx: Connection, *, to: str, subject: str, lines: list[str], answers: str = "") -> str:
-    """Compose and queue; from the one address of portal.toml, with the null return path."""
+def queue_written(
+    portal: Portal,
+    tx: Connection,
+    *,
+    to: str,
+    subject: str,
+    lines: list[str],
+    answers: str = "",
+    automatic: str = "auto-replied",
+) -> str:
+    """Compose and queue a mail of the portal's own, a line of text each; `queued`, or why it was left out.
+
+    From the one address of portal.toml, with the null return path; at most `limits.WRITTEN_PER_HOUR` to one
+    address. `answers` is the Message-ID it is about, `automatic` what Auto-Submitted says: `auto-generated` for
+    what answers no mail. Raises `UsageError` for line ends or NUL in `to` or `subject`.
+    """
+    if _written_lately(portal, tx, to) >= limits.WRITTEN_PER_HOUR:
+        return "left out: too many notices to this address"
     message = EmailMessage()
     message["From"] = portal.settings.mail_from
     message["To"] = header_value(to, name="To")
-    message["Subject"] = subject
+    message["Subject"] = header_value(subject, name="Subject")
     message["Date"] = format_datetime(moment(portal.clock.now()))
     message["Message-ID"] = make_msgid(domain=domain_of(portal.settings.mail_from))
-    message["Auto-Submitted"] = "auto-replied"
+    message["Auto-Submitted"] = automatic
     if answers.startswith("<") and answers.endswith(">") and len(answers) < 250 and answers.isascii():
         message["In-Reply-To"] = header_value(answers, name="In-Reply-To")
     text = "\n".join(lines) + "\n"

@@ -28,7 +28,7 @@ from mimeportal_server.people import Caller, allow, only_moderates
 from mimeportal_server.portal import Answer, Call, Portal
 from mimeportal_server.steps import reached
 from mimeportal_server.store.prepared import Prepared
-from mimeportal_server.store.schema import deliveries, holds, messages, people
+from mimeportal_server.store.schema import deliveries, holds, mailbox, messages, people
 from mimeportal_server.tokens import InvalidToken
 
 EVENTS = {"release": "released", "reject": "rejected", "expire": "expired"}
@@ -146,6 +146,7 @@ class _Deciding:
         self._edge = expiry_edge(portal)
         self._changes: list[dict[str, Any]] = []
         self._queued: list[dict[str, Any]] = []
+        self._laid: list[dict[str, Any]] = []
         self._acts: list[audit.Act] = []
         self._states: dict[int, str] = {}
         self._blocked: set[tuple[int, str, str]] = set()
@@ -291,6 +292,7 @@ class _Deciding:
                 "queued": self._now,
             }
         )
+        self._laid.append(_lying(row, "inbox", self._now))
 
     def _notice(self, tx: Connection, item: contract.DecideItem, row: Row[Any]) -> str:
         if row.kind == "spam":
@@ -313,6 +315,7 @@ class _Deciding:
     def _flush(self, tx: Connection) -> None:
         _CHANGE.run(tx, self._changes)
         _QUEUE.run(tx, self._queued)
+        _LAY.run(tx, self._laid)
         audit.record(tx, self._acts, at=self._now, caller=self._caller, request_id=self._call.request_id)
 
 
@@ -320,7 +323,14 @@ def _senders(row: Row[Any]) -> tuple[int, str, str]:
     return row.person_id, row.from_address, row.from_header
 
 
+def _lying(row: Row[Any], folder: str, at: int) -> dict[str, Any]:
+    """A held message as it lies in its recipient's mailbox, once it is no longer held."""
+    whose = {"message_id": row.message_id, "person_id": row.person_id, "recipient": row.recipient}
+    return {**whose, "folder": folder, "received": at}
+
+
 _QUEUE = Prepared(insert(deliveries))
+_LAY = Prepared(insert(mailbox))
 _CHANGE = Prepared(
     update(holds)
     .where(holds.c.id == bindparam("hold"), holds.c.state == "held")
@@ -345,6 +355,8 @@ def expire(portal: Portal, tx: Connection, rows: Sequence[Row[Any]], edge: Mappi
             for row in rows
         ],
     )
+    if portal.settings.archiving:
+        _LAY.run(tx, [_lying(row, "archive", row.received) for row in rows])
     acts = [
         audit.Act(
             "expire", "done", "hold", row.id, {"from": row.from_address, "to": row.recipient, "subject": row.subject}

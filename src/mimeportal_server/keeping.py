@@ -21,6 +21,7 @@ from mimeportal_server.store.schema import (
     deliveries,
     holds,
     login_failures,
+    mailbox,
     messages,
     people,
     signed_requests,
@@ -81,7 +82,7 @@ def _mark(portal: Portal) -> int:
 def _kept(portal: Portal) -> ColumnElement[bool]:
     """Whether anything keeps a message: it is held, on its way or refused there, or archived (portal-rules B.4, B.22).
 
-    Of a rejected message only the metadata is kept; of a delivered or expired one the archive copy.
+    Of a rejected message only the metadata is kept; of what lies in a mailbox, the archive copy.
     """
     hold = holds.c.message_id == messages.c.id
     reasons = [
@@ -93,8 +94,7 @@ def _kept(portal: Portal) -> ColumnElement[bool]:
         ),
     ]
     if portal.settings.archiving:
-        delivered = and_(copies.c.message_id == messages.c.id, copies.c.outcome == "delivered")
-        reasons += [exists().where(hold, holds.c.state.in_(("released", "expired"))), exists().where(delivered)]
+        reasons.append(exists().where(mailbox.c.message_id == messages.c.id))
     return or_(*reasons)
 
 

@@ -330,6 +330,8 @@ def empty(portal: Portal) -> None:
         for table in (
             schema.deliveries,
             schema.copies,
+            schema.mailbox,
+            schema.contacts,
             schema.imports,
             schema.holds,
             schema.messages,

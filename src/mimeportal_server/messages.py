@@ -9,7 +9,7 @@ from sqlalchemy import Column, ColumnElement, and_, case, false, func, literal, 
 
 from mimeportal import limits
 from mimeportal.addresses import normalise
-from mimeportal.messages import contract
+from mimeportal.messages.contract import finder as contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
 from mimeportal_server import audit, tracking

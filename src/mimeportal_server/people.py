@@ -11,7 +11,7 @@ from mimeportal.addresses import domain_of, parse_address, parse_entry
 from mimeportal.errors import UsageError
 from mimeportal_server import tokens
 from mimeportal_server.clock import DAY
-from mimeportal_server.store.schema import login_failures, moderates, people
+from mimeportal_server.store.schema import delegates, login_failures, moderates, people
 
 ROLES = ("user", "administrator")
 LOGINS = ("cloud", "domain", "sso", "two-step")
@@ -21,6 +21,7 @@ LOGINS = ("cloud", "domain", "sso", "two-step")
 class Caller:
     """Who asks, through which door. `os_user` is the machine's own name for an embedded caller.
 
+    `scopes` are what they moderate, `delegated` the addresses whose owners let them act as themselves.
     `api` says how they showed who they are: `api2` by a bearer token, `api1` by a signature, `local` inside the
     process. `once` names a signed request: with an act it is recorded, so that it is never acted on again.
     """
@@ -30,6 +31,7 @@ class Caller:
     role: str
     content_view: bool
     scopes: frozenset[str]
+    delegated: frozenset[str]
     door: str
     os_user: str = ""
     api: Literal["api1", "api2", "local"] = "local"
@@ -39,13 +41,17 @@ class Caller:
     def administrator(self) -> bool:
         return self.role == "administrator"
 
+    def acts_for(self, address: str) -> bool:
+        """Whether a mailbox is this caller's own, or its owner made them a delegate (portal-rules C.8, H.6)."""
+        return address == self.address or address in self.delegated
+
     def covers(self, address: str) -> bool:
         """Whether this caller moderates mail to an address (portal-rules B.24 to B.28)."""
         return address in self.scopes or domain_of(address) in self.scopes
 
 
 # Who asks where nobody needs to have shown who they are: to log in, or for a token.
-NOBODY = Caller(0, "", "", False, frozenset(), "http")
+NOBODY = Caller(0, "", "", False, frozenset(), frozenset(), "http")
 
 
 class HoldFacts(Protocol):
@@ -66,11 +72,11 @@ _ADMINISTRATOR = frozenset({"see", "release", "reject", "permit", "block", "noti
 def allow(caller: Caller, act: str, hold: HoldFacts) -> bool:
     """Whether this caller may do this to this hold.
 
-    Acts: `see`, `content`, `release`, `reject`, `permit`, `block`, `notify`. Owners act on their own
-    user-level holds, moderators on moderator-level holds they cover (release and reject only),
+    Acts: `see`, `content`, `release`, `reject`, `permit`, `block`, `notify`. Owners and their delegates
+    act on their own user-level holds, moderators on moderator-level holds they cover (release and reject only),
     administrators on all; content needs the content view permission (portal-rules B.30 to B.32, H).
     """
-    if caller.address == hold.recipient and hold.level == "user" and act in _OWNER:
+    if hold.level == "user" and act in _OWNER and caller.acts_for(hold.recipient):
         return True
     if hold.level == "moderator" and act in _MODERATOR and caller.covers(hold.recipient):
         return True
@@ -79,10 +85,15 @@ def allow(caller: Caller, act: str, hold: HoldFacts) -> bool:
 
 def only_moderates(caller: Caller, hold: HoldFacts) -> bool:
     """Whether the caller can act on this hold in no other capacity than a moderator's."""
-    return not caller.administrator and not (caller.address == hold.recipient and hold.level == "user")
+    return not caller.administrator and not (caller.acts_for(hold.recipient) and hold.level == "user")
 
 
 _SCOPES = select(moderates.c.scope).where(moderates.c.person_id == bindparam("person"))
+_DELEGATED = (
+    select(people.c.address)
+    .join(delegates, delegates.c.owner_id == people.c.id)
+    .where(delegates.c.delegate_id == bindparam("person"), people.c.disabled.is_(False))
+)
 
 
 def caller_of(tx: Connection, address: str, door: str, os_user: str = "") -> Caller | None:
@@ -102,7 +113,25 @@ def caller(
 ) -> Caller:
     """A person, or an app, as whoever asks."""
     scopes = frozenset(tx.scalars(_SCOPES, {"person": person.id}))
-    return Caller(person.id, person.address, person.role, person.content_view, scopes, door, os_user, api, once)
+    delegated = frozenset(tx.scalars(_DELEGATED, {"person": person.id}))
+    return Caller(
+        person.id, person.address, person.role, person.content_view, scopes, delegated, door, os_user, api, once
+    )
+
+
+def owner_of(tx: Connection, caller: Caller, mailbox: str | None) -> Row[Any] | None:
+    """The person whose mailbox is asked for (None: the caller's own), where the caller may use it as its owner.
+
+    Owners, their delegates, and administrators on any person's behalf (portal-rules C.8, D.22, H).
+    """
+    try:
+        address = caller.address if mailbox is None else parse_address(mailbox)
+    except UsageError:
+        return None
+    if not caller.acts_for(address) and not caller.administrator:
+        return None
+    person = find(tx, address)
+    return person if person is not None and person.kind == "person" else None
 
 
 def find(tx: Connection, address: str) -> Row[tuple[object, ...]] | None:

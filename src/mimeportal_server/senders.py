@@ -88,11 +88,12 @@ def permit_or_block(portal: Portal, call: Call) -> Answer:
                 answer.failures.append(problem)
                 continue
             sender, to, action = parse_address(item["sender"]), parse_address(item["to"]), item["action"]
-            person = _owner(tx, call, to)
-            if person is None or domain_of(sender) in portal.settings.domains:
+            owner = people.owner_of(tx, call.caller, to)
+            if owner is None or domain_of(sender) in portal.settings.domains:
                 message = "0003 Forbidden To Perform Operation For Address"
                 answer.failures.append(Failure(_FORBIDDEN, message, key=item))
                 continue
+            person = int(owner.id)
             put(tx, person, sender, "address", _LISTS[action], source="api", now=now)
             acts.append(_act(action, person, sender, to, "done"))
             answer.rows.append(
@@ -106,11 +107,10 @@ def list_entries(portal: Portal, call: Call) -> Answer:
     """The entries of one mailbox's lists, by entry."""
     item = contract.ListSendersItem.model_validate(call.items[0])
     with portal.database.read() as tx:
-        mailbox = item.mailbox or call.caller.address
-        person = _owner(tx, call, mailbox)
+        person = people.owner_of(tx, call.caller, item.mailbox)
         if person is None:
             raise Refused(_FORBIDDEN, "0003 Forbidden To Perform Operation For Address", status=403)
-        query = select(senders).where(senders.c.person_id == person)
+        query = select(senders).where(senders.c.person_id == person.id)
         if item.list:
             query = query.where(senders.c.list == item.list)
         if item.entry_type:
@@ -121,7 +121,7 @@ def list_entries(portal: Portal, call: Call) -> Answer:
             query = query.where(listing.may_match(item.search, senders.c.entry))
         page = listing.Keyset(portal, call, "senders.list", senders.c.entry, descending=False)
         rows, block = page.fetch(tx, query)
-    return Answer([_row(row, mailbox) for row in rows], page=block)
+    return Answer([_row(row, person.address) for row in rows], page=block)
 
 
 def add(portal: Portal, call: Call) -> Answer:
@@ -176,24 +176,10 @@ def _parsed(
         raise Refused("err_validation_value_not_allowed", f"There is no list {item.list!r} to change.", field="list")
     if verb == "add" and (entry if type == "domain" else domain_of(entry)) in portal.settings.domains:
         raise Refused("own_domain", f"{entry} belongs to the account's own domains.", field="entry")
-    person = _owner(tx, call, item.mailbox or call.caller.address)
-    if person is None:
+    owner = people.owner_of(tx, call.caller, item.mailbox)
+    if owner is None:
         raise Refused(_FORBIDDEN, "0003 Forbidden To Perform Operation For Address", status=403)
-    return item, person, entry, type
-
-
-def _owner(tx: Connection, call: Call, mailbox: str) -> int | None:
-    """The person whose list it is, where the caller may change it: one's own, and any for administrators."""
-    try:
-        address = parse_address(mailbox)
-    except UsageError:
-        return None
-    if address == call.caller.address:
-        return call.caller.person_id
-    if not call.caller.administrator:
-        return None
-    person = people.find(tx, address)
-    return None if person is None else int(person.id)
+    return item, int(owner.id), entry, type
 
 
 def _problem(item: JsonObject) -> Failure | None:

@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select
 from mimeportal import limits
 from mimeportal.addresses import address_filter_kind
 from mimeportal.errors import UsageError
-from mimeportal.messages import contract
+from mimeportal.messages.contract import finder as contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
 from mimeportal_server import audit, deciding, mail

@@ -9,8 +9,8 @@ from mimeportal.account.capabilities import Capability
 from mimeportal.account.contract import AccountRow, WhoAmIRow
 from mimeportal.holds import contract as holds_contract
 from mimeportal.holds import hold as held_mail
-from mimeportal.messages import contract as messages_contract
 from mimeportal.messages import tracked
+from mimeportal.messages.contract import finder as messages_contract
 from mimeportal.senders import client as senders_client
 from mimeportal.senders import contract as senders_contract
 from mimeportal_cli import acting, choosing, formats

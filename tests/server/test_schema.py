@@ -20,6 +20,6 @@ def test_other_tables_have_another_number() -> None:
         statements += [str(CreateIndex(index).compile(dialect=dialect)) for index in indexes]
     tables = "\n".join(" ".join(statement.split()) for statement in statements)
     assert (SCHEMA, hashlib.sha256(tables.encode()).hexdigest()) == (
-        3,
-        "ccdebf71cc679e9265bd140b7363c056fd35a581644db19a6b5d412e9dc07b1c",
+        4,
+        "d899b03e4ba2eb202b8a1070e084ca666e0f09ced9aafde104c7dd52b5c7c4c7",
     )

@@ -11,7 +11,7 @@ from mimeportal import limits
 from mimeportal.addresses import address_filter, address_filter_kind, normalise
 from mimeportal.errors import ApiError, NotFoundError, UsageError
 from mimeportal.holds.hold import check_moment, checked_id, checked_ids, checked_text
-from mimeportal.messages import contract
+from mimeportal.messages.contract import finder as contract
 from mimeportal.messages.tracked import (
     MessageInfo,
     ProcessingMessage,

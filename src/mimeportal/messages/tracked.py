@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from mimeportal.errors import UsageError
-from mimeportal.messages.contract import InfoRow, ProcessingRow, RejectionRow, TrackedRow
+from mimeportal.messages.contract.finder import InfoRow, ProcessingRow, RejectionRow, TrackedRow
 from mimeportal.wire import Address, parse_date
 
 _DIGITS = re.compile(r"[0-9]{1,18}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mimeportal.messages import MessageInfo
     from mimeportal.portal import Portal
 
-# As in mimeportal.messages.contract and .tracked; a test compares them.
+# As in mimeportal.messages.contract.finder and .tracked; a test compares them.
 STATUSES = (
     "processing",
     "delivery",

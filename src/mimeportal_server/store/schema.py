@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 # Another number in a home's database is another release's: it is refused, never guessed at.
-SCHEMA = 3
+SCHEMA = 4
 
 metadata = MetaData()
 
@@ -68,6 +68,37 @@ moderates = Table(
     _to("person_id", "people.id"),
     Column("scope", Text, nullable=False),  # an address or a domain
     UniqueConstraint("person_id", "scope"),
+)
+
+# Who may act as whom: the whole mailbox, as its owner (portal-rules C.8).
+delegates = Table(
+    "delegates",
+    metadata,
+    _id(),
+    _to("owner_id", "people.id"),
+    _to("delegate_id", "people.id"),
+    _number("added"),
+    UniqueConstraint("delegate_id", "owner_id"),
+)
+
+# How somebody wants dates, pages and mail; what is not set is the account's (portal-rules C.9, F.21).
+preferences = Table(
+    "preferences",
+    metadata,
+    Column("person_id", Integer, ForeignKey("people.id"), primary_key=True),
+    _text("chosen"),  # JSON
+)
+
+# To whom somebody wrote, how often and when last.
+contacts = Table(
+    "contacts",
+    metadata,
+    _to("person_id", "people.id"),
+    Column("address", Text, nullable=False),
+    _text("name"),
+    _number("uses"),
+    _number("last_used"),
+    UniqueConstraint("person_id", "address"),
 )
 
 tokens = Table(
@@ -175,6 +206,20 @@ copies = Table(
     _text("decided_by"),  # the entry, policy or rule that decided
 )
 Index("copies_message", copies.c.message_id)
+
+# What lies in somebody's mailbox: a view of the archive, which is never changed but by a report as junk.
+mailbox = Table(
+    "mailbox",
+    metadata,
+    _id(),
+    _to("message_id", "messages.id"),
+    _to("person_id", "people.id"),
+    _text("recipient"),  # which of their addresses it came to; "" for what they sent
+    _text("folder"),  # inbox | sent | junk | archive: held until its time was over, found by search alone
+    _number("received"),  # when it came into the folder's mailbox: delivered, released or sent
+)
+Index("mailbox_folder", mailbox.c.person_id, mailbox.c.folder, mailbox.c.id)
+Index("mailbox_message", mailbox.c.message_id)
 
 # What was refused at the SMTP door, never stored.
 rejections = Table(

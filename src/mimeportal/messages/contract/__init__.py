@@ -1,0 +1,7 @@
+"""What travels about messages: a file for the finder and its logs, for the mailbox, and for writing mail."""
+
+from __future__ import annotations
+
+from mimeportal.messages.contract import finder
+
+ENDPOINTS = (*finder.ENDPOINTS,)

@@ -195,7 +195,7 @@ IMPORT_NAMES = {
     "google-re2": "re2",
     "pyyaml": "yaml",
     "xlsxwriter": "xlsxwriter",
-    "python-multipart": "multipart",
+    "python-multipart": "starlette",  # whose reader of forms is made of it
     "argon2-cffi": "argon2",
     "httptools": "uvicorn",  # by its protocol of that name, which is what we extend
 }

@@ -51,6 +51,14 @@ HTTP_THREADS = 8
 LAB_REQUESTS = 100_000  # remembered by the lab; the oldest are let go
 DOWNLOAD_SECONDS = 300  # how long a download URL is good for
 
+# Pages.
+PAGE_FORM = 51 * MIB  # a form with files: attachments, and what else stands in it
+PAGE_FILES = 100  # of one form
+PAGE_FILES_SECONDS = 900  # for a form with files to arrive
+PAGE_FILES_DRAINED = 256 * MIB  # read of a form with too large files, so that the browser shows why it is refused
+SESSION_HOURS = 8  # unless portal.toml says otherwise
+BROWSER_DAYS = 180  # for which a browser counts as one that logged in before
+
 # Logging in (promises E.3).
 PASSWORD_SHORTEST = 8  # characters
 PASSWORD_LONGEST = 128

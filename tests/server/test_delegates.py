@@ -105,7 +105,7 @@ def test_the_mailbox_of_a_disabled_owner_is_closed(lab: Lab, ask: Asking) -> Non
     with lab.server.write() as tx:
         ann = people.find(tx, ANN)
         assert ann is not None
-        people.disable(tx, int(ann.id), True)  # type: ignore[call-overload]
+        people.disable(tx, int(ann.id), True)
     assert ask.decide(one, by=BOB).code == "not_found"
     assert ask(FIND, {"queue": "personal", "mailboxes": [ANN]}, by=BOB).code == FORBIDDEN
     assert lab.client(BOB).account.delegated_access() == []

@@ -110,10 +110,15 @@ FILE = 512 * MIB  # one message or attachment that is fetched
 ADDRESS_CHARACTERS = 254
 SENDERS_ADDED = 1_000  # entries in one senders.add
 
+# Mailboxes.
+SIGNATURE = 10_000  # characters
+DELEGATES = 100  # of one mailbox
+
 # Keeping and delivering.
 HOLD_DAYS = 14
 PERSON_OCTETS = 50 * 1024 * MIB  # kept for one person; more is refused
 RECEIVED_LINES = 50
+REJECTION_DAYS = 7  # for which what was refused is told (portal-rules C.12)
 WRITTEN_PER_HOUR = 20  # mails we write ourselves to one address
 FREE_DISK_SHARE = 0.05
 

@@ -17,15 +17,15 @@ from mimeportal.addresses import domain_of, parse_address
 from mimeportal.errors import UnavailableError, UsageError
 from mimeportal.messages.contract import writing as contract
 from mimeportal.wire import Address, Failure, JsonObject
-from mimeportal_server import arrival, audit, compose_message, drafts, people, requested, uploads
+from mimeportal_server import arrival, audit, compose_message, drafts, people, preferences, requested, uploads
 from mimeportal_server.arrival import Incoming
-from mimeportal_server.asked import not_allowed
+from mimeportal_server.asked import forbidden, not_allowed
 from mimeportal_server.clock import moment
 from mimeportal_server.compose_message import File, Mailbox, Parts
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.store.database import StoreError
-from mimeportal_server.store.schema import mailbox, preferences
+from mimeportal_server.store.schema import mailbox
 
 _BAD_ADDRESS = "err_validation_invalid_email_address"
 _THREADING = {"in-reply-to": "inReplyTo", "references": "references"}
@@ -245,29 +245,20 @@ def _sender(portal: Portal, tx: Connection, caller: Caller, item: contract.Compo
     """
     if _is_app(caller):
         if item.mailbox is not None:
-            raise _forbidden("mailbox")
+            raise forbidden()
         return Mailbox(portal.settings.mail_from, caller.address.partition(":")[2]), caller
     given = item.from_
     named = item.mailbox or (given.email_address if given else "")
     address = _address(named, "mailbox" if item.mailbox else "from") if named else caller.address
     if not caller.acts_for(address):
-        raise _forbidden("mailbox" if item.mailbox else "from")
+        raise forbidden()
     sender = Mailbox(address, given.displayable_name if given else "")
     if address == caller.address:
         return sender, caller
     owner = people.find(tx, address)
     if owner is None:
-        raise _forbidden("mailbox")
+        raise forbidden()
     return sender, people.caller(tx, owner, caller.door)
-
-
-def _forbidden(field: str) -> Refused:
-    return Refused(
-        "err_xdk_operation_forbidden_for_address",
-        "0003 Forbidden To Perform Operation For Address",
-        status=403,
-        field=field,
-    )
 
 
 def _address(text: str, field: str) -> str:
@@ -356,8 +347,7 @@ def _signature(tx: Connection, by: Caller, wanted: bool | None) -> str:
     """What the sender's preferences say to put under every message. Raises `Refused` where it is missed."""
     if wanted is False:
         return ""
-    chosen = tx.scalar(select(preferences.c.chosen).where(preferences.c.person_id == by.person_id))
-    signature = str(json.loads(chosen).get("signature") or "") if chosen else ""
+    signature = preferences.chosen(tx, by.person_id).get("signature", "")
     if wanted and not signature:
         raise not_allowed("The preferences of the sender have no signature.", "signature")
     return signature

@@ -52,7 +52,9 @@ def recipients(given: Any, name: str = "to") -> tuple[Recipient, ...]:
             raise _no_address(given)
         return tuple(_recipient(entry) for entry in _ENTRY.findall(given) if entry.strip())
     if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
-        raise UsageError(f"{name} takes addresses, not {type(given).__name__}.", remedy="Write them as text, or a list.")
+        raise UsageError(
+            f"{name} takes addresses, not {type(given).__name__}.", remedy="Write them as text, or a list."
+        )
     return tuple(recipient for entry in given for recipient in recipients(entry, name))
 
 

@@ -100,7 +100,10 @@ class Writing:
         return replace(new, upload_id=self._uploaded(new.content), content=None)
 
     def _uploaded(self, content: Content) -> str:
-        sha256 = content.read().sha256 if isinstance(content, FileContent) else hashlib.sha256(_whole(content)).hexdigest()
+        if isinstance(content, FileContent):
+            sha256 = content.read().sha256
+        else:
+            sha256 = hashlib.sha256(b"".join(content)).hexdigest()
         item = contract.UploadItem(sha256=sha256, file_size=len(content))
         return self._session.one(contract.UPLOAD, item, content=content).id
 
@@ -315,10 +318,6 @@ def _new(message: NewMessage | None, given: dict[str, Any]) -> NewMessage:
     if given:
         raise UsageError("A whole message and single fields exclude each other.", remedy="Leave one of them out.")
     return message
-
-
-def _whole(content: Iterable[bytes]) -> bytes:
-    return b"".join(content)
 
 
 def _draft(row: contract.DraftRow) -> Draft:

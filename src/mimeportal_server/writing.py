@@ -285,7 +285,7 @@ def _divided(portal: Portal, tx: Connection, named: Mapping[str, str]) -> tuple[
             continue
         person = people.find(tx, address)
         if person is None or person.disabled or person.kind != "person":
-            raise Refused("unknown_recipient", f"There is no such recipient here: {address}", field=kind)
+            raise Refused("err_validation_unknown_recipient", f"There is no such recipient here: {address}", field=kind)
         inside.append((int(person.id), address))
     return inside, outside
 

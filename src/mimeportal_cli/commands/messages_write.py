@@ -120,7 +120,7 @@ _OPTIONS = {
     "signature": _part(
         "--signature/--no-signature",
         default=None,
-        help="With one's signature, or without. Default: where there is one.",
+        help="With one's signature, or without. Default: if there is one.",
     ),
     "mailbox": _part("--mailbox", metavar="ADDRESS", help="Write as the owner of this mailbox, who delegated it."),
     "inline_as_attachments": _part(

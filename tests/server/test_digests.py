@@ -169,5 +169,5 @@ def test_the_hours_are_checked(lab: Lab, tmp_path: Any) -> None:
     for wrong in ("[24]", "[-1]", "[true]", '"8"', "[8.5]"):
         path = tmp_path / "portal.toml"
         path.write_text(f'domains = ["example.com"]\n[digests]\nhours = {wrong}\n')
-        with pytest.raises(ConfigurationError, match="digests[.]hours"):
+        with pytest.raises(ConfigurationError, match=r"digests\.hours"):
             load(path)

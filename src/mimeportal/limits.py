@@ -42,6 +42,7 @@ PAGE_SIZE = 500  # rows of one page at the most
 DEFAULT_PAGE_SIZE = 100
 TOTAL_COUNTED = 10_000  # above, totalCount is left out
 STATES_ASKED = 500  # ids in one holds.states
+REQUEST_ID = 64  # characters of an id that a client gives a request which creates something
 
 LENIENT_BODY = 64 * KIB  # of a body that is no JSON but can be read as what its sender meant
 FORM_FIELDS = 50
@@ -56,6 +57,14 @@ HTTP_SECONDS = 60  # for a request's headers, for its body, and for each piece o
 HTTP_THREADS = 8
 LAB_REQUESTS = 100_000  # remembered by the lab; the oldest are let go
 DOWNLOAD_SECONDS = 300  # how long a download URL is good for
+
+# Pages.
+PAGE_FORM = 51 * MIB  # a form with files: attachments, and what else stands in it
+PAGE_FILES = 100  # of one form
+PAGE_FILES_SECONDS = 900  # for a form with files to arrive
+PAGE_FILES_DRAINED = 256 * MIB  # read of a form with too large files, so that the browser shows why it is refused
+SESSION_HOURS = 8  # unless portal.toml says otherwise
+BROWSER_DAYS = 180  # for which a browser counts as one that logged in before
 
 # Logging in (promises E.3).
 PASSWORD_SHORTEST = 8  # characters
@@ -107,10 +116,15 @@ FILE = 512 * MIB  # one message or attachment that is fetched
 ADDRESS_CHARACTERS = 254
 SENDERS_ADDED = 1_000  # entries in one senders.add
 
+# Mailboxes.
+SIGNATURE = 10_000  # characters
+DELEGATES = 100  # of one mailbox
+
 # Keeping and delivering.
 HOLD_DAYS = 14
 PERSON_OCTETS = 50 * 1024 * MIB  # kept for one person; more is refused
 RECEIVED_LINES = 50
+REJECTION_DAYS = 7  # for which what was refused is told (portal-rules C.12)
 WRITTEN_PER_HOUR = 20  # mails we write ourselves to one address
 FREE_DISK_SHARE = 0.05
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, true, update
 
 from mimeportal.auth import flows
-from mimeportal_server import audit, deciding, delivery, searching
+from mimeportal_server import audit, deciding, delivery, requested, searching
 from mimeportal_server.clock import DAY, HOUR
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
@@ -44,6 +44,8 @@ def sweep(portal: Portal) -> Counter[str]:
         counts["purged"] = _purge(portal)
         _remove_strays(portal)
         _forget_log_ins(portal)
+        with portal.write() as tx:
+            requested.forget(tx, now=portal.clock.now())
     counts += delivery.deliver(portal)
     return counts
 

@@ -333,6 +333,7 @@ def empty(portal: Portal) -> None:
             schema.mailbox,
             schema.words,
             schema.contacts,
+            schema.requested,
             schema.imports,
             schema.holds,
             schema.messages,

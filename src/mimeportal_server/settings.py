@@ -108,6 +108,7 @@ class Settings:
     public_providers: frozenset[str] = frozenset()
     authserv_id: str | None = None
     hold_rules: tuple[HoldRule, ...] = ()
+    session_hours: int = limits.SESSION_HOURS
     limits: Mapping[str, int] = field(default_factory=lambda: dict(limits.LOWERABLE))
 
 
@@ -160,6 +161,7 @@ class _Reader:
             "policies", ("blocked_senders", "permitted_senders", "public_providers", "authserv_id")
         )
         listen = self._section("listen", ("http", "smtp", "tls_cert", "tls_key", "behind_proxy"))
+        pages = self._section("pages", ("session_hours",))
         lowered = self._limits(self._section("limits", tuple(limits.LOWERABLE)))
         domains = self._each(top, "domains", parse_domain)
         if not domains:
@@ -195,6 +197,7 @@ class _Reader:
             public_providers=frozenset(self._each(policies, "public_providers", parse_domain)),
             authserv_id=self._text(policies, "authserv_id", "") or None,
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
+            session_hours=self._within(pages, "session_hours", limits.SESSION_HOURS, 1, limits.BROWSER_DAYS * 24),
             limits=lowered,
         )
 
@@ -305,6 +308,12 @@ class _Reader:
             raise UsageError(f"{table.named(key)} is {value!r}, not a whole number.")
         return value
 
+    def _within(self, table: _Table, key: str, default: int, least: int, most: int) -> int:
+        value = self._number(table, key, default)
+        if not least <= value <= most:
+            raise UsageError(f"{table.named(key)} is {value}.", remedy=f"Use {least} to {most}.")
+        return value
+
     def _flag(self, table: _Table, key: str, default: bool) -> bool:
         value = table.get(key, default)
         if not isinstance(value, bool):
@@ -313,7 +322,7 @@ class _Reader:
 
 
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
-_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "limits", "hold")
+_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "pages", "limits", "hold")
 _CONDITIONS = (
     "sender",
     "recipient",

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
@@ -150,6 +151,18 @@ signed_requests = Table(
     metadata,
     Column("request", Text, primary_key=True),  # binding and request id
     Column("at", Integer, nullable=False, index=True),
+)
+
+# Requests that created something, by the id that their client gave them (promises C.7).
+requested = Table(
+    "requested",
+    metadata,
+    _to("person_id", "people.id"),
+    Column("request_id", Text, nullable=False),
+    _text("content"),  # SHA-256 of what was asked, hex
+    _text("answer"),  # JSON
+    Column("at", Integer, nullable=False, index=True),
+    PrimaryKeyConstraint("person_id", "request_id"),
 )
 
 # Log-ins that failed, of known and unknown addresses alike (promises E.3).

@@ -12,13 +12,22 @@ from mimeportal.account.contract import AccountRow, PreferencesRow, WhoAmIRow
 from mimeportal.account.preferences import CHECKS
 from mimeportal.holds import contract as holds_contract
 from mimeportal.holds import hold as held_mail
-from mimeportal.messages import message, tracked
+from mimeportal.messages import composing, message, reporting, tracked, writing
 from mimeportal.messages.contract import finder as messages_contract
 from mimeportal.messages.contract import mailbox as mailbox_contract
 from mimeportal.senders import client as senders_client
 from mimeportal.senders import contract as senders_contract
 from mimeportal_cli import acting, choosing, formats, times
-from mimeportal_cli.commands import account, account_mailbox, holds, messages, messages_read, senders
+from mimeportal_cli.commands import (
+    account,
+    account_mailbox,
+    holds,
+    messages,
+    messages_read,
+    messages_report,
+    messages_write,
+    senders,
+)
 from mimeportal_cli.commands import profiles as profiles_command
 
 
@@ -62,6 +71,17 @@ def test_mailbox() -> None:
     assert messages_read.MAIL.names == message.MAIL_FIELDS
     assert messages_read.ATTACHMENTS.names == tuple(entry.name for entry in fields(held_mail.Attachment))
     assert messages_read.FOLDERS == mailbox_contract.FOLDERS
+
+
+def test_mail_that_is_written() -> None:
+    assert messages_write.SENT.names == composing.SENT_FIELDS
+    assert messages_write.RECIPIENTS.names == writing.DELIVERY_FIELDS
+    assert messages_report.REPORTED.names == reporting.REPORTED_FIELDS
+    assert tuple(entry.name for entry in fields(reporting.ReportedMessage)) == reporting.REPORTED_FIELDS
+    assert all(hasattr(composing.NewMessage, name) for name in messages_write.WRITTEN.names)
+    draft = {entry.name for entry in fields(writing.Draft)} | set(vars(writing.Draft))
+    assert set(messages_write.DRAFTS.names) <= draft
+    assert messages_report.OUTCOMES.names == messages_report.PLANNED.names == report.REPORT_FIELDS
 
 
 def test_account() -> None:

@@ -1,7 +1,8 @@
 """What a person sees: every file of transcripts/ is typed again, and must show the same.
 
     # terminal                    on a terminal of 100 columns; without this line on pipes
-    $ mimeportal holds list       typed; `#ref-0001` and `<id-1>` stand for the newest of the messages, and so on
+    $ mimeportal holds list       typed; `#ref-0001` and `<id-1>` stand for the newest of the held messages, and so on;
+                                  `#mail-001` and `<mail-1>` for the oldest of ann's mailbox
     < y                           the answer to a question
     ? 0                           the exit code
     ...                           what stdout shows; on pipes, after a line `--- stderr`, what stderr shows
@@ -14,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -29,8 +31,10 @@ WRITE = os.environ.get("MIMEPORTAL_TRANSCRIPTS") == "write"
 CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?\+00:00"), "2027-01-15T08:00:00+00:00"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00"), "2027-01-15 08:00:00+00:00"),
-    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?= )"), "2027-01-15 08:00"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?=[ \n])"), "2027-01-15 08:00"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<request>"),
+    (re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \+0000"), "Fri, 15 Jan 2027 08:00:00 +0000"),
+    (re.compile(r"bounce\+[\w-]{43}"), "bounce+<token>"),
     (re.compile(r"LOCAL-[0-9A-F]{8}"), "<account>"),
 )
 
@@ -43,9 +47,16 @@ class Names:
         with Portal.open(f"local:{home}", user="admin@example.com") as portal:
             self.ids = [hold.id for hold in portal.holds.list(queue="admin")]
 
+    def mail(self) -> list[str]:
+        """What lies in ann's mailbox by now: commands add to it."""
+        with Portal.open(f"local:{self.home}", user="ann@example.com") as portal:
+            return [message.id for message in portal.messages.search(since=datetime(2000, 1, 1, tzinfo=UTC))][::-1]
+
     def steady(self, text: str) -> str:
         for number, id in enumerate(self.ids, 1):
             text = text.replace(id, f"<id-{number}>").replace(reference(id), f"#ref-{number:04}")
+        for number, id in enumerate(self.mail(), 1):
+            text = text.replace(id, f"<mail-{number}>").replace(reference(id), f"#mail-{number:03}")
         text = text.replace(self.home, "HOME").replace(os.environ["MIMEPORTAL_CONFIG_DIR"], "CONFIG")
         for pattern, steady in CHANGING:
             text = pattern.sub(steady, text)
@@ -54,6 +65,8 @@ class Names:
     def real(self, line: str) -> str:
         for number, id in enumerate(self.ids, 1):
             line = line.replace(f"<id-{number}>", id).replace(f"#ref-{number:04}", reference(id))
+        for number, id in enumerate(self.mail() if "mail-" in line else (), 1):
+            line = line.replace(f"<mail-{number}>", id).replace(f"#mail-{number:03}", reference(id))
         return line
 
 

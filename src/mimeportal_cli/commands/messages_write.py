@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from mimeportal.portal import Portal
 
 _SECTION = "Message"
-_COMPLETED = 20
+_COMPLETED = 20  # contacts that a shell is offered
+_PATIENCE = 2.0  # seconds that a shell waits for them
 
 # As `SENT_FIELDS`, `DELIVERY_FIELDS` and the facts of a `Draft` of the SDK; a test compares them.
 SENT = Shape(("message_id", "date", "id", "recipients", "left_out"))
@@ -41,19 +42,20 @@ _OUTSIDE = (
 )
 
 
-def _contacts(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Whom one wrote to, as far as that is known at once; else nothing."""
+def _contacts(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Whom one wrote to, the most used first; where that cannot be told nothing, and nothing is said."""
     from itertools import islice
 
     from click.shell_completion import CompletionItem
 
     from mimeportal.errors import MimeportalError
-    from mimeportal_cli.opening import opened
+    from mimeportal.portal import Portal
+    from mimeportal_cli.opening import target
 
     try:
-        with opened() as portal:
+        with context.scope(cleanup=False), Portal.to(target(), _PATIENCE) as portal:
             found = list(islice(portal.account.contacts(incomplete or None), _COMPLETED))
-    except MimeportalError:
+    except (MimeportalError, OSError):
         return []
     return [CompletionItem(contact.address, help=contact.name or None) for contact in found]
 

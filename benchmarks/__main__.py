@@ -23,6 +23,7 @@ BENCHMARKS = {
     "pages": ("benchmarks.pages", "the first page of 1,000 and of 1,000,000 holds"),
     "import": ("benchmarks.importing", "import of a folder of mail"),
     "release": ("benchmarks.releasing", "release of 10,000 and of 100,000 held messages"),
+    "send": ("benchmarks.sending", "1,000 messages through send-email, beside a Maildir"),
     "smtp": ("benchmarks.smtp", "mail taken by SMTP, beside Postfix"),
     "network": ("benchmarks.network", "over HTTP: a release beside one request per message, with faults, in a quota"),
 }

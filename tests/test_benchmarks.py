@@ -41,6 +41,10 @@ ROWS = {
         "release of 120 (seeded): the delivery alone, beside its files",
         "release of 120 (seeded): peak memory, beside the smaller",
     ],
+    "send": [
+        "40 messages through send-email, 1 a call, floor syncs each one",
+        "40 messages through send-email, 100 a call, floor syncs each batch",
+    ],
     "smtp": [
         "SMTP in of 40 messages (generated mail), 1 at once",
         "SMTP in of 40 messages (generated mail), 8 at once",

@@ -14,6 +14,7 @@ from mimeportal import limits
 from mimeportal.addresses import address_filter, parse_address, parse_domain, parse_entry
 from mimeportal.errors import ConfigurationError, UsageError
 from mimeportal.patterns import TextPattern
+from mimeportal_server.password_rules import PasswordRules
 
 KINDS = ("spam", "attachment", "content", "impersonation", "other")
 LEVELS = ("user", "moderator", "administrator")
@@ -109,6 +110,7 @@ class Settings:
     authserv_id: str | None = None
     hold_rules: tuple[HoldRule, ...] = ()
     session_hours: int = limits.SESSION_HOURS
+    passwords: PasswordRules = field(default_factory=PasswordRules)
     limits: Mapping[str, int] = field(default_factory=lambda: dict(limits.LOWERABLE))
 
 
@@ -197,6 +199,7 @@ class _Reader:
             public_providers=frozenset(self._each(policies, "public_providers", parse_domain)),
             authserv_id=self._text(policies, "authserv_id", "") or None,
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
+            passwords=self._passwords(),
             session_hours=self._within(pages, "session_hours", limits.SESSION_HOURS, 1, limits.BROWSER_DAYS * 24),
             limits=lowered,
         )
@@ -255,6 +258,22 @@ class _Reader:
             attachment_name=self._each(given, "attachment_name", _text_condition),
             attachment_type=self._each(given, "attachment_type", _text_condition),
             larger_than=larger,
+        )
+
+    def _passwords(self) -> PasswordRules:
+        names = ("shortest", "longest", "classes", "expire_days", "lock_failures", "lock_minutes", "reset_by_mail")
+        given, rules = self._section("passwords", names), PasswordRules()
+        shortest = self._within(given, "shortest", rules.shortest, rules.shortest, limits.PASSWORD_LONGEST // 2)
+        return PasswordRules(
+            shortest=shortest,
+            longest=self._within(
+                given, "longest", rules.longest, limits.PASSWORD_LONGEST // 2, limits.PASSWORD_LONGEST
+            ),
+            classes=self._within(given, "classes", rules.classes, 0, 4),
+            expire_days=self._within(given, "expire_days", rules.expire_days, 0, 3650),
+            lock_failures=self._within(given, "lock_failures", rules.lock_failures, 1, limits.LOCK_FAILURES_ANYWHERE),
+            lock_minutes=self._within(given, "lock_minutes", rules.lock_minutes, 1, 24 * 60),
+            reset_by_mail=self._flag(given, "reset_by_mail", rules.reset_by_mail),
         )
 
     def _limits(self, given: _Table) -> dict[str, int]:
@@ -322,7 +341,7 @@ class _Reader:
 
 
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
-_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "pages", "limits", "hold")
+_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "pages", "passwords", "limits", "hold")
 _CONDITIONS = (
     "sender",
     "recipient",

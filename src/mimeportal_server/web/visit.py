@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -56,7 +56,8 @@ class Answered(Generic[RowT]):
 class Visit:
     """One request for one page. `session` is None for who is not logged in; `query` and `form` are what was sent.
 
-    `acted` says whether an operation that may have changed something was called.
+    `acted` says whether an operation that may have changed something was called; `afterwards` is done once the answer
+    has been given, so that the time it takes tells nothing.
     """
 
     door: Door
@@ -69,6 +70,7 @@ class Visit:
     session: Session | None = None
     form: Form = field(default_factory=Form)
     acted: bool = False
+    afterwards: Callable[[], None] | None = None
     _cookies: list[str] = field(default_factory=list)
     _visitor: str = ""
 

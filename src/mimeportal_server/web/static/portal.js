@@ -15,3 +15,23 @@ addEventListener("pageshow", () => {
     delete form.dataset.sent;
   }
 });
+
+// Criteria of a new password, ticked or crossed by the portal while it is typed.
+for (const field of document.querySelectorAll("[data-check]")) {
+  let asked = 0;
+  field.addEventListener("input", async () => {
+    const number = ++asked;
+    const csrf = field.form.elements.csrf.value;
+    const body = new URLSearchParams({ csrf, password: field.value });
+    const answer = await fetch(field.dataset.check, { method: "POST", body }).catch(() => null);
+    if (!answer || !answer.ok || number !== asked) {
+      return;
+    }
+    for (const { id, satisfied } of await answer.json()) {
+      const entry = document.getElementById(`criterion-${id}`);
+      entry.classList.toggle("met", satisfied);
+      entry.classList.toggle("unmet", !satisfied);
+      entry.querySelector(".state").textContent = satisfied ? ": met" : ": not met";
+    }
+  });
+}

@@ -102,6 +102,14 @@ FILE = 512 * MIB  # one message or attachment that is fetched
 ADDRESS_CHARACTERS = 254
 SENDERS_ADDED = 1_000  # entries in one senders.add
 
+# Secure messages.
+SECURE_ATTACHMENTS = 50 * MIB  # of one message, their own octets (portal-rules F.19)
+SECURE_RECIPIENTS = 250  # of one message, To and Cc together
+SECURE_SUBJECT = 1_000  # characters
+SECURE_INBOX_DAYS = 60  # that the Inbox shows; older by search (portal-rules F.17)
+SECURE_RETENTION_DAYS = 3_650  # kept at the most, and so the latest expiry
+SECURE_PER_HOUR = 100  # messages that somebody outside sends
+
 # Keeping and delivering.
 HOLD_DAYS = 14
 PERSON_OCTETS = 50 * 1024 * MIB  # kept for one person; more is refused

@@ -108,6 +108,7 @@ SECURE_RECIPIENTS = 250  # of one message, To and Cc together
 SECURE_SUBJECT = 1_000  # characters
 SECURE_INBOX_DAYS = 60  # that the Inbox shows; older by search (portal-rules F.17)
 SECURE_RETENTION_DAYS = 3_650  # kept at the most, and so the latest expiry
+SECURE_CONTACTS = 500  # told at once
 SECURE_PER_HOUR = 100  # messages that somebody outside sends
 
 # Keeping and delivering.

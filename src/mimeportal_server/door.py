@@ -32,7 +32,7 @@ from mimeportal_server.quota import Quota
 from mimeportal_server.store.database import StoreError
 from mimeportal_server.tokens import InvalidToken
 
-NOUNS = ("account", "auth", "holds", "messages", "senders")
+NOUNS = ("account", "auth", "holds", "messages", "secure", "senders")
 Operation = Callable[[Portal, Call], Answer]
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -129,6 +129,8 @@ class _Answering:
         endpoint = self._endpoint
         if endpoint is None:
             raise self._no_function()
+        if self._caller.outside and not endpoint.outsiders:
+            raise Refused("forbidden", "People outside have secure messages here, and nothing else.", status=403)
         answer = self._call(endpoint)
         if answer.body is not None:
             headers = self._headers("application/octet-stream")

@@ -63,11 +63,23 @@ SHOW = Endpoint(
 )
 
 WHOAMI = Endpoint(
-    "account.whoami", "/api/portal/account/whoami", WhoAmIItem, WhoAmIRow, {"local": Offer()}, count=(0, 1)
+    "account.whoami",
+    "/api/portal/account/whoami",
+    WhoAmIItem,
+    WhoAmIRow,
+    {"local": Offer()},
+    count=(0, 1),
+    outsiders=True,
 )
 
 PASSWORD = Endpoint(
-    "account.password", "/api/portal/account/password", PasswordItem, PasswordRow, {"local": Offer()}, repeat="never"
+    "account.password",
+    "/api/portal/account/password",
+    PasswordItem,
+    PasswordRow,
+    {"local": Offer()},
+    repeat="never",
+    outsiders=True,
 )
 
 ENDPOINTS = (SHOW, WHOAMI, PASSWORD)

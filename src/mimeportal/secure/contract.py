@@ -19,6 +19,8 @@ DIRECTIONS = ("outbound", "inbound", "internal")
 # The six choices after Send in the secure portal, in its order (portal-rules F.6).
 OPTIONS = ("read-receipt", "no-print-no-reply", "no-print", "expire-1d", "expire-7d", "expire-30d")
 
+CONTACTS_OF = ("most-used", "global")
+
 
 class AttachmentItem(Item):
     """A file that was uploaded (`messages.upload`), and the name it goes by."""
@@ -267,7 +269,10 @@ class SettingsRow(Row):
 
 
 class ContactsItem(Item):
-    """Whom the caller may write to: `most-used` or `global` addresses (portal-rules F.20), and a word to search for."""
+    """Whom the caller may write to: `most-used` or `global` addresses (portal-rules F.20), and a word to search for.
+
+    The first `limits.SECURE_CONTACTS` are told; a word finds the others.
+    """
 
     which: str = "most-used"
     search: str | None = None
@@ -343,7 +348,7 @@ EXPIRE = _own("expire", MessageItem, ActRow, count=(1, limits.LOCAL_BATCH), repe
 NOTIFY = _own("notify", NotifyItem, NotifyRow, repeat="never")
 DEFINITIONS = _own("definitions", DefinitionsItem, DefinitionRow, count=(0, 1))
 SETTINGS = _own("settings", SettingsItem, SettingsRow, count=(0, 1), outsiders=True)
-CONTACTS = _own("contacts", ContactsItem, ContactRow, paging="token", outsiders=True)
+CONTACTS = _own("contacts", ContactsItem, ContactRow, outsiders=True)
 MONITOR = _own("monitor", MonitorItem, MonitorRow, paging="token")
 LOG = _own("log", MessageItem, LogRow)
 

@@ -52,6 +52,14 @@ HTTP_THREADS = 8
 LAB_REQUESTS = 100_000  # remembered by the lab; the oldest are let go
 DOWNLOAD_SECONDS = 300  # how long a download URL is good for
 
+# Pages.
+PAGE_FORM = 51 * MIB  # a form with files: attachments, and what else stands in it
+PAGE_FILES = 100  # of one form
+PAGE_FILES_SECONDS = 900  # for a form with files to arrive
+PAGE_FILES_DRAINED = 256 * MIB  # read of a form with too large files, so that the browser shows why it is refused
+SESSION_HOURS = 8  # unless portal.toml says otherwise
+BROWSER_DAYS = 180  # for which a browser counts as one that logged in before
+
 # Logging in (promises E.3).
 PASSWORD_SHORTEST = 8  # characters
 PASSWORD_LONGEST = 128
@@ -110,11 +118,15 @@ SECURE_INBOX_DAYS = 60  # that the Inbox shows; older by search (portal-rules F.
 SECURE_RETENTION_DAYS = 3_650  # kept at the most, and so the latest expiry
 SECURE_CONTACTS = 500  # told at once
 SECURE_PER_HOUR = 100  # messages that somebody outside sends
+# Mailboxes.
+SIGNATURE = 10_000  # characters
+DELEGATES = 100  # of one mailbox
 
 # Keeping and delivering.
 HOLD_DAYS = 14
 PERSON_OCTETS = 50 * 1024 * MIB  # kept for one person; more is refused
 RECEIVED_LINES = 50
+REJECTION_DAYS = 7  # for which what was refused is told (portal-rules C.12)
 WRITTEN_PER_HOUR = 20  # mails we write ourselves to one address
 FREE_DISK_SHARE = 0.05
 

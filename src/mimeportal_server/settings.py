@@ -116,6 +116,7 @@ class Settings:
     authserv_id: str | None = None
     hold_rules: tuple[HoldRule, ...] = ()
     secure: SecureSettings = field(default_factory=SecureSettings)
+    session_hours: int = limits.SESSION_HOURS
     limits: Mapping[str, int] = field(default_factory=lambda: dict(limits.LOWERABLE))
 
 
@@ -154,6 +155,7 @@ class _Reader(Reading):
             "policies", ("blocked_senders", "permitted_senders", "public_providers", "authserv_id")
         )
         listen = self._section("listen", ("http", "smtp", "tls_cert", "tls_key", "behind_proxy"))
+        pages = self._section("pages", ("session_hours",))
         lowered = self._limits(self._section("limits", tuple(limits.LOWERABLE)))
         domains = self._each(top, "domains", parse_domain)
         if not domains:
@@ -190,6 +192,7 @@ class _Reader(Reading):
             authserv_id=self._text(policies, "authserv_id", "") or None,
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
             secure=SecureReader(self._document).secure(),
+            session_hours=self._within(pages, "session_hours", limits.SESSION_HOURS, 1, limits.BROWSER_DAYS * 24),
             limits=lowered,
         )
 
@@ -227,7 +230,7 @@ class _Reader(Reading):
         return lowered
 
 
-_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "limits", "hold", "secure")
+_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "pages", "limits", "hold", "secure")
 
 
 def _zone(name: str) -> str:

@@ -123,6 +123,12 @@ class Reading:
             raise UsageError(f"{table.named(key)} is {value!r}, not a whole number.")
         return value
 
+    def _within(self, table: Values, key: str, default: int, least: int, most: int) -> int:
+        value = self._number(table, key, default)
+        if not least <= value <= most:
+            raise UsageError(f"{table.named(key)} is {value}.", remedy=f"Use {least} to {most}.")
+        return value
+
     def _flag(self, table: Values, key: str, default: bool) -> bool:
         value = table.get(key, default)
         if not isinstance(value, bool):

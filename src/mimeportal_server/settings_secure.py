@@ -122,8 +122,8 @@ class SecureReader(Reading):
             delete=self._flag(given, "delete", True),
             expired_blocks_read=self._flag(given, "expired_blocks_read", False),
             recall_only_if_unread=self._flag(given, "recall_only_if_unread", False),
-            inbox_days=self._days(given, "inbox_days", limits.SECURE_INBOX_DAYS, limits.SECURE_INBOX_DAYS),
-            retention_days=self._days(given, "retention_days", 365, limits.SECURE_RETENTION_DAYS),
+            inbox_days=self._within(given, "inbox_days", limits.SECURE_INBOX_DAYS, 1, limits.SECURE_INBOX_DAYS),
+            retention_days=self._within(given, "retention_days", 365, 1, limits.SECURE_RETENTION_DAYS),
             first_visit=self._choice(given, "first_visit", "link", FIRST_VISITS),
             published_contacts=self._each(given, "published_contacts", parse_address),
             folders=folders,
@@ -138,12 +138,6 @@ class SecureReader(Reading):
         if value not in known:
             raise UsageError(f"{given.named(key)} is {value!r}.", remedy=f"Use one of: {', '.join(known)}.")
         return value
-
-    def _days(self, given: Values, key: str, default: int, most: int) -> int:
-        days = self._number(given, key, default)
-        if not 1 <= days <= most:
-            raise UsageError(f"{given.named(key)} is {days}.", remedy=f"Use 1 to {most} days.")
-        return days
 
     def _compose(self, given: Values) -> frozenset[str] | None:
         value = given.get("compose", True)

@@ -28,6 +28,19 @@ PATTERN = 1_000  # characters
 PATTERN_PROGRAM = 3_000  # instructions that google-re2 may make of one
 PATTERN_MEMORY = 8 * MIB
 
+# Writing mail.
+UPLOAD = 51 * MIB  # one uploaded file; all attachments of one message together
+RECIPIENTS = 250  # of one message: To, Cc and Bcc
+SENT_AT_ONCE = 500  # messages in one send-email
+SUBJECT = 2_000  # characters of a subject that is written
+EXTRA_HEADERS = 50  # of one message, beside those that we write
+INLINE_BODY = 256 * KIB  # of text in a request; longer texts are uploaded first
+UPLOAD_HOURS = 24  # that an upload is kept, unless a draft names it
+ATTACHMENTS = 200  # of one message: fewer than make it suspicious
+DRAFTS = 500  # of one person
+BOUNCE_DAYS = 30  # for which mail that people write can bounce to its return path
+BOUNCES = 1_000  # of one message at the most
+
 # Requests.
 JSON_BODY = 1 * MIB
 JSON_DEPTH = 32
@@ -113,7 +126,6 @@ SENDERS_ADDED = 1_000  # entries in one senders.add
 # Secure messages.
 SECURE_ATTACHMENTS = 50 * MIB  # of one message, their own octets (portal-rules F.19)
 SECURE_RECIPIENTS = 250  # of one message, To and Cc together
-SECURE_SUBJECT = 1_000  # characters
 SECURE_INBOX_DAYS = 60  # that the Inbox shows; older by search (portal-rules F.17)
 SECURE_RETENTION_DAYS = 3_650  # kept at the most, and so the latest expiry
 SECURE_CONTACTS = 500  # told at once

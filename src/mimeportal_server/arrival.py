@@ -6,15 +6,17 @@ The one way in for import and SMTP alike. A batch is durable, octets first, when
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select, update
 
+from mimeportal import limits
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
-from mimeportal_server import audit
+from mimeportal_server import audit, tokens
+from mimeportal_server.clock import DAY
 from mimeportal_server.mail import Summary, summarise
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
@@ -45,9 +47,11 @@ class Incoming:
     the person who submitted it, logged in; then `outside` are recipients that are none of the portal's people.
     `whole`: it is taken for all of its recipients or refused for all, as SMTP has one reply for them.
 
-    What was composed here also says by whom for its owner (`actor`). `vouched`: the portal knows who wrote it.
-    `secure` are recipients for whom it waits in the secure portal. Once it is stored, `blob` is the name of its
-    octets; once it is taken, `number` is that of its row.
+    What was composed here also says by whom for its owner (`actor`), where each recipient was `named`, what
+    recipients outside get where that differs (`outside_octets`), and that its return path is one of ours
+    (`bounces`). Once it is stored, `blob` and `outside_blob` are the names of its octets; once it is taken, `number`
+    is that of its row. `vouched`: the portal knows who wrote it. `secure` are recipients for whom it waits in the
+    secure portal.
     """
 
     octets: bytes
@@ -66,7 +70,11 @@ class Incoming:
     actor: Caller | None = None
     vouched: bool = False
     secure: Sequence[str] = ()
+    named: Mapping[str, str] = field(default_factory=dict)
+    outside_octets: bytes | None = None
+    bounces: bool = False
     blob: str = ""
+    outside_blob: str = ""
     number: int = 0
 
 
@@ -111,6 +119,9 @@ def store(portal: Portal, batch: Sequence[Incoming]) -> dict[str, bytes]:
     for entry in batch:
         entry.blob = name_of(entry.octets)
         blobs[entry.blob] = entry.octets
+        if entry.outside_octets is not None:
+            entry.outside_blob = name_of(entry.outside_octets)
+            blobs[entry.outside_blob] = entry.outside_octets
     portal.home.blobs.add(blobs)
     reached("import.blobs")
     return blobs
@@ -223,6 +234,8 @@ class _Writer:
     def _message(self, entry: Incoming, name: str) -> int:
         summary = entry.summary
         number = entry.number = self._next(messages)
+        if entry.bounces and entry.by is not None:
+            entry.envelope_from = bounce_path(self._portal, self._tx, entry.by, number)
         self._rows[messages].append(
             {
                 "id": number,
@@ -259,7 +272,7 @@ class _Writer:
     def _send(self, entry: Incoming, name: str, message_id: int, by: Caller, recipient: str) -> Result:
         """One of the portal's people writes to somebody outside: nothing is screened, the copy is kept as theirs."""
         self._has_room(by.person_id, len(entry.octets))
-        self._queue(entry, name, message_id, "submitted", recipient)
+        self._queue(entry, entry.outside_blob or name, message_id, "submitted", recipient)
         self._note(entry, message_id, None, by.person_id, recipient, "sent", "")
         return Result(recipient, "sent", "", entry.summary.notes)
 
@@ -305,6 +318,7 @@ class _Writer:
                 "recipient": recipient,
                 "outcome": outcome,
                 "decided_by": decided_by,
+                "named": entry.named.get(recipient, ""),
             }
         )
         self._acts.setdefault(entry.actor or entry.by, []).append(
@@ -394,6 +408,17 @@ class _Writer:
             self._tx.execute(update(people).where(people.c.id == person_id).values(octets=octets))
         for caller, acts in self._acts.items():
             audit.record(self._tx, acts, at=self._portal.clock.now(), caller=caller, door=self._door)
+
+
+def bounce_path(portal: Portal, tx: Connection, by: Caller, message_id: int) -> str:
+    """The return path of a message that one of our people composed: at this address alone a bounce of it counts.
+
+    Every recipient may bounce, and some do so weeks later (promises C.6).
+    """
+    expires = portal.clock.machine() + limits.BOUNCE_DAYS * DAY
+    object = str(message_id)
+    token = tokens.issue(tx, "bounce", by.person_id, object=object, expires=expires, uses=limits.BOUNCES)
+    return f"bounce+{token}@{portal.settings.domains[0]}"
 
 
 def reason_code(reason: str) -> str:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from mimeportal import limits
 from mimeportal.errors import UnavailableError
 from mimeportal.wire import (
+    ARGUMENT,
     REQUEST_ID,
     Endpoint,
     Failure,
@@ -189,18 +190,21 @@ class _Answering:
 
     def _call(self, endpoint: Endpoint[Any, Any]) -> Answer:
         portal, request = self._portal, self._request
-        size, token = limits.DEFAULT_PAGE_SIZE, None
+        size, token, octets = limits.DEFAULT_PAGE_SIZE, None, b""
         most = self._door.most_octets(endpoint)
         if endpoint.form == "form":
             items = [_form(_body(request, most))]
         elif endpoint.form == "query":
             items = [_form(request.query.encode())]
+        elif endpoint.form == "bytes":
+            items = _items(_document(request.headers.get(ARGUMENT, "").encode()), endpoint)
+            octets = _body(request, most)
         else:
             document = _document(_body(request, most))
             items = _items(document, endpoint)
             size, token = _paging(document, portal.settings.limits["page_size"])
         self._items = sum(len(item[endpoint.counted]) for item in items) if endpoint.counted else len(items)
-        call = Call(self._caller, items, size, token, self._request_id, request, self._faults)
+        call = Call(self._caller, items, size, token, self._request_id, request, self._faults, octets)
         try:
             return _operation(endpoint.name)(portal, call)
         except InvalidToken:

@@ -157,7 +157,9 @@ def owner_of(tx: Connection, caller: Caller, mailbox: str | None) -> Row[Any] | 
     if not caller.acts_for(address) and not caller.administrator:
         return None
     person = find(tx, address)
-    return person if person is not None and person.kind == "person" else None
+    if person is None or (person.kind != "person" and not (caller.outside and person.id == caller.person_id)):
+        return None
+    return person
 
 
 def find(tx: Connection, address: str) -> Row[tuple[object, ...]] | None:

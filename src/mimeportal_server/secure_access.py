@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, select
 from mimeportal.secure import contract
 from mimeportal.wire import Address, format_date
 from mimeportal_server import people, secure_states
+from mimeportal_server.asked import forbidden
 from mimeportal_server.clock import DAY, moment
 from mimeportal_server.people import Caller, allow_secure
 from mimeportal_server.portal import Call, Portal, Refused
@@ -144,7 +145,7 @@ def _of_sender(portal: Portal, act: str, found: Found) -> Refusal | None:
         return secure_states.extending(facts, later, now, latest=later)
     refusal = secure_states.expiring(facts)
     if refusal is None and act == "notify" and not any(waits(copy) for copy in found.recipients):
-        return Refusal("err_nobody_waits", "It waits for nobody: it went to its recipients as mail.")
+        return Refusal("nobody_waits", "It waits for nobody: it went to its recipients as mail.")
     return refusal
 
 
@@ -215,15 +216,8 @@ def date(at: int | None) -> str | None:
 
 
 def owner(tx: Connection, caller: Caller, mailbox: str | None) -> tuple[int, str]:
-    """Whose secure messages are asked about: number and address. Raises `Refused`.
-
-    Whoever is outside has their own and no others'.
-    """
-    if caller.outside:
-        if mailbox in (None, caller.address):
-            return caller.person_id, caller.address
-    elif (person := people.owner_of(tx, caller, mailbox)) is not None:
-        return int(person.id), str(person.address)
-    raise Refused(
-        "err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address", status=403
-    )
+    """Whose secure messages are asked about: number and address. Raises `Refused`."""
+    person = people.owner_of(tx, caller, mailbox)
+    if person is None:
+        raise forbidden()
+    return int(person.id), str(person.address)

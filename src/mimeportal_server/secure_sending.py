@@ -25,16 +25,16 @@ from mimeportal.errors import UsageError
 from mimeportal.patterns import fold
 from mimeportal.secure import contract
 from mimeportal.wire import JsonObject
-from mimeportal_server import arrival, audit, compose_message, mail, outsiders, people, requested
+from mimeportal_server import arrival, audit, compose_message, mail, outsiders, people, preferences, requested, uploads
 from mimeportal_server import secure_access as access
-from mimeportal_server.clock import DAY, HOUR
-from mimeportal_server.compose_message import Mailbox
+from mimeportal_server.clock import DAY, HOUR, moment
+from mimeportal_server.compose_message import File, Mailbox
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.secure_links import page
 from mimeportal_server.secure_notices import notify, with_banner
 from mimeportal_server.settings_secure import ALL, DEFAULT, Definition, Trigger
-from mimeportal_server.store.schema import preferences, secure_copies, secure_messages
+from mimeportal_server.store.schema import messages, secure_copies, secure_messages
 
 # What each of the six options lets recipients do (portal-rules F.6).
 _OPTIONS = {
@@ -76,8 +76,8 @@ def send(portal: Portal, call: Call) -> Answer:
         writer = _writer(tx, call.caller, item.mailbox)
         terms = _terms(portal, writer, item)
         recipients = _addressed(portal, tx, writer, item, terms)
-    files = _files(portal, call.caller, item.attachments)
-    text = _signed(portal, writer, item.text, item.signature)
+        files = _files(portal, tx, call.caller, item.attachments)
+        text = _signed(tx, writer, item.text, item.signature)
     written = compose_message.Parts(
         sender=Mailbox(writer.address),
         to=[Mailbox(address) for address, part, _ in recipients if part == "to"],
@@ -99,18 +99,19 @@ def reply(portal: Portal, call: Call) -> Answer:
         writer = _writer(tx, call.caller, None if found.own.address == call.caller.address else found.own.address)
         recipients = _answered(portal, tx, found, found.own.address, all=item.all)
         blob = _blob(tx, found.message.message_id)
+        files = _files(portal, tx, call.caller, item.attachments)
+        text = _signed(tx, writer, item.text, item.signature)
     message = found.message
     definition = Definition(message.definition, print=message.print, reply=message.reply, reply_all=message.reply_all)
     terms = Terms(definition, message.option, "", message.expires, message.id)
     original, preview = mail.summary_and_preview(portal.home.blobs.read(blob))
-    text = _signed(portal, writer, item.text, item.signature)
     written = compose_message.Parts(
         sender=Mailbox(writer.address),
         to=[Mailbox(address) for address, part, _ in recipients if part == "to"],
         cc=[Mailbox(address) for address, part, _ in recipients if part == "cc"],
         subject=message.subject if fold(message.subject).startswith("re:") else f"Re: {message.subject}",
         text=f"{text}\n\n{_quoted(message, preview.text)}",
-        files=_files(portal, call.caller, item.attachments),
+        files=files,
         in_reply_to=original.message_id,
         references=" ".join(original.header("references")),
     )
@@ -153,7 +154,7 @@ class _Sending:
             self._refuse_too_many(tx)
             (told,) = arrival.accept_within(portal, tx, [entry], blobs, door=caller.door)
             if any(result.reason == arrival.FULL for result in told):
-                raise Refused("err_mailbox_full", "There is no room left for what this sender keeps here.")
+                raise Refused("mailbox_full", "There is no room left for what this sender keeps here.")
             who = [
                 Recipient(_recipient(portal, tx, address, way), address, part, way) for address, part, way in recipients
             ]
@@ -381,7 +382,7 @@ def _addressed(
         )
     if not writer.outside and not terms.option and not outside:
         raise Refused(
-            "err_internal_only",
+            "internal_only",
             "All recipients are inside, where no definition applies. Send ordinary mail, or choose an option.",
             field="to",
         )
@@ -392,10 +393,10 @@ def _way(portal: Portal, tx: Connection, address: str, part: str, inside: str) -
     person = people.find(tx, address)
     if domain_of(address) not in portal.settings.domains:
         if person is not None and person.disabled:
-            raise Refused("err_recipient_disabled", f"{address} is locked out of this portal.", field=part)
+            raise Refused("recipient_disabled", f"{address} is locked out of this portal.", field=part)
         return "portal"
     if person is None or person.kind != "person" or person.disabled:
-        raise Refused("err_unknown_recipient", f"{address} is none of the portal's people.", field=part)
+        raise Refused("unknown_recipient", f"{address} is none of the portal's people.", field=part)
     return inside
 
 
@@ -419,7 +420,7 @@ def _answered(
 def _person(tx: Connection, address: str) -> int:
     person = people.find(tx, address)
     if person is None:
-        raise Refused("err_unknown_recipient", f"{address} is none of the portal's people.", field="to")
+        raise Refused("unknown_recipient", f"{address} is none of the portal's people.", field="to")
     return int(person.id)
 
 
@@ -430,27 +431,19 @@ def _recipient(portal: Portal, tx: Connection, address: str, way: str) -> int:
 # -- what is written ----------------------------------------------------------------------------------------------
 
 
-def _signed(portal: Portal, writer: Caller, text: str, wanted: bool) -> str:
+def _signed(tx: Connection, writer: Caller, text: str, wanted: bool) -> str:
     """The text with its writer's signature (portal-rules F.21)."""
-    import json
-
-    with portal.database.read() as tx:
-        chosen = tx.scalar(select(preferences.c.chosen).where(preferences.c.person_id == writer.person_id))
-    signature = str(json.loads(chosen).get("signature") or "") if chosen and wanted else ""
+    signature = preferences.chosen(tx, writer.person_id).get("signature", "") if wanted else ""
     return f"{text.rstrip()}\n\n-- \n{signature}" if signature else text
 
 
 def _quoted(message: Row[Any], text: str) -> str:
-    from mimeportal_server.clock import moment
-
     lines = text.rstrip("\n").split("\n")
     head = f"On {moment(message.sent):%Y-%m-%d at %H:%M} UTC, {message.sender} wrote:"
     return "\n".join([head, *(f"> {line}".rstrip() for line in lines)])
 
 
 def _blob(tx: Connection, message_id: int) -> str:
-    from mimeportal_server.store.schema import messages
-
     row = tx.execute(select(messages.c.blob, messages.c.purged).where(messages.c.id == message_id)).one()
     if row.purged:
         raise Refused("not_found", "There is no such secure message for this caller.", status=404)
@@ -458,9 +451,13 @@ def _blob(tx: Connection, message_id: int) -> str:
 
 
 def _files(
-    portal: Portal, caller: Caller, attachments: Sequence[contract.AttachmentItem]
-) -> list[compose_message.File]:
-    """The uploaded files of a message. Raises `Refused` for one that is not there, and above 50 MiB in all."""
-    if attachments:
-        raise Refused("not_found", "There is no such upload.", field="attachments", status=404)
-    return []
+    portal: Portal, tx: Connection, caller: Caller, attachments: Sequence[contract.AttachmentItem]
+) -> list[File]:
+    """The uploaded files of a message. Raises `Refused` for one that is not there, and above the limit in all."""
+    if len(attachments) > limits.ATTACHMENTS:
+        sentence = f"A message has at most {limits.ATTACHMENTS} attachments."
+        raise Refused("err_validation_count", sentence, field="attachments")
+    rows = [(item, uploads.find(portal, tx, caller, item.id, "attachments")) for item in attachments]
+    if sum(row.size for _, row in rows) > limits.SECURE_ATTACHMENTS:
+        raise Refused("attachments_too_large", contract.TOO_LARGE, field="attachments")
+    return [File(item.filename or "attachment", uploads.read(portal, row)) for item, row in rows]

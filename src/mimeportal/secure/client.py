@@ -63,7 +63,7 @@ class SecureClient:
         What recipients may do is said by a `definition` of the account, or by one of the six options of the secure
         portal (`contract.OPTIONS`); by neither: the default definition. `mailbox` is whose message it is, for their
         delegates. A `request_id` of one's own makes the call repeatable for 7 days. Raises `UsageError` for what
-        cannot be a message, `ApiError` with `err_internal_only` where a definition has nobody outside to apply to,
+        cannot be a message, `ApiError` with `internal_only` where a definition has nobody outside to apply to,
         `ForbiddenError` where the account does not let the caller.
         """
         self._session.require(contract.SEND, "sending secure messages")
@@ -112,7 +112,8 @@ class SecureClient:
 
     def settings(self) -> SettingsRow:
         """What Secure Messaging offers the caller: composing, answering, printing, deleting; its limits."""
-        return self._session.one(contract.SETTINGS, contract.SettingsItem())
+        row: SettingsRow = self._session.one(contract.SETTINGS, contract.SettingsItem())
+        return row
 
     def contacts(
         self, which: str = "most-used", *, search: str | None = None, mailbox: str | None = None

@@ -19,6 +19,8 @@ DIRECTIONS = ("outbound", "inbound", "internal")
 # The six choices after Send in the secure portal, in its order (portal-rules F.6).
 OPTIONS = ("read-receipt", "no-print-no-reply", "no-print", "expire-1d", "expire-7d", "expire-30d")
 
+# Ours: Mimecast's own words stand in a picture (portal-rules F.19).
+TOO_LARGE = "The total attachment size exceeds the 50 MB limit."
 CONTACTS_OF = ("most-used", "global")
 
 

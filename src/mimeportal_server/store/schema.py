@@ -217,6 +217,7 @@ copies = Table(
     _text("recipient"),
     _text("outcome"),  # delivered | held | blocked | sent
     _text("decided_by"),  # the entry, policy or rule that decided
+    _text("named"),  # to | cc | bcc: where one of our people named the recipient; "" in mail that came otherwise
 )
 Index("copies_message", copies.c.message_id)
 
@@ -286,6 +287,37 @@ secure_copies = Table(
     UniqueConstraint("secure_id", "person_id", "part"),
 )
 Index("secure_copies_folder", secure_copies.c.person_id, secure_copies.c.folder, secure_copies.c.id)
+
+# Files on their way into a message, for a day or for as long as a draft names them.
+uploads = Table(
+    "uploads",
+    metadata,
+    _id(),
+    _to("person_id", "people.id"),
+    Column("blob", Text, nullable=False, index=True),  # SHA-256, hex
+    _number("size"),
+    _number("added"),
+    UniqueConstraint("person_id", "blob"),
+)
+
+# Messages that their writer has not sent yet.
+drafts = Table(
+    "drafts",
+    metadata,
+    _id(),
+    _to("person_id", "people.id"),
+    _text("content"),  # the message as it was asked for, JSON
+    _number("changed"),
+)
+Index("drafts_person", drafts.c.person_id, drafts.c.id)
+draft_files = Table(
+    "draft_files",
+    metadata,
+    _to("draft_id", "drafts.id"),
+    _to("upload_id", "uploads.id"),
+    UniqueConstraint("draft_id", "upload_id"),
+)
+Index("draft_files_upload", draft_files.c.upload_id)
 
 # What was refused at the SMTP door, never stored.
 rejections = Table(

@@ -140,7 +140,9 @@ class _Answering:
         if answer.object is not None:
             body = json.dumps(answer.object, separators=(",", ":")).encode()
         else:
-            body = encode_answer(answer.rows, answer.failures, page=answer.page, rows_at=endpoint.rows_at)
+            body = encode_answer(
+                answer.rows, answer.failures, page=answer.page, rows_at=endpoint.rows_at, beside=answer.beside
+            )
         return self._response(200, self._headers("application/json"), iter([body]))
 
     def failed(self, failure: Failure, status: int, *, gateway: bool = False) -> Response:

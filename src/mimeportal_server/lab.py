@@ -334,6 +334,7 @@ def empty(portal: Portal) -> None:
             schema.uploads,
             schema.copies,
             schema.mailbox,
+            schema.words,
             schema.contacts,
             schema.requested,
             schema.imports,

@@ -7,11 +7,12 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mimeportal import limits
 from mimeportal.errors import LostAnswerError, UsageError
 from mimeportal.holds.hold import checked_id
+from mimeportal.messages.asking import Asking
 from mimeportal.messages.composing import (
     FileContent,
     NewFile,
@@ -23,11 +24,8 @@ from mimeportal.messages.composing import (
 from mimeportal.messages.contract import writing as contract
 from mimeportal.messages.tracked import date_of
 from mimeportal.paging import PageOf, Pages
-from mimeportal.transport import Session, no_such, not_offered
+from mimeportal.transport import no_such, not_offered
 from mimeportal.wire import Address, Content, told_date
-
-if TYPE_CHECKING:
-    from mimeportal.portal import Portal
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +75,8 @@ class Draft:
         return tuple(file.name for file in self.message.attachments)
 
 
-class Writing:
+class Writing(Asking):
     """The part of `portal.messages` that writes."""
-
-    _portal: Portal
-    _session: Session
 
     def upload(self, file: Any) -> NewFile:
         """Upload one file, given as a path or as `(name, octets)`; it can be attached for a day.

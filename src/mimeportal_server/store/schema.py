@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     Boolean,
     Column,
     ForeignKey,
@@ -15,6 +16,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    column,
+    event,
+    table,
     text,
 )
 
@@ -189,6 +193,7 @@ messages = Table(
     _text("remote_host"),  # as it named itself
     _flag("encrypted"),  # it came over TLS
     _flag("has_attachments"),
+    _number("attachment_count"),  # without images that the HTML shows
     _text("no_notice"),  # why its sender is never told of a rejection; "" when it may be told
     _number("received"),
     Column("purge_marked", Integer),  # when it was found to be no longer kept
@@ -287,6 +292,12 @@ secure_copies = Table(
     UniqueConstraint("secure_id", "person_id", "part"),
 )
 Index("secure_copies_folder", secure_copies.c.person_id, secure_copies.c.folder, secure_copies.c.id)
+# The words of each message, for search: what `words.kept` made of it, which the engine only matches. `rowid` is the
+# message's number. A virtual table, which the engine makes of tables of its own.
+WORD_COLUMNS = ("sender", "recipients", "subject", "body", "attachments")
+WORDS = f"CREATE VIRTUAL TABLE words USING fts5({', '.join(WORD_COLUMNS)}, tokenize = 'ascii')"
+words = table("words", column("rowid", Integer), *(column(name, Text) for name in WORD_COLUMNS))
+event.listen(metadata, "after_create", DDL(WORDS))  # type: ignore[no-untyped-call]
 
 # Files on their way into a message, for a day or for as long as a draft names them.
 uploads = Table(

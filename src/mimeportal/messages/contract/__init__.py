@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mimeportal.messages.contract import finder, writing
+from mimeportal.messages.contract import finder, mailbox, writing
 
-ENDPOINTS = (*finder.ENDPOINTS, *writing.ENDPOINTS)
+ENDPOINTS = (*finder.ENDPOINTS, *mailbox.ENDPOINTS, *writing.ENDPOINTS)

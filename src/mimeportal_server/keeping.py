@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, true, update
 
 from mimeportal.auth import flows
-from mimeportal_server import audit, deciding, delivery, requested, searching
+from mimeportal_server import audit, deciding, delivery, digests, requested, searching
 from mimeportal_server import uploads as uploading
 from mimeportal_server.clock import DAY, HOUR
 from mimeportal_server.portal import Portal
@@ -34,7 +34,8 @@ _REFRESHED = 30  # days for which an expired binding can be refreshed; later a l
 
 
 def sweep(portal: Portal) -> Counter[str]:
-    """Everything that time brings; counts of `expired`, `marked`, `purged`, `delivered`, `failed`, `queued`.
+    """Everything that time brings; counts of `expired`, `marked`, `purged`, `digests`, `delivered`, `failed`,
+    `queued`.
 
     While the clock is not believed nothing expires and nothing is let go (promises F.2).
     """
@@ -49,6 +50,7 @@ def sweep(portal: Portal) -> Counter[str]:
         _forget_log_ins(portal)
         with portal.write() as tx:
             requested.forget(tx, now=portal.clock.now())
+        counts += digests.send_due(portal)
     counts += delivery.deliver(portal)
     return counts
 

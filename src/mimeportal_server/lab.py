@@ -336,6 +336,7 @@ def empty(portal: Portal) -> None:
             schema.mailbox,
             schema.words,
             schema.contacts,
+            schema.digests,
             schema.requested,
             schema.imports,
             schema.holds,

@@ -40,6 +40,10 @@ archiving = true                             # keep an archive copy of what was 
 from = {sender!r}           # the one address of mail that the portal itself writes
 security = {security!r}         # where reported spam and phishing goes
 
+[digests]
+hours = []                                   # as [8, 13]: when people are mailed what is newly held for them
+kinds = ["spam", "attachment", "content", "impersonation", "other"]   # which holds they tell of
+
 [delivery]
 to = "maildir"                               # maildir: outgoing/ in this home; smtp: the relay below
 # relay = "127.0.0.1:25"
@@ -108,6 +112,8 @@ class Settings:
     archiving: bool = True
     mail_from: str = ""
     security_address: str = ""
+    digest_hours: tuple[int, ...] = ()  # of the day, in the account's zone
+    digest_kinds: tuple[str, ...] = KINDS
     deliver_to: str = "maildir"
     relay: tuple[str, int] = ("127.0.0.1", 25)
     blocked_senders: frozenset[str] = frozenset()
@@ -151,6 +157,7 @@ class _Reader(Reading):
         keeping = self._section("keeping", ("hold_days", "archiving"))
         mail = self._section("mail", ("from", "security"))
         delivery = self._section("delivery", ("to", "relay"))
+        digests = self._section("digests", ("hours", "kinds"))
         policies = self._section(
             "policies", ("blocked_senders", "permitted_senders", "public_providers", "authserv_id")
         )
@@ -184,6 +191,8 @@ class _Reader(Reading):
             archiving=self._flag(keeping, "archiving", True),
             mail_from=self._address(mail, "from", f"no-reply@{domains[0]}"),
             security_address=self._address(mail, "security", f"security@{domains[0]}"),
+            digest_hours=self._hours(digests, "hours"),
+            digest_kinds=self._each(digests, "kinds", _kind) if "kinds" in digests else KINDS,
             deliver_to=to,
             relay=self._host_port(delivery, "relay", "127.0.0.1:25"),
             blocked_senders=frozenset(self._each(policies, "blocked_senders", _entry)),
@@ -229,8 +238,15 @@ class _Reader(Reading):
             lowered[name] = value
         return lowered
 
+    def _hours(self, table: Values, key: str) -> tuple[int, ...]:
+        value = table.get(key, [])
+        value = value if isinstance(value, list) else [value]
+        if not all(type(hour) is int and 0 <= hour < 24 for hour in value):
+            raise UsageError(f"{table.named(key)} is {value!r}.", remedy="Write hours of the day, as [8, 13].")
+        return tuple(sorted(set(value)))
 
-_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "pages", "limits", "hold", "secure")
+
+_TABLES = ("listen", "keeping", "mail", "digests", "delivery", "policies", "pages", "limits", "hold", "secure")
 
 
 def _zone(name: str) -> str:
@@ -239,6 +255,12 @@ def _zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(f"time_zone {name!r} is not known.", remedy="Use a name such as Europe/London.") from None
     return name
+
+
+def _kind(text: str) -> str:
+    if text not in KINDS:
+        raise UsageError(f"there is no kind {text!r}.", remedy=f"Use some of: {', '.join(KINDS)}.")
+    return text
 
 
 def _entry(text: str) -> str:

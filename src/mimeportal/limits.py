@@ -17,6 +17,12 @@ PARTS_TRUSTED = 250  # more: held for administrators as Suspicious Message Struc
 MIME_DEPTH = 20
 TEXT_SHOWN = 1 * MIB  # of one text part, in a preview
 
+# Search.
+SEARCHED_TEXT = 256 * KIB  # of a message's body, by which it is found
+SEARCH_TEXT = 4 * KIB  # characters of what is searched for
+SEARCH_TERMS = 100  # words and phrases of one search
+SEARCH_QUERY = 64 * KIB  # characters of a query in XML
+
 # HTML that is shown.
 HTML = 1 * MIB
 HTML_DEPTH = 200
@@ -27,6 +33,19 @@ INLINE_IMAGES = 20 * MIB  # of all of them in one page, each as often as it is s
 PATTERN = 1_000  # characters
 PATTERN_PROGRAM = 3_000  # instructions that google-re2 may make of one
 PATTERN_MEMORY = 8 * MIB
+
+# Writing mail.
+UPLOAD = 51 * MIB  # one uploaded file; all attachments of one message together
+RECIPIENTS = 250  # of one message: To, Cc and Bcc
+SENT_AT_ONCE = 500  # messages in one send-email
+SUBJECT = 2_000  # characters of a subject that is written
+EXTRA_HEADERS = 50  # of one message, beside those that we write
+INLINE_BODY = 256 * KIB  # of text in a request; longer texts are uploaded first
+UPLOAD_HOURS = 24  # that an upload is kept, unless a draft names it
+ATTACHMENTS = 200  # of one message: fewer than make it suspicious
+DRAFTS = 500  # of one person
+BOUNCE_DAYS = 30  # for which mail that people write can bounce to its return path
+BOUNCES = 1_000  # of one message at the most
 
 # Requests.
 JSON_BODY = 1 * MIB
@@ -113,11 +132,24 @@ FILE = 512 * MIB  # one message or attachment that is fetched
 ADDRESS_CHARACTERS = 254
 SENDERS_ADDED = 1_000  # entries in one senders.add
 
+# Secure messages.
+SECURE_ATTACHMENTS = 50 * MIB  # of one message, their own octets (portal-rules F.19)
+SECURE_RECIPIENTS = 250  # of one message, To and Cc together
+SECURE_INBOX_DAYS = 60  # that the Inbox shows; older by search (portal-rules F.17)
+SECURE_RETENTION_DAYS = 3_650  # kept at the most, and so the latest expiry
+SECURE_CONTACTS = 500  # told at once
+SECURE_PER_HOUR = 100  # messages that somebody outside sends
+# Mailboxes.
+SIGNATURE = 10_000  # characters
+DELEGATES = 100  # of one mailbox
+
 # Keeping and delivering.
 HOLD_DAYS = 14
 PERSON_OCTETS = 50 * 1024 * MIB  # kept for one person; more is refused
 RECEIVED_LINES = 50
+REJECTION_DAYS = 7  # for which what was refused is told (portal-rules C.12)
 WRITTEN_PER_HOUR = 20  # mails we write ourselves to one address
+DIGEST_ITEMS = 100  # held messages that one digest lists; the next one goes on
 FREE_DISK_SHARE = 0.05
 
 LOWERABLE = {

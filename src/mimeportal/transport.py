@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -14,6 +15,7 @@ from mimeportal import limits
 from mimeportal.codec import LOOK, Outgoing, Sent, answered, as_error, decoded_row, encoded, unexplained, unreadable
 from mimeportal.errors import (
     LostAnswerError,
+    NotFoundError,
     NotOfferedError,
     RateLimitedError,
     UnavailableError,
@@ -24,6 +26,7 @@ from mimeportal.retry import ONCE, Policy, Tried, may_repeat, retry_after
 from mimeportal.wire import (
     REQUEST_ID,
     Api,
+    Content,
     Endpoint,
     Envelope,
     Failure,
@@ -80,6 +83,25 @@ class Remote(Transport, Protocol):
         ...
 
 
+@contextmanager
+def no_such(object: str, *, remedy: str = "") -> Iterator[None]:
+    """The portal answers alike whether an id is none, or somebody else's: the words are ours."""
+    try:
+        yield
+    except NotFoundError as fault:
+        if fault.code != "xdk_failure":
+            raise
+        raise NotFoundError(
+            f"No such {object}.",
+            code=fault.code,
+            field=fault.field,
+            status=fault.status,
+            request_id=fault.request_id,
+            key=fault.key,
+            remedy=remedy or fault.remedy,
+        ) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[RowT]):
     """What one call brought: rows that were done, failures of single items, the page, the request id."""
@@ -122,9 +144,10 @@ class Session:
         page_size: int | None = None,
         page_token: str | None = None,
         headers: Mapping[str, str] | None = None,
+        content: Content | None = None,
     ) -> Answer[RowT]:
         """One call, repeated where its row allows. Failures of single items are in the answer; a request that
-        failed whole raises.
+        failed whole raises. `content` is the body of an operation that takes octets.
 
         Raises `NotOfferedError` before sending, `ApiError` and its kin after.
         """
@@ -136,7 +159,7 @@ class Session:
         written = [item.to_json() for item in items]
         if least == 0:  # an operation without argument has no items, rather than empty ones
             written = [item for item in written if item]
-        sent = self._ask(endpoint, lambda: encoded(endpoint, written, page_size, page_token, headers))
+        sent = self._ask(endpoint, lambda: encoded(endpoint, written, page_size, page_token, headers, content))
         envelope = self._checked(endpoint, sent)
         try:
             rows = [decoded_row(endpoint, row) for row in envelope.rows]
@@ -144,9 +167,16 @@ class Session:
             raise unreadable(endpoint, sent.request_id, "a field is not as documented") from None
         return Answer(rows, envelope.failures, envelope.page, sent.request_id)
 
-    def one(self, endpoint: Endpoint[Any, RowT], item: Item, *, headers: Mapping[str, str] | None = None) -> RowT:
+    def one(
+        self,
+        endpoint: Endpoint[Any, RowT],
+        item: Item,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: Content | None = None,
+    ) -> RowT:
         """Call with one item that must succeed; its failure is raised as the exception that fits."""
-        answer = self.call(endpoint, [item], headers=headers)
+        answer = self.call(endpoint, [item], headers=headers, content=content)
         for failure in answer.failures:
             raise as_error(failure, request_id=answer.request_id)
         if not answer.rows:

@@ -14,6 +14,7 @@ import re
 import unicodedata
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from html import escape, unescape
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -108,7 +109,7 @@ class _Images:
 
     def _inline(self, content_id: str) -> str | None:
         octets = self.by_id.get(content_id) or self.by_id.get(unquote(content_id)) or b""
-        kind = _image_type(octets)
+        kind = image_type(octets)
         # One image named a thousand times would otherwise make a page of a thousand images.
         if kind is None or len(octets) > min(limits.INLINE_IMAGE, self.room):
             return None
@@ -116,7 +117,7 @@ class _Images:
         return f"data:image/{kind};base64,{b64encode(octets).decode()}"
 
 
-def _image_type(octets: bytes) -> str | None:
+def image_type(octets: bytes) -> str | None:
     """png, jpeg, gif or webp as the content says, whatever it is called; None for anything else."""
     for start, kind in _IMAGE_TYPES:
         if octets.startswith(start):
@@ -124,17 +125,40 @@ def _image_type(octets: bytes) -> str | None:
     return "webp" if octets[:4] == b"RIFF" and octets[8:12] == b"WEBP" else None
 
 
-def html_page(body: str, *, title: str, csp_images: bool = False) -> str:
+class ImageTag(NamedTuple):
+    """An image in a document: where its tag stands, what it shows, and the words for it."""
+
+    start: int
+    end: int
+    source: str
+    alt: str
+
+
+def image_tags(html: str) -> Iterator[ImageTag]:
+    """The images of a document, in order, in time linear in its length."""
+    for tag in _tags(html):
+        if tag.name == "img" and not tag.closing:
+            source = _attribute(tag.attributes, "src").strip("\t\n\f\r ")
+            yield ImageTag(tag.start, tag.end, source, _attribute(tag.attributes, "alt"))
+
+
+def html_page(body: str, *, title: str, csp_images: bool = False, style: str = "") -> str:
     """A page that needs nothing else, around HTML which `safe_html` made (or which was escaped).
 
-    Its own policy forbids it to load or run anything; `csp_images` lets the browser fetch images.
+    Its own policy forbids it to load or run anything; `csp_images` lets the browser fetch images. `style` is CSS of
+    our own, the only one that the policy lets apply.
     """
     sources = "data: https: http:" if csp_images else "data:"
+    policy = f"default-src 'none'; img-src {sources}"
+    if style:
+        policy += f"; style-src 'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src {sources}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{escape(visible(title))}</title>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{escape(visible(title))}</title>\n"
+        + (f"<style>{style}</style>\n" if style else "")
+        + f"</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, literal_column, select, update
 
 from mimeportal.addresses import domain_of, parse_entry
 from mimeportal.errors import UsageError
@@ -30,6 +30,10 @@ from mimeportal_server.steps import reached
 from mimeportal_server.store.prepared import Prepared
 from mimeportal_server.store.schema import deliveries, holds, mailbox, messages, people
 from mimeportal_server.tokens import InvalidToken
+
+# Written out, not bound, so that the partial indexes over what is held are used.
+HELD = holds.c.state == literal_column("'held'")
+_BATCH = 500  # holds that expire in one transaction
 
 EVENTS = {"release": "released", "reject": "rejected", "expire": "expired"}
 
@@ -226,23 +230,7 @@ class _Deciding:
             return None
         if form not in ("address", "domain") or item.sender_part not in ("header", "envelope"):
             return Refusal("err_validation_value_not_allowed", "permit and block take address or domain.")
-        address = row.from_header if item.sender_part == "header" else row.from_address
-        domain = domain_of(address)
-        if not domain:
-            part = "From header" if item.sender_part == "header" else "envelope"
-            return Refusal("no_sender", f"There is no single sender in its {part}; nothing was done.")
-        if domain in self._portal.settings.domains:
-            return Refusal("own_domain", f"{address} belongs to the account's own domains; nothing was done.")
-        if form == "domain" and domain in self._portal.settings.public_providers:
-            return Refusal(
-                "public_provider", f"{domain} is a public mail provider: name the address. Nothing was done."
-            )
-        try:
-            if "@" in address.removesuffix(f"@{domain}"):
-                parse_entry(address)  # which @ begins the domain is a guess, unless the others are in quotes
-            return parse_entry(address if form == "address" else domain)
-        except UsageError:
-            return Refusal("no_sender", f"{address[:80]!r} cannot stand on a sender list; nothing was done.")
+        return entry_for(self._portal, form, item.sender_part, row.from_header, row.from_address)
 
     def _transition(
         self,
@@ -329,6 +317,27 @@ def _lying(row: Row[Any], folder: str, at: int) -> dict[str, Any]:
     return {**whose, "folder": folder, "received": at}
 
 
+def entry_for(
+    portal: Portal, form: str, sender_part: str, from_header: str, from_address: str
+) -> tuple[str, str] | Refusal:
+    """The entry for the sender of a message: `address` or `domain`, of its `header` or `envelope` (promises B.3)."""
+    address = from_header if sender_part == "header" else from_address
+    domain = domain_of(address)
+    if not domain:
+        part = "From header" if sender_part == "header" else "envelope"
+        return Refusal("no_sender", f"There is no single sender in its {part}; nothing was done.")
+    if domain in portal.settings.domains:
+        return Refusal("own_domain", f"{address} belongs to the account's own domains; nothing was done.")
+    if form == "domain" and domain in portal.settings.public_providers:
+        return Refusal("public_provider", f"{domain} is a public mail provider: name the address. Nothing was done.")
+    try:
+        if "@" in address.removesuffix(f"@{domain}"):
+            parse_entry(address)  # which @ begins the domain is a guess, unless the others are in quotes
+        return parse_entry(address if form == "address" else domain)
+    except UsageError:
+        return Refusal("no_sender", f"{address[:80]!r} cannot stand on a sender list; nothing was done.")
+
+
 _QUEUE = Prepared(insert(deliveries))
 _LAY = Prepared(insert(mailbox))
 _CHANGE = Prepared(
@@ -364,3 +373,28 @@ def expire(portal: Portal, tx: Connection, rows: Sequence[Row[Any]], edge: Mappi
         for row in rows
     ]
     audit.record(tx, acts, at=portal.clock.now(), caller=None, door="sweep")
+
+
+def expire_overdue(portal: Portal, whose: ColumnElement[bool]) -> int:
+    """Mark all holds that are over their time and meet a condition, batch by batch; how many."""
+    edge = expiry_edge(portal)
+    keep = portal.settings.hold_days * DAY
+    overdue = select(holds).where(HELD, holds.c.received <= edge, whose).order_by(holds.c.id).limit(_BATCH)
+    total = 0
+    while True:
+        with portal.write() as tx:
+            rows = tx.execute(overdue).all()
+            expire(portal, tx, rows, {row.id: row.received + keep for row in rows})
+        reached("sweep.expired")
+        total += len(rows)
+        if len(rows) < _BATCH:
+            return total
+
+
+def settle(portal: Portal, whose: ColumnElement[bool]) -> None:
+    """Before a look into mailboxes: what is over its time lies in the archive, whether or not a sweep has run."""
+    with portal.database.read() as tx:
+        overdue = select(holds.c.id).where(HELD, holds.c.received <= expiry_edge(portal), whose).limit(1)
+        if tx.scalar(overdue) is None:
+            return
+    expire_overdue(portal, whose)

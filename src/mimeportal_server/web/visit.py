@@ -106,12 +106,22 @@ class Visit:
             raise Refused(failure.code, failure.message, status=status, field=failure.field)
         return Answered([endpoint.row.model_validate(row) for row in told.rows], told.page)
 
-    def call(self, endpoint: Endpoint[Any, Any], body: Any = (), *, headers: dict[str, str] | None = None) -> Response:
-        """An operation's bare answer, as for one whose answer or body is octets."""
+    def call(
+        self,
+        endpoint: Endpoint[Any, Any],
+        body: Any = (),
+        *,
+        headers: dict[str, str] | None = None,
+        caller: Caller | None = None,
+    ) -> Response:
+        """An operation's bare answer, as for one whose answer or body is octets.
+
+        It is called as whoever is logged in, or as the `caller` whom a link in a mail stands for.
+        """
         asked = {REQUEST_ID: self.request_id, **(headers or {})}
         request = Request(endpoint.method, endpoint.path, asked, body, peer=self.request.peer)
         self.acted = self.acted or endpoint.repeat != "safe"
-        return self.door.handle(request, self.caller)
+        return self.door.handle(request, caller or self.caller)
 
     # -- forms and links ------------------------------------------------------------------------------------
 

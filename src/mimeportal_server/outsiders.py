@@ -19,23 +19,47 @@ _PERSONAL = "Access is personal: do not share your log-in, or this mail, with an
 
 
 def invite(tx: Connection, portal: Portal, address: str) -> int:
-    """The number of the person outside with a normalised address, who is made when nobody wrote to them before."""
+    """The number of the person outside with a normalised address, who is made when nobody wrote to them before.
+
+    Where the account lets people outside in by a temporary password, it is mailed now, and never again (A.24).
+    """
     person = people.find(tx, address)
     if person is not None:
         return int(person.id)
     values = {"address": address, "kind": "outside", "role": "outside", "created": portal.clock.now()}
     created = tx.execute(insert(persons), values)
     assert created.inserted_primary_key is not None
-    return int(created.inserted_primary_key[0])
+    number = int(created.inserted_primary_key[0])
+    if portal.settings.secure.first_visit == "temporary-password":
+        _send_temporary(portal, tx, number, address)
+    return number
 
 
-def may_begin(person: Row[Any]) -> bool:
+def _send_temporary(portal: Portal, tx: Connection, person_id: int, address: str) -> None:
+    expires = portal.clock.machine() + limits.RESET_HOURS * HOUR
+    secret = tokens.issue(tx, passwords.ONE_TIME, person_id, expires=expires)
+    lines = [
+        f"A secure message waits for you in the secure portal of {portal.settings.domains[0]}; another mail has",
+        "the link to it. Log in there with your email address and this temporary password:",
+        "",
+        secret,
+        "",
+        f"It is good once and for {limits.RESET_HOURS} hours: you are asked for a password of your own at once. Later,",
+        f'choose "Forgot your password?" at {portal.settings.public_url}/log-in',
+        "",
+        _PERSONAL,
+    ]
+    _write(portal, tx, address, "Secure Messaging Password Notification", lines)
+
+
+def may_begin(portal: Portal, person: Row[Any]) -> bool:
     """Whether a link to a message is enough to create a password: for who never had one, nor anything else.
 
     Whatever raises the epoch, as an operator's reset or a restore, leaves only the way by reset mail: a link lies in
     mail for long, and may have been passed on.
     """
-    return person.kind == "outside" and not person.password and not person.epoch and not person.disabled
+    untouched = not person.password and not person.epoch and not person.disabled
+    return person.kind == "outside" and untouched and portal.settings.secure.first_visit == "link"
 
 
 def send_reset(portal: Portal, address: str, *, request_id: str) -> None:

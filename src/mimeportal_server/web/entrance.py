@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.wire import Response
 from mimeportal_server import outsiders, passwords
@@ -10,15 +12,17 @@ from mimeportal_server.web import pages, sessions
 from mimeportal_server.web.route import Route
 from mimeportal_server.web.visit import Visit
 
-_FIRST = "/welcome"  # where a log-in leads, unless it was asked for on the way elsewhere
+_FIRST = "/secure/inbox"  # where a log-in leads, unless it was asked for on the way elsewhere
+
+
+def log_in_at(path: str, address: str = "") -> str:
+    """The log-in that leads on to a page of ours."""
+    asked = {"next": path, "address": address} if address else {"next": path}
+    return f"/log-in?{urlencode(asked, safe='/')}"
 
 
 def _front(visit: Visit) -> Response:
     return visit.go(_FIRST if visit.session is not None else "/log-in")
-
-
-def _welcome(visit: Visit) -> Response:
-    return visit.page("welcome.html")
 
 
 def _log_in(visit: Visit) -> Response:
@@ -80,7 +84,6 @@ def _following(path: str) -> str:
 
 ROUTES = [
     Route("GET", "/", _front),
-    Route("GET", "/welcome", _welcome, session=True),
     Route("GET", "/log-in", _log_in),
     Route("POST", "/log-in", _logging_in),
     Route("POST", "/log-out", _log_out, session=True),

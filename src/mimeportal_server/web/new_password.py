@@ -19,29 +19,46 @@ _OVER = "This link is wrong, was used before, or its time is over."
 _DIFFER = "The two passwords differ."
 
 
-def form(visit: Visit, action: str, address: str, *, error: str = "") -> Response:
-    """The form that sets a password, at the path `action`; criteria stand below its fields (portal-rules A.23)."""
+def form(visit: Visit, action: str, address: str, *, error: str = "", current: bool = False) -> Response:
+    """The form that sets a password, at the path `action`; criteria stand below its fields (portal-rules A.23).
+
+    With `current` it asks for the password that there is.
+    """
     asked = criteria(visit.portal.settings.passwords, visit.form.get("password"))
-    values = {"action": action, "address": address, "error": error, "criteria": asked}
+    values = {"action": action, "address": address, "error": error, "criteria": asked, "current": current}
     return visit.page("new_password.html", 422 if error else 200, tried=bool(visit.form.get("password")), **values)
 
 
 def taken(
-    visit: Visit, action: str, address: str, set_password: Callable[[str], bool], *, following: str = ""
+    visit: Visit,
+    action: str,
+    address: str,
+    set_password: Callable[[str], bool],
+    *,
+    following: str = "",
+    current: bool = False,
 ) -> Response:
-    """Set what the form gives, or show it again with what is wrong. Then they log in with it (portal-rules A.23)."""
+    """Set what the form gives, or show it again with what is wrong. Then they log in with it (portal-rules A.23).
+
+    `following` is the page that the log-in leads to.
+    """
     new = visit.form.get("password")
     if new != visit.form.get("again"):
-        return form(visit, action, address, error=_DIFFER)
+        return form(visit, action, address, error=_DIFFER, current=current)
     try:
         done = set_password(new)
     except Refused as refusal:
-        if refusal.failure.code != "err_validation_password":
+        if refusal.failure.field not in ("newPassword", "password"):
             raise
-        return form(visit, action, address, error=str(refusal))
+        return form(visit, action, address, error=str(refusal), current=current)
     if not done:
         raise Refused("err_link", _OVER, status=410)
     return visit.page("password_set.html", address=address, following=following)
+
+
+def by(visit: Visit) -> dict[str, str]:
+    """Through which request a password is set, as `outsiders` records it."""
+    return {"peer": visit.request.peer, "request_id": visit.request_id}
 
 
 def _check(visit: Visit) -> Response:
@@ -89,10 +106,7 @@ def _take(purpose: str, action: str) -> Callable[[Visit], Response]:
         secret = visit.link(purpose, "")
 
         def set_password(new: str) -> bool:
-            peer = visit.request.peer
-            return outsiders.by_token(
-                visit.portal, purpose, secret, kept.address, new, peer=peer, request_id=visit.request_id
-            )
+            return outsiders.by_token(visit.portal, purpose, secret, kept.address, new, **by(visit))
 
         return taken(visit, action, kept.address, set_password)
 

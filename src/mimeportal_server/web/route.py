@@ -21,6 +21,10 @@ MODULES = (
     "static",
     "entrance",
     "new_password",
+    "secure_link",
+    "secure",
+    "secure_writing",
+    "preferences",
     "digest",
 )
 

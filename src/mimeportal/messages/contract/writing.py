@@ -215,6 +215,7 @@ UPLOAD = Endpoint(
     form="bytes",
     bytes_in=limits.UPLOAD,
     repeat="keyed",  # a local portal knows the same octets again; elsewhere another upload lapses unused
+    outsiders=True,
 )
 SEND_EMAIL = Endpoint(
     "messages.send_email",

@@ -6,7 +6,7 @@ document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.dataset.sent) {
     event.preventDefault();
-  } else if (form.method === "post") {
+  } else if (form.method === "post" && !form.target) {
     form.dataset.sent = "yes";
   }
 });
@@ -34,4 +34,17 @@ for (const field of document.querySelectorAll("[data-check]")) {
       entry.querySelector(".state").textContent = satisfied ? ": met" : ": not met";
     }
   });
+}
+
+// Attachments that are too large are refused before anything of them is sent.
+for (const field of document.querySelectorAll("[data-most]")) {
+  const error = document.getElementById(`${field.id}-error`);
+  const check = () => {
+    const size = [...field.files].reduce((sum, file) => sum + file.size, 0);
+    const tooLarge = size > Number(field.dataset.most);
+    error.hidden = !tooLarge;
+    field.setCustomValidity(tooLarge ? error.textContent : "");
+    return !tooLarge;
+  };
+  field.addEventListener("change", check);
 }

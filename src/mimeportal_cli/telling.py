@@ -223,7 +223,7 @@ def _told_alone(problem: Outcome, verb: Verb) -> int:
 
 
 # Where a thing of a noun is looked at; of others their list tells all.
-_SHOW, _LOG = {"holds": "holds show"}, {"holds": "holds log"}
+_SHOW, _LOG = {"holds": "holds show", "secure": "secure show"}, {"holds": "holds log"}
 
 
 def messages(count: int) -> str:

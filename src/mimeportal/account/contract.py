@@ -212,6 +212,7 @@ PREFERENCES = Endpoint(
     MailboxItem,
     PreferencesRow,
     {"local": Offer()},
+    outsiders=True,
 )
 SET_PREFERENCES = Endpoint(
     "account.set_preferences",
@@ -220,6 +221,7 @@ SET_PREFERENCES = Endpoint(
     PreferencesRow,
     {"local": Offer()},
     repeat="keyed",  # set twice is set once
+    outsiders=True,
 )
 
 MOST_USED_CONTACTS = Endpoint(

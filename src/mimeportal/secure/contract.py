@@ -40,8 +40,8 @@ class SendItem(Item):
     """
 
     request_id: str
-    to: list[str] = []
-    cc: list[str] = []
+    to: list[Address] = []
+    cc: list[Address] = []
     subject: str = ""
     text: str = ""
     html: str | None = None

@@ -178,6 +178,20 @@ class RememberedSecure(Remembered):
         return self._held
 
 
+class RememberedDrafts(Remembered):
+    """The same of one's drafts."""
+
+    what = "draft"
+    where = "It is neither in the list printed last nor among your drafts."
+    command = "mimeportal messages drafts list"
+    _file = "drafts"
+
+    def listed(self, portal: Portal) -> dict[str, list[str]]:
+        if self._held is None:
+            self._held = _by_reference(draft.id for draft in portal.messages.drafts())
+        return self._held
+
+
 class RememberedTracked(Remembered):
     """The same of tracked messages. What was not printed is not looked for: no finder lists all there are."""
 

@@ -20,7 +20,7 @@ from mimeportal.patterns import fold
 from mimeportal.untrusted import visible_lines
 from mimeportal.wire import JsonObject, Page, format_date
 from mimeportal_server import archive_query, content, deciding, mail, searching
-from mimeportal_server.asked import date_given, not_allowed
+from mimeportal_server.asked import date_given, forbidden, not_allowed
 from mimeportal_server.clock import DAY, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
 from mimeportal_server.people import Caller, may_read, owner_of
@@ -54,12 +54,6 @@ _MAIL: Select[Any] = (
     .join(people, people.c.id == mailbox.c.person_id)
     .where(messages.c.purged.is_(None))
 )
-
-
-def _forbidden() -> Refused:
-    return Refused(
-        "err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address", status=403
-    )
 
 
 # -- lists ---------------------------------------------------------------------------------------------------
@@ -126,19 +120,19 @@ def _asked_about(portal: Portal, call: Call, item: contract.BrowseItem) -> int |
     caller = call.caller
     if item.everyone:
         if item.mailbox is not None or not (caller.administrator and caller.content_view):
-            raise _forbidden()
+            raise forbidden()
         return None
     with portal.database.read() as tx:
         owner = _owner(tx, caller, item.mailbox)
     if item.words is not None and not may_read(caller, normalise(item.mailbox or caller.address)):
-        raise _forbidden()  # what is found by a word tells that it is in there
+        raise forbidden()  # what is found by a word tells that it is in there
     return owner
 
 
 def _owner(tx: Connection, caller: Caller, address: str | None) -> int:
     person = owner_of(tx, caller, address)
     if person is None:
-        raise _forbidden()
+        raise forbidden()
     return int(person.id)
 
 
@@ -247,14 +241,14 @@ def _searched(
     if not item.admin and caller.address.startswith("app:"):
         return None  # as recorded of API 2.0: neither rows nor an error
     if item.admin and not (caller.administrator and caller.content_view):
-        raise _forbidden()
+        raise forbidden()
     if item.admin and not query.mailboxes:
         return []
     with portal.database.read() as tx:
         found = []
         for address in query.mailboxes or [caller.address]:
             if not may_read(caller, normalise(address)):
-                raise _forbidden()
+                raise forbidden()
             found.append(_owner(tx, caller, address))
     return found
 

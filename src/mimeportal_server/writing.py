@@ -118,7 +118,8 @@ def submit(portal: Portal, call: Call) -> Answer:
         if known is not None:
             return Answer([known])
         draft = drafts.owned(portal, tx, call.caller, item.draft) if item.draft else None
-        message = {**json.loads(draft.content), **raw} if draft else raw
+        given = {key: value for key, value in raw.items() if value or value is False}
+        message = {**json.loads(draft.content), **given} if draft else raw
         composed = compose(portal, tx, call.caller, contract.ComposeItem.model_validate(message))
     blobs = arrival.store(portal, [composed.entry])
     with portal.write(call.caller) as tx:
@@ -284,7 +285,7 @@ def _divided(portal: Portal, tx: Connection, named: Mapping[str, str]) -> tuple[
             continue
         person = people.find(tx, address)
         if person is None or person.disabled or person.kind != "person":
-            raise Refused("unknown_recipient", f"There is no such recipient here: {address}", field=kind)
+            raise Refused("err_validation_unknown_recipient", f"There is no such recipient here: {address}", field=kind)
         inside.append((int(person.id), address))
     return inside, outside
 

@@ -25,7 +25,18 @@ from mimeportal.errors import UsageError
 from mimeportal.patterns import fold
 from mimeportal.secure import contract
 from mimeportal.wire import JsonObject
-from mimeportal_server import arrival, audit, compose_message, mail, outsiders, people, preferences, requested, uploads
+from mimeportal_server import (
+    arrival,
+    audit,
+    compose_message,
+    contacts,
+    mail,
+    outsiders,
+    people,
+    preferences,
+    requested,
+    uploads,
+)
 from mimeportal_server import secure_access as access
 from mimeportal_server.clock import DAY, HOUR, moment
 from mimeportal_server.compose_message import File, Mailbox
@@ -208,7 +219,8 @@ def lay(
     if expires is None and definition.expire_days:
         expires = now + definition.expire_days * DAY
     outward = any(recipient.way == "portal" for recipient in recipients)
-    names = " ".join([writer.address, *(f"{one.name} {one.address}" for one in recipients)])
+    named = {one.address: one.name for one in recipients}
+    names = " ".join([writer.address, *(f"{name} {address}" for address, name in named.items())])
     created = tx.execute(
         insert(secure_messages),
         {
@@ -256,6 +268,7 @@ def lay(
     )
     facts = {"from": writer.address, "subject": entry.summary.subject, "definition": terms.option or definition.name}
     facts |= {"policy": terms.policy} if terms.policy else {}
+    contacts.count(tx, writer.person_id, (one.address for one in recipients), named, now=now)
     act = audit.Act("send secure", "done", "secure", secure_id, facts)
     audit.record(tx, [act], at=now, caller=caller or writer, request_id=request_id)
     inside = [(recipient.person_id, recipient.address) for recipient in recipients if recipient.way == "mail"]

@@ -17,7 +17,7 @@ from mimeportal.holds.hold import check_moment, checked_id, checked_ids, checked
 from mimeportal.messages.composing import NewFile, addresses, recipients
 from mimeportal.paging import PageOf, Pages
 from mimeportal.secure import contract
-from mimeportal.secure.contract import ContactRow, DefinitionRow, SettingsRow
+from mimeportal.secure.contract import DefinitionRow, SettingsRow
 from mimeportal.secure.message import (
     MonitoredMessage,
     Recipient,
@@ -135,13 +135,6 @@ class SecureClient:
         """What Secure Messaging offers the caller: composing, answering, printing, deleting; its limits."""
         row: SettingsRow = self._session.one(contract.SETTINGS, contract.SettingsItem())
         return row
-
-    def contacts(
-        self, which: str = "most-used", *, search: str | None = None, mailbox: str | None = None
-    ) -> Sequence[ContactRow]:
-        """Whom the caller may write to: the `most-used` or the `global` addresses (portal-rules F.20)."""
-        item = contract.ContactsItem(which=which, search=search, mailbox=mailbox)
-        return self._session.call(contract.CONTACTS, [item]).rows
 
     # -- reading ---------------------------------------------------------------------------------------
 

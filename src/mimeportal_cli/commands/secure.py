@@ -68,7 +68,6 @@ SETTINGS = Shape(
         "retention_days",
     )
 )
-CONTACTS = Shape(("address", "name"), empty="No contacts match.")
 MONITOR = Shape(
     (
         "id",
@@ -238,19 +237,6 @@ def settings_(output: Output) -> None:
     with opened() as portal:
         told = portal.secure.settings()
         output.one({name: getattr(told, name) for name in SETTINGS.names})
-
-
-@secure.command()
-@option("--global", "global_", is_flag=True, help="All there are. Default: the most used.")
-@option("--search", metavar="TEXT", help="In the address or the name.")
-@option("--mailbox", metavar="ADDRESS", help="Whose. Default: your own.")
-@output_options(CONTACTS, limit=False)
-def contacts(global_: bool, search: str | None, mailbox: str | None, output: Output) -> None:
-    """List whom you may write to. People outside see whom the administrator publishes."""
-    from mimeportal_cli.opening import opened
-
-    with opened() as portal:
-        output.rows(portal.secure.contacts("global" if global_ else "most-used", search=search, mailbox=mailbox))
 
 
 @secure.command()

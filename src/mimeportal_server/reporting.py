@@ -132,7 +132,7 @@ def _reported(portal: Portal, tx: Connection, call: Call, item: contract.ReportI
     told: JsonObject = {"id": item.id, "outcome": "done"}
     if isinstance(entry, Refusal):
         # It is reported all the same: a forged sender is among the things that are reported.
-        told["notBlocked"] = entry.sentence
+        told["notBlocked"] = entry.sentence.partition(";")[0].rstrip(".") + "."
     else:
         sender_lists.put(tx, row.person_id, *entry, "blocked", source="message report", now=now)
         told["entry"] = entry[0]

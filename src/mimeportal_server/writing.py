@@ -190,6 +190,9 @@ def compose(portal: Portal, tx: Connection, caller: Caller, item: contract.Compo
         raise Refused("err_validation_null", "The message has no recipient", field="to")
     if sum(map(len, shown.values())) > limits.RECIPIENTS:
         raise Refused("err_validation_count", f"A message has at most {limits.RECIPIENTS} recipients.", field="to")
+    if len(item.extra_headers) > limits.EXTRA_HEADERS:
+        sentence = f"A message has at most {limits.EXTRA_HEADERS} headers of its writer's own."
+        raise Refused("err_validation_count", sentence, field="extraHeaders")
     inside, outside = _divided(portal, tx, named)
     text, html = _texts(portal, tx, caller, by, item)
     now = portal.clock.now()

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from conftest import ADMIN, ANN, BOB, Lab
-from mimeportal.errors import ApiError, ForbiddenError, NotFoundError, UsageError
+from conftest import ANN, Lab
 from mimeportal.portal import Portal
-from mimeportal.secure.contract import OPTIONS
 from mimeportal_server import delivery
-from mimeportal_server.clock import moment
 
 CARL, DORA = "carl@elsewhere.example", "dora@other.example"
 DEFINITION = "Allow Print, 7 Day Exp"

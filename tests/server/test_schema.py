@@ -7,13 +7,13 @@ import hashlib
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from mimeportal_server.store.schema import SCHEMA, metadata
+from mimeportal_server.store.schema import SCHEMA, WORDS, metadata
 
 
 def test_other_tables_have_another_number() -> None:
     """When this fails: raise SCHEMA, so that homes with the earlier tables are refused, and pin both anew."""
     dialect = sqlite.dialect()
-    statements = []
+    statements = [WORDS]
     for table in metadata.sorted_tables:
         statements.append(str(CreateTable(table).compile(dialect=dialect)))
         indexes = sorted(table.indexes, key=lambda index: str(index.name))

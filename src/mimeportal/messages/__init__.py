@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from mimeportal.messages.client import MessagesClient
     from mimeportal.messages.composing import NewFile, NewMessage, Recipient, SentMessage
     from mimeportal.messages.message import Correspondent, MailboxMessage, MailFilter, Message
+    from mimeportal.messages.reporting import ReportedMessage
     from mimeportal.messages.tracked import MessageInfo, TrackedMessage
     from mimeportal.messages.writing import Delivery, Draft
 
@@ -23,6 +24,7 @@ _WHERE = {
     "NewFile": "composing",
     "NewMessage": "composing",
     "Recipient": "composing",
+    "ReportedMessage": "reporting",
     "SentMessage": "composing",
     "TrackedMessage": "tracked",
 }
@@ -39,6 +41,7 @@ __all__ = [
     "NewFile",
     "NewMessage",
     "Recipient",
+    "ReportedMessage",
     "SentMessage",
     "TrackedMessage",
 ]

@@ -131,13 +131,15 @@ FILE = 512 * MIB  # one message or attachment that is fetched
 # Senders.
 ADDRESS_CHARACTERS = 254
 SENDERS_ADDED = 1_000  # entries in one senders.add
+SENDERS_IMPORTED = 2_000  # entries in one senders.import
+SENDERS_DELETED = 1_000  # senders in one managed-senders/senders/bulk-delete
+AUTO_PERMIT_DAYS = 120  # an auto-permitted entry lapses so long after the last mail to it
 
 # Secure messages.
 SECURE_ATTACHMENTS = 50 * MIB  # of one message, their own octets (portal-rules F.19)
 SECURE_RECIPIENTS = 250  # of one message, To and Cc together
 SECURE_INBOX_DAYS = 60  # that the Inbox shows; older by search (portal-rules F.17)
 SECURE_RETENTION_DAYS = 3_650  # kept at the most, and so the latest expiry
-SECURE_CONTACTS = 500  # told at once
 SECURE_PER_HOUR = 100  # messages that somebody outside sends
 # Mailboxes.
 SIGNATURE = 10_000  # characters

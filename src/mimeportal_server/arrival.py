@@ -15,17 +15,18 @@ from sqlalchemy import Connection, Table, func, insert, select, update
 from mimeportal import limits
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
-from mimeportal_server import audit, searching, tokens
+from mimeportal_server import audit, auto_permit, searching, tokens
 from mimeportal_server.clock import DAY
 from mimeportal_server.mail import Summary, summary_and_words
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
-from mimeportal_server.screening import Arrival, Fate, dmarc_failed, matches, screen
+from mimeportal_server.screening import Arrival, Fate, asked_about, dmarc_failed, matches, screen
+from mimeportal_server.sender_lists import lists_of
 from mimeportal_server.settings import HoldRule
 from mimeportal_server.settings_secure import Trigger
 from mimeportal_server.steps import reached
 from mimeportal_server.store.blobs import name_of
-from mimeportal_server.store.schema import copies, deliveries, holds, imports, mailbox, messages, people, senders
+from mimeportal_server.store.schema import copies, deliveries, holds, imports, mailbox, messages, people
 
 FULL = "the mailbox is full"
 
@@ -135,7 +136,7 @@ def accept_within(
     """The second half, in a transaction that also holds what else belongs to it."""
     # Only now no sweep can let go of octets that were there before, and that nothing kept.
     portal.home.blobs.add_missing(blobs)
-    writer = _Writer(portal, tx, door)
+    writer = _Writer(portal, tx, door, batch)
     known = writer.known_imports(batch, [entry.blob for entry in batch])
     results = [writer.take(entry, entry.blob, known) for entry in batch]
     writer.flush()
@@ -150,9 +151,10 @@ def accept_within(
 class _Writer:
     """Gathers the rows of a batch, so that each table is written once."""
 
-    def __init__(self, portal: Portal, tx: Connection, door: str) -> None:
+    def __init__(self, portal: Portal, tx: Connection, door: str, batch: Sequence[Incoming]) -> None:
         self._portal = portal
         self._tx = tx
+        self._batch = batch
         self._door = door
         self._rows: dict[Table, list[dict[str, Any]]] = {
             table: [] for table in (messages, imports, copies, holds, deliveries, mailbox)
@@ -163,6 +165,7 @@ class _Writer:
         self._lists: dict[int, dict[str, str]] = {}
         self._octets: dict[int, int] = {}  # person -> octets kept for them, with this batch
         self.diverted: list[tuple[Incoming, Sequence[tuple[int, str]], Trigger]] = []
+        self._sent_to: dict[int, list[str]] = {}  # person -> whom outside they wrote to
 
     def known_imports(self, batch: Sequence[Incoming], names: Sequence[str]) -> set[tuple[str, ...]]:
         """What was imported before of the octets in this batch, as (path, position, blob, recipient)."""
@@ -203,6 +206,10 @@ class _Writer:
                 self._lay(entry, message_id, entry.by.person_id, "sent")
             results += [self._send(entry, name, message_id, entry.by, recipient) for recipient in entry.outside]
             results += [self._keep(entry, message_id, entry.by, recipient) for recipient in entry.secure]
+            own = self._portal.settings.domains
+            outside = [*entry.outside, *(address for address in entry.secure if domain_of(address) not in own)]
+            if outside and auto_permit.arises(self._tx, self._portal.settings, entry.by.person_id, entry.summary):
+                self._sent_to.setdefault(entry.by.person_id, []).extend(outside)
         return results
 
     def _trigger(self, entry: Incoming) -> Trigger | None:
@@ -345,9 +352,12 @@ class _Writer:
     def _fate(self, entry: Incoming, person_id: int, recipient: str) -> Fate:
         if entry.hold is not None:
             return Fate("held", entry.hold.policy, entry.hold)
-        known = entry.by is not None or entry.vouched
-        arrival = Arrival(entry.envelope_from, recipient, entry.summary, len(entry.octets), known)
-        return screen(arrival, self._portal.settings, self._entries(person_id))
+        lists = self._entries(person_id)
+        fate = screen(_arrival(entry, recipient), self._portal.settings, lists, self._portal.chance())
+        if fate.disables:
+            auto_permit.disable(self._tx, person_id, fate.disables)
+            del lists[fate.disables]
+        return fate
 
     def _hold(self, entry: Incoming, rule: HoldRule, message_id: int, person_id: int, recipient: str) -> int:
         summary = entry.summary
@@ -378,9 +388,13 @@ class _Writer:
         return number
 
     def _entries(self, person_id: int) -> dict[str, str]:
+        """What counts on somebody's lists of the senders in this batch, asked for at once: lists may be long."""
         if person_id not in self._lists:
-            rows = self._tx.execute(select(senders.c.entry, senders.c.list).where(senders.c.person_id == person_id))
-            self._lists[person_id] = {row.entry: row.list for row in rows}
+            wanted: set[str] = set()
+            for entry in self._batch:
+                if entry.hold is None and any(person == person_id for person, _ in entry.recipients):
+                    wanted |= asked_about(_arrival(entry, ""))
+            self._lists[person_id] = lists_of(self._tx, person_id, wanted, self._portal.clock.steady())
         return self._lists[person_id]
 
     def _route(self, entry: Incoming) -> str:
@@ -412,6 +426,8 @@ class _Writer:
         searching.keep(self._tx, self._searched)
         for person_id, octets in self._octets.items():
             self._tx.execute(update(people).where(people.c.id == person_id).values(octets=octets))
+        for person_id, addresses in self._sent_to.items():
+            auto_permit.sent(self._tx, self._portal.settings, person_id, addresses, self._portal.clock.now())
         for caller, acts in self._acts.items():
             audit.record(self._tx, acts, at=self._portal.clock.now(), caller=caller, door=self._door)
 
@@ -425,6 +441,11 @@ def bounce_path(portal: Portal, tx: Connection, by: Caller, message_id: int) -> 
     object = str(message_id)
     token = tokens.issue(tx, "bounce", by.person_id, object=object, expires=expires, uses=limits.BOUNCES)
     return f"bounce+{token}@{portal.settings.domains[0]}"
+
+
+def _arrival(entry: Incoming, recipient: str) -> Arrival:
+    known = entry.by is not None or entry.vouched
+    return Arrival(entry.envelope_from, recipient, entry.summary, len(entry.octets), known)
 
 
 def reason_code(reason: str) -> str:

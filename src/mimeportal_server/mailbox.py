@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -20,7 +21,7 @@ from mimeportal.patterns import fold
 from mimeportal.untrusted import visible_lines
 from mimeportal.wire import JsonObject, Page, format_date
 from mimeportal_server import archive_query, content, deciding, mail, searching
-from mimeportal_server.asked import date_given, not_allowed
+from mimeportal_server.asked import date_given, forbidden, not_allowed
 from mimeportal_server.clock import DAY, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
 from mimeportal_server.people import Caller, may_read, owner_of
@@ -54,12 +55,6 @@ _MAIL: Select[Any] = (
     .join(people, people.c.id == mailbox.c.person_id)
     .where(messages.c.purged.is_(None))
 )
-
-
-def _forbidden() -> Refused:
-    return Refused(
-        "err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address", status=403
-    )
 
 
 # -- lists ---------------------------------------------------------------------------------------------------
@@ -98,6 +93,8 @@ def browse(portal: Portal, call: Call) -> Answer:
     item = contract.BrowseItem.model_validate(call.items[0])
     if item.folder not in (None, *contract.FOLDERS):
         raise not_allowed(f"Field must be one of [{','.join(contract.FOLDERS)}]", "folder")
+    if item.ids is not None:
+        return _named(portal, call, item.ids)
     if "ignore_filters" in call.faults:
         item = contract.BrowseItem(mailbox=item.mailbox, everyone=item.everyone, words=item.words, folder=item.folder)
     owner = _asked_about(portal, call, item)
@@ -121,24 +118,40 @@ def browse(portal: Portal, call: Call) -> Answer:
     return Answer([_told(portal, row, sent_to[row.id]) for row in rows], page=block)
 
 
+def _named(portal: Portal, call: Call, ids: Sequence[str]) -> Answer:
+    """Messages by their ids. What is none, or not the caller's to see, is not among them."""
+    if len(ids) > limits.LOCAL_BATCH:
+        raise not_allowed(f"`ids` holds at most {limits.LOCAL_BATCH}.", "ids")
+    numbers = set()
+    for id in ids:
+        with suppress(InvalidToken):
+            numbers.add(portal.sealer.number("mailbox", id))
+    caller = call.caller
+    with portal.database.read() as tx:
+        found = tx.execute(_MAIL.where(mailbox.c.id.in_(numbers)).order_by(mailbox.c.id.desc())).all()
+        rows = [row for row in found if caller.acts_for(row.owner) or caller.administrator]
+        sent_to = _recipients(tx, rows)
+    return Answer([_told(portal, row, sent_to[row.id]) for row in rows])
+
+
 def _asked_about(portal: Portal, call: Call, item: contract.BrowseItem) -> int | None:
     """Whose mail: a person's number; None for everybody's. Raises `Refused` for what is not the caller's to see."""
     caller = call.caller
     if item.everyone:
         if item.mailbox is not None or not (caller.administrator and caller.content_view):
-            raise _forbidden()
+            raise forbidden()
         return None
     with portal.database.read() as tx:
         owner = _owner(tx, caller, item.mailbox)
     if item.words is not None and not may_read(caller, normalise(item.mailbox or caller.address)):
-        raise _forbidden()  # what is found by a word tells that it is in there
+        raise forbidden()  # what is found by a word tells that it is in there
     return owner
 
 
 def _owner(tx: Connection, caller: Caller, address: str | None) -> int:
     person = owner_of(tx, caller, address)
     if person is None:
-        raise _forbidden()
+        raise forbidden()
     return int(person.id)
 
 
@@ -247,14 +260,14 @@ def _searched(
     if not item.admin and caller.address.startswith("app:"):
         return None  # as recorded of API 2.0: neither rows nor an error
     if item.admin and not (caller.administrator and caller.content_view):
-        raise _forbidden()
+        raise forbidden()
     if item.admin and not query.mailboxes:
         return []
     with portal.database.read() as tx:
         found = []
         for address in query.mailboxes or [caller.address]:
             if not may_read(caller, normalise(address)):
-                raise _forbidden()
+                raise forbidden()
             found.append(_owner(tx, caller, address))
     return found
 

@@ -15,7 +15,7 @@ from mimeportal import limits
 from mimeportal.addresses import normalise
 from mimeportal.messages.contract import writing as contract
 from mimeportal.wire import Failure, JsonObject, format_date
-from mimeportal_server import audit, compose, mail, requested, senders, tracking
+from mimeportal_server import audit, compose, mail, requested, sender_lists, tracking
 from mimeportal_server.asked import not_allowed
 from mimeportal_server.clock import moment
 from mimeportal_server.deciding import Refusal, entry_for
@@ -84,7 +84,7 @@ def block(portal: Portal, call: Call) -> Answer:
                 assert isinstance(refusal, Refusal)
                 answer.failures.append(Failure(refusal.code, refusal.sentence, key=raw))
                 continue
-            change = senders.put(tx, row.person_id, *entry, "blocked", source="message block", now=now)
+            change = sender_lists.put(tx, row.person_id, *entry, "blocked", source="message block", now=now)
             detail = {"from_header": row.from_header, "mailbox": row.owner, "entry": entry[0]}
             acts.append(audit.Act("block", change.outcome, "message", row.message_id, detail))
             told = contract.BlockRow(id=item.id, outcome=change.outcome, entry=entry[0], moved_from=change.moved_from)
@@ -132,9 +132,9 @@ def _reported(portal: Portal, tx: Connection, call: Call, item: contract.ReportI
     told: JsonObject = {"id": item.id, "outcome": "done"}
     if isinstance(entry, Refusal):
         # It is reported all the same: a forged sender is among the things that are reported.
-        told["notBlocked"] = entry.sentence
+        told["notBlocked"] = entry.sentence.partition(";")[0].rstrip(".") + "."
     else:
-        senders.put(tx, row.person_id, *entry, "blocked", source="message report", now=now)
+        sender_lists.put(tx, row.person_id, *entry, "blocked", source="message report", now=now)
         told["entry"] = entry[0]
     tx.execute(update(mailbox).where(mailbox.c.id == row.id).values(folder="junk"))
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, exists, select
 
 from mimeportal import limits
 from mimeportal.secure import contract
@@ -13,8 +13,6 @@ from mimeportal_server import secure_access as access
 from mimeportal_server.asked import date_given, not_allowed
 from mimeportal_server.clock import DAY, milliseconds
 from mimeportal_server.portal import Answer, Call, Portal
-from mimeportal_server.store.schema import contacts as contacts_of
-from mimeportal_server.store.schema import people as persons
 from mimeportal_server.store.schema import secure_copies, secure_messages
 from mimeportal_server.tokens import InvalidToken
 from mimeportal_server.tracking import address_condition
@@ -134,38 +132,10 @@ def settings(portal: Portal, call: Call) -> Answer:
     return Answer([row.to_json()])
 
 
-def contacts(portal: Portal, call: Call) -> Answer:
-    """Whom the caller may write to. People outside see only whom the administrator publishes (portal-rules F.20)."""
-    access.require_on(portal)
-    item = contract.ContactsItem.model_validate(call.items[0])
-    if item.which not in contract.CONTACTS_OF:
-        raise not_allowed(f"There are no contacts {item.which!r}.", "which")
-    used = item.which == "most-used"
-    with portal.database.read() as tx:
-        person_id, _ = access.owner(tx, call.caller, item.mailbox)
-        address = contacts_of.c.address if used else persons.c.address
-        if used:
-            query = select(contacts_of).where(contacts_of.c.person_id == person_id)
-            # Ordered by use, told apart by what never changes: pages do not shift while somebody writes.
-            query = query.order_by(contacts_of.c.uses.desc(), contacts_of.c.last_used.desc(), address)
-        else:
-            query = select(persons.c.address).where(persons.c.kind == "person", ~persons.c.disabled).order_by(address)
-        if call.caller.outside:
-            query = query.where(address.in_(portal.settings.secure.published_contacts))
-        if item.search:
-            columns = [address, contacts_of.c.name] if used else [address]
-            word = _pattern(item.search, "search")
-            query = query.where(or_(*(listing.may_match(word, func.lower(column)) for column in columns)))
-        rows = tx.execute(query.limit(limits.SECURE_CONTACTS)).all()
-    told = [contract.ContactRow(address=row.address, name=getattr(row, "name", "")) for row in rows]
-    return Answer([row.to_json() for row in told])
-
-
 OPERATIONS = {
     "secure.list": list_messages,
     "secure.definitions": definitions,
     "secure.settings": settings,
-    "secure.contacts": contacts,
     "secure.send": secure_sending.send,
     "secure.reply": secure_sending.reply,
     **secure_reading.OPERATIONS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from textwrap import wrap
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -38,18 +39,16 @@ def notify(
     for copy in copies:
         if not waits(copy):
             continue
-        lines = [
-            f"{found.message.sender} has sent you a secure message. It waits for you here:",
-            "",
+        sender, expires = found.message.sender, found.message.expires
+        paragraphs = [
+            f"{sender} has sent you a secure message. It waits for you here:",
             link(portal, tx, copy.person_id, found.message.id),
-            "",
             _HOW[copy.way],
-            "",
             f"The message is meant for {copy.address} alone. Access is personal: share your log-in with nobody.",
+            f"It expires on {moment(expires):%Y-%m-%d at %H:%M} UTC." if expires is not None else "",
+            f"If you cannot open it, ask whoever sent it: {sender}.",
         ]
-        if found.message.expires is not None:
-            lines += ["", f"It expires on {moment(found.message.expires):%Y-%m-%d at %H:%M} UTC."]
-        lines += ["", f"If you cannot open it, ask whoever sent it: {found.message.sender}."]
+        lines = [line for paragraph in paragraphs if paragraph for line in (*_wrapped(paragraph), "")]
         told[copy.id] = compose.queue_written(
             portal, tx, to=copy.address, subject=_NOTIFICATION, lines=lines, automatic="auto-generated"
         )
@@ -58,6 +57,10 @@ def notify(
         acts.append(audit.Act("notify", outcome, "secure", found.message.id, facts))
     audit.record(tx, acts, at=portal.clock.now(), caller=caller, request_id=request_id)
     return told
+
+
+def _wrapped(paragraph: str) -> list[str]:
+    return wrap(paragraph, 72, break_long_words=False, break_on_hyphens=False)  # a link that is cut leads nowhere
 
 
 def receipt(portal: Portal, tx: Connection, found: Found, copy: Row[Any], *, caller: Caller, request_id: str) -> None:

@@ -25,7 +25,18 @@ from mimeportal.errors import UsageError
 from mimeportal.patterns import fold
 from mimeportal.secure import contract
 from mimeportal.wire import JsonObject
-from mimeportal_server import arrival, audit, compose_message, mail, outsiders, people, preferences, requested, uploads
+from mimeportal_server import (
+    arrival,
+    audit,
+    compose_message,
+    contacts,
+    mail,
+    outsiders,
+    people,
+    preferences,
+    requested,
+    uploads,
+)
 from mimeportal_server import secure_access as access
 from mimeportal_server.clock import DAY, HOUR, moment
 from mimeportal_server.compose_message import File, Mailbox
@@ -49,12 +60,17 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """One recipient: their number, how they were named, and the way the message takes to them."""
+    """One recipient: how they were named, and the way the message takes to them; `person_id` once they have one."""
 
-    person_id: int
     address: str
+    name: str
     part: str  # to | cc
     way: str  # portal | link | mail
+    person_id: int = 0
+
+    @property
+    def mailbox(self) -> Mailbox:
+        return Mailbox(self.address, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +96,8 @@ def send(portal: Portal, call: Call) -> Answer:
         text = _signed(tx, writer, item.text, item.signature)
     written = compose_message.Parts(
         sender=Mailbox(writer.address),
-        to=[Mailbox(address) for address, part, _ in recipients if part == "to"],
-        cc=[Mailbox(address) for address, part, _ in recipients if part == "cc"],
+        to=[one.mailbox for one in recipients if one.part == "to"],
+        cc=[one.mailbox for one in recipients if one.part == "cc"],
         subject=item.subject,
         text=text,
         html=item.html,
@@ -107,8 +123,8 @@ def reply(portal: Portal, call: Call) -> Answer:
     original, preview = mail.summary_and_preview(portal.home.blobs.read(blob))
     written = compose_message.Parts(
         sender=Mailbox(writer.address),
-        to=[Mailbox(address) for address, part, _ in recipients if part == "to"],
-        cc=[Mailbox(address) for address, part, _ in recipients if part == "cc"],
+        to=[one.mailbox for one in recipients if one.part == "to"],
+        cc=[one.mailbox for one in recipients if one.part == "cc"],
         subject=message.subject if fold(message.subject).startswith("re:") else f"Re: {message.subject}",
         text=f"{text}\n\n{_quoted(message, preview.text)}",
         files=files,
@@ -129,7 +145,7 @@ class _Sending:
         self._request_id = request_id
         self._now = portal.clock.now()
 
-    def send(self, parts: compose_message.Parts, recipients: Sequence[tuple[str, str, str]]) -> Answer:
+    def send(self, parts: compose_message.Parts, recipients: Sequence[Recipient]) -> Answer:
         portal, caller = self._portal, self._call.caller
         with portal.database.read() as tx:
             earlier = requested.earlier(tx, caller, self._request_id, self._call.items[0])
@@ -143,7 +159,7 @@ class _Sending:
             received=self._now,
             by=self._writer,
             actor=caller,
-            secure=[address for address, _, way in recipients if way != "mail"],
+            secure=[one.address for one in recipients if one.way != "mail"],
             whole=True,
         )
         blobs = arrival.store(portal, [entry])
@@ -155,9 +171,7 @@ class _Sending:
             (told,) = arrival.accept_within(portal, tx, [entry], blobs, door=caller.door)
             if any(result.reason == arrival.FULL for result in told):
                 raise Refused("mailbox_full", "There is no room left for what this sender keeps here.")
-            who = [
-                Recipient(_recipient(portal, tx, address, way), address, part, way) for address, part, way in recipients
-            ]
+            who = [replace(one, person_id=_number(portal, tx, one)) for one in recipients]
             request = self._call.request_id
             row = lay(portal, tx, entry, self._writer, who, self._terms, caller=caller, request_id=request)
             requested.remember(tx, caller, self._request_id, self._call.items[0], row, now=self._now)
@@ -205,7 +219,8 @@ def lay(
     if expires is None and definition.expire_days:
         expires = now + definition.expire_days * DAY
     outward = any(recipient.way == "portal" for recipient in recipients)
-    names = " ".join([writer.address, *(recipient.address for recipient in recipients)])
+    named = {one.address: one.name for one in recipients}
+    names = " ".join([writer.address, *(f"{name} {address}" for address, name in named.items())])
     created = tx.execute(
         insert(secure_messages),
         {
@@ -242,6 +257,7 @@ def lay(
                 **copy,
                 "person_id": recipient.person_id,
                 "address": recipient.address,
+                "name": recipient.name,
                 "part": recipient.part,
                 "way": recipient.way,
                 "folder": "inbox" if recipient.way == "portal" else "",
@@ -252,6 +268,7 @@ def lay(
     )
     facts = {"from": writer.address, "subject": entry.summary.subject, "definition": terms.option or definition.name}
     facts |= {"policy": terms.policy} if terms.policy else {}
+    contacts.count(tx, writer.person_id, (one.address for one in recipients), named, now=now)
     act = audit.Act("send secure", "done", "secure", secure_id, facts)
     audit.record(tx, [act], at=now, caller=caller or writer, request_id=request_id)
     inside = [(recipient.person_id, recipient.address) for recipient in recipients if recipient.way == "mail"]
@@ -308,8 +325,10 @@ def divert(
     copied = {address for address, _ in entry.summary.cc}
     who = [(outsiders.invite(tx, portal, address), address, "portal") for address in entry.secure]
     who += [(person_id, address, "mail") for person_id, address in inside]
+    names = dict((*entry.summary.to, *entry.summary.cc))
     recipients = [
-        Recipient(person_id, address, "cc" if address in copied else "to", way) for person_id, address, way in who
+        Recipient(address, names.get(address, ""), "cc" if address in copied else "to", way, person_id)
+        for person_id, address, way in who
     ]
     terms = Terms(definitions[trigger.definition], policy=trigger.policy)
     lay(portal, tx, entry, entry.by, recipients, terms, caller=entry.actor, request_id="")
@@ -358,13 +377,13 @@ def _terms(portal: Portal, writer: Caller, item: contract.SendItem) -> Terms:
 
 def _addressed(
     portal: Portal, tx: Connection, writer: Caller, item: contract.SendItem, terms: Terms
-) -> list[tuple[str, str, str]]:
-    """Every recipient once, with where they were named and the way to them. Raises `Refused` naming the wrong one."""
-    named: dict[str, str] = {}
+) -> list[Recipient]:
+    """Every recipient once, where they were named first. Raises `Refused` naming the wrong one."""
+    named: dict[str, tuple[str, str]] = {}
     for part, given in (("to", item.to), ("cc", item.cc)):
-        for text in given:
+        for entry in given:
             try:
-                named.setdefault(parse_address(text), part)
+                named.setdefault(parse_address(entry.email_address), (entry.displayable_name, part))
             except UsageError as fault:
                 raise Refused("err_validation_invalid_email_address", fault.what, field=part) from None
     if not named:
@@ -374,8 +393,11 @@ def _addressed(
             "err_validation_count", f"A message has at most {limits.SECURE_RECIPIENTS} recipients.", field="to"
         )
     inside = "link" if terms.option or terms.definition == ALL else "mail"
-    found = [(address, part, _way(portal, tx, address, part, inside)) for address, part in named.items()]
-    outside = [address for address, _, way in found if way == "portal"]
+    found = [
+        Recipient(address, name, part, _way(portal, tx, address, part, inside))
+        for address, (name, part) in named.items()
+    ]
+    outside = [one.address for one in found if one.way == "portal"]
     if writer.outside and outside:
         raise Refused(
             "forbidden", f"People outside write to the account's own people, and {outside[0]} is none.", status=403
@@ -400,32 +422,31 @@ def _way(portal: Portal, tx: Connection, address: str, part: str, inside: str) -
     return inside
 
 
-def _answered(
-    portal: Portal, tx: Connection, found: access.Found, own: str, *, all: bool
-) -> list[tuple[str, str, str]]:
+def _answered(portal: Portal, tx: Connection, found: access.Found, own: str, *, all: bool) -> list[Recipient]:
     """Who gets an answer: the sender, or everybody else; who left meanwhile gets none, unless it is the sender."""
     ways = {copy.address: "link" if copy.way == "link" else "mail" for copy in found.recipients}
     inside = "link" if found.message.definition == ALL.name else "mail"
-    told = [(found.message.sender, "to", _way(portal, tx, found.message.sender, "to", inside))]
+    sender = found.message.sender
+    told = [Recipient(sender, found.message.sender_name, "to", _way(portal, tx, sender, "to", inside))]
     for copy in found.recipients if all else ():
         if copy.address in (own, found.message.sender):
             continue
         try:
-            told.append((copy.address, copy.part, _way(portal, tx, copy.address, copy.part, ways[copy.address])))
+            way = _way(portal, tx, copy.address, copy.part, ways[copy.address])
         except Refused:
             continue
+        told.append(Recipient(copy.address, copy.name, copy.part, way))
     return told
 
 
-def _person(tx: Connection, address: str) -> int:
-    person = people.find(tx, address)
+def _number(portal: Portal, tx: Connection, recipient: Recipient) -> int:
+    """The number of a recipient; whoever is outside gets one with their first message."""
+    if recipient.way == "portal":
+        return outsiders.invite(tx, portal, recipient.address)
+    person = people.find(tx, recipient.address)
     if person is None:
-        raise Refused("unknown_recipient", f"{address} is none of the portal's people.", field="to")
+        raise Refused("unknown_recipient", f"{recipient.address} is none of the portal's people.", field="to")
     return int(person.id)
-
-
-def _recipient(portal: Portal, tx: Connection, address: str, way: str) -> int:
-    return outsiders.invite(tx, portal, address) if way == "portal" else _person(tx, address)
 
 
 # -- what is written ----------------------------------------------------------------------------------------------

@@ -71,6 +71,11 @@ reply = true
 reply_all = true
 expire_days = 7
 
+[auto_allow]
+create = true                                # whom people write to is permitted: an entry of their auto-permitted list
+days = 120                                   # 1 to 120: it lapses so long after the last mail to them
+sample = 0.01                                # 0 to 1: the share of their mail that is scanned for spam all the same
+
 [[hold]]
 policy = "Spam Scanning"
 kind = "spam"
@@ -121,6 +126,9 @@ class Settings:
     permitted_senders: frozenset[str] = frozenset()
     public_providers: frozenset[str] = frozenset()
     authserv_id: str | None = None
+    auto_permit: bool = True
+    auto_permit_days: int = limits.AUTO_PERMIT_DAYS
+    auto_permit_sample: float = 0.01
     hold_rules: tuple[HoldRule, ...] = ()
     secure: SecureSettings = field(default_factory=SecureSettings)
     session_hours: int = limits.SESSION_HOURS
@@ -163,6 +171,10 @@ class _Reader(Reading):
         policies = self._section(
             "policies", ("blocked_senders", "permitted_senders", "public_providers", "authserv_id")
         )
+        auto = self._section("auto_allow", ("create", "days", "sample"))
+        auto_days = self._number(auto, "days", limits.AUTO_PERMIT_DAYS)
+        if not 1 <= auto_days <= limits.AUTO_PERMIT_DAYS:
+            raise UsageError(f"auto_allow.days is {auto_days}.", remedy=f"Use 1 to {limits.AUTO_PERMIT_DAYS} days.")
         listen = self._section("listen", ("http", "smtp", "tls_cert", "tls_key", "behind_proxy"))
         pages = self._section("pages", ("session_hours",))
         lowered = self._limits(self._section("limits", tuple(limits.LOWERABLE)))
@@ -201,6 +213,9 @@ class _Reader(Reading):
             permitted_senders=frozenset(self._each(policies, "permitted_senders", _entry)),
             public_providers=frozenset(self._each(policies, "public_providers", parse_domain)),
             authserv_id=self._text(policies, "authserv_id", "") or None,
+            auto_permit=self._flag(auto, "create", True),
+            auto_permit_days=auto_days,
+            auto_permit_sample=self._share(auto, "sample", 0.01),
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
             passwords=self._passwords(),
             secure=SecureReader(self._document).secure(),
@@ -264,6 +279,13 @@ class _Reader(Reading):
             raise UsageError(f"{table.named(key)} is {value!r}.", remedy="Write hours of the day, as [8, 13].")
         return tuple(sorted(set(value)))
 
+    def _share(self, table: Values, key: str, default: float) -> float:
+        value = table.get(key, default)
+        # What is no number, as nan, compares with nothing.
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+            raise UsageError(f"{table.named(key)} is {value!r}.", remedy="Use a share: 0 to 1.")
+        return float(value)
+
 
 _TABLES = (
     "listen",
@@ -274,6 +296,7 @@ _TABLES = (
     "policies",
     "pages",
     "passwords",
+    "auto_allow",
     "limits",
     "hold",
     "secure",

@@ -118,7 +118,8 @@ def submit(portal: Portal, call: Call) -> Answer:
         if known is not None:
             return Answer([known])
         draft = drafts.owned(portal, tx, call.caller, item.draft) if item.draft else None
-        message = {**json.loads(draft.content), **raw} if draft else raw
+        given = {key: value for key, value in raw.items() if value or value is False}
+        message = {**json.loads(draft.content), **given} if draft else raw
         composed = compose(portal, tx, call.caller, contract.ComposeItem.model_validate(message))
     blobs = arrival.store(portal, [composed.entry])
     with portal.write(call.caller) as tx:
@@ -189,6 +190,9 @@ def compose(portal: Portal, tx: Connection, caller: Caller, item: contract.Compo
         raise Refused("err_validation_null", "The message has no recipient", field="to")
     if sum(map(len, shown.values())) > limits.RECIPIENTS:
         raise Refused("err_validation_count", f"A message has at most {limits.RECIPIENTS} recipients.", field="to")
+    if len(item.extra_headers) > limits.EXTRA_HEADERS:
+        sentence = f"A message has at most {limits.EXTRA_HEADERS} headers of its writer's own."
+        raise Refused("err_validation_count", sentence, field="extraHeaders")
     inside, outside = _divided(portal, tx, named)
     text, html = _texts(portal, tx, caller, by, item)
     now = portal.clock.now()
@@ -284,7 +288,7 @@ def _divided(portal: Portal, tx: Connection, named: Mapping[str, str]) -> tuple[
             continue
         person = people.find(tx, address)
         if person is None or person.disabled or person.kind != "person":
-            raise Refused("unknown_recipient", f"There is no such recipient here: {address}", field=kind)
+            raise Refused("err_validation_unknown_recipient", f"There is no such recipient here: {address}", field=kind)
         inside.append((int(person.id), address))
     return inside, outside
 

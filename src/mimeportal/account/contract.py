@@ -239,6 +239,7 @@ FIND_CONTACTS = Endpoint(
     ContactRow,
     {"local": Offer()},
     paging="token",
+    outsiders=True,
 )
 
 _ALTERNATE = "Directories | Internal | Create Alternate Address"

@@ -14,9 +14,10 @@ from mimeportal import limits
 from mimeportal.addresses import normalise
 from mimeportal.errors import UsageError
 from mimeportal.holds.hold import check_moment, checked_id, checked_ids, checked_text
+from mimeportal.messages.composing import NewFile, addresses, recipients
 from mimeportal.paging import PageOf, Pages
 from mimeportal.secure import contract
-from mimeportal.secure.contract import ContactRow, DefinitionRow, SettingsRow
+from mimeportal.secure.contract import DefinitionRow, SettingsRow
 from mimeportal.secure.message import (
     MonitoredMessage,
     Recipient,
@@ -46,11 +47,12 @@ class SecureClient:
 
     def send(
         self,
-        to: Sequence[str],
+        to: Any,
         subject: str,
         text: str,
         *,
-        cc: Sequence[str] = (),
+        cc: Any = (),
+        attachments: Any = (),
         html: str | None = None,
         definition: str | None = None,
         option: str | None = None,
@@ -61,18 +63,20 @@ class SecureClient:
         """Send a secure message (portal-rules F.1 to F.10).
 
         What recipients may do is said by a `definition` of the account, or by one of the six options of the secure
-        portal (`contract.OPTIONS`); by neither: the default definition. `mailbox` is whose message it is, for their
-        delegates. A `request_id` of one's own makes the call repeatable for 7 days. Raises `UsageError` for what
-        cannot be a message, `ApiError` with `internal_only` where a definition has nobody outside to apply to,
-        `ForbiddenError` where the account does not let the caller.
+        portal (`contract.OPTIONS`); by neither: the default definition. Recipients are written as `carl@b.example` or
+        `Carl <carl@b.example>`, attachments are paths, or names with octets: 50 MiB in all. `mailbox` is whose message
+        it is, for their delegates. A `request_id` of one's own makes the call repeatable for 7 days. Raises
+        `UsageError` for what cannot be a message, `ApiError` with `internal_only` where a definition has nobody outside
+        to apply to, `ForbiddenError` where the account does not let the caller.
         """
         self._session.require(contract.SEND, "sending secure messages")
         item = contract.SendItem(
             request_id=request_id or str(uuid.uuid4()),
-            to=_several("to", to),
-            cc=_several("cc", cc),
+            to=addresses(recipients(to, "to")),
+            cc=addresses(recipients(cc, "cc")),
             subject=_text("subject", subject),
             text=_text("text", text),
+            attachments=self._uploaded(attachments),
             html=html,
             definition=definition,
             option=option,
@@ -87,6 +91,7 @@ class SecureClient:
         text: str,
         *,
         all: bool = False,
+        attachments: Any = (),
         signature: bool = True,
         request_id: str | None = None,
     ) -> SentSecure:
@@ -101,9 +106,25 @@ class SecureClient:
             id=checked_id(id),
             all=all,
             text=_text("text", text),
+            attachments=self._uploaded(attachments),
             signature=signature,
         )
         return SentSecure.from_row(self._session.one(contract.REPLY, item))
+
+    def _uploaded(self, given: Any) -> Sequence[contract.AttachmentItem]:
+        """Upload the files of a message. Raises `UsageError` before the first, for what is too large in all."""
+        if isinstance(given, str | bytes | Path | Mapping) or not isinstance(given, Iterable):
+            raise UsageError("attachments takes several files.", remedy="Put it in a list: [path].")
+        files = [NewFile.of(entry) for entry in given]
+        size = sum(file.size for file in files)
+        if size > limits.SECURE_ATTACHMENTS:
+            raise UsageError(
+                contract.TOO_LARGE,
+                why=f"They have {size / limits.MIB:,.1f} MiB together; nothing was sent.",
+                remedy="Send fewer or smaller files, or send them as large files.",
+            )
+        uploaded = [self._portal.messages.upload(file) for file in files]
+        return [contract.AttachmentItem(id=file.upload_id, filename=file.name) for file in uploaded]
 
     def definitions(self, *, mailbox: str | None = None) -> Sequence[DefinitionRow]:
         """The definitions that the caller, or whose `mailbox` it is, may send by; the default first."""
@@ -114,13 +135,6 @@ class SecureClient:
         """What Secure Messaging offers the caller: composing, answering, printing, deleting; its limits."""
         row: SettingsRow = self._session.one(contract.SETTINGS, contract.SettingsItem())
         return row
-
-    def contacts(
-        self, which: str = "most-used", *, search: str | None = None, mailbox: str | None = None
-    ) -> Sequence[ContactRow]:
-        """Whom the caller may write to: the `most-used` or the `global` addresses (portal-rules F.20)."""
-        item = contract.ContactsItem(which=which, search=search, mailbox=mailbox)
-        return self._session.call(contract.CONTACTS, [item]).rows
 
     # -- reading ---------------------------------------------------------------------------------------
 
@@ -327,15 +341,6 @@ def _narrowed(filter: SecureFilter | None, conditions: Mapping[str, Any]) -> Sec
     wanted = replace(filter or SecureFilter(), **conditions)
     wanted.check()
     return wanted
-
-
-def _several(name: str, given: Any) -> Sequence[str]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise UsageError(f"{name} takes several addresses, not {given!r}.", remedy="Put it in a list: [address].")
-    named = [*given]
-    for address in named:
-        checked_text(name, address)
-    return named
 
 
 def _text(name: str, given: str) -> str:

@@ -21,7 +21,6 @@ OPTIONS = ("read-receipt", "no-print-no-reply", "no-print", "expire-1d", "expire
 
 # Ours: Mimecast's own words stand in a picture (portal-rules F.19).
 TOO_LARGE = "The total attachment size exceeds the 50 MB limit."
-CONTACTS_OF = ("most-used", "global")
 
 
 class AttachmentItem(Item):
@@ -40,8 +39,8 @@ class SendItem(Item):
     """
 
     request_id: str
-    to: list[str] = []
-    cc: list[str] = []
+    to: list[Address] = []
+    cc: list[Address] = []
     subject: str = ""
     text: str = ""
     html: str | None = None
@@ -270,24 +269,6 @@ class SettingsRow(Row):
     retention_days: int = limits.SECURE_RETENTION_DAYS
 
 
-class ContactsItem(Item):
-    """Whom the caller may write to: `most-used` or `global` addresses (portal-rules F.20), and a word to search for.
-
-    The first `limits.SECURE_CONTACTS` are told; a word finds the others.
-    """
-
-    which: str = "most-used"
-    search: str | None = None
-    mailbox: str | None = None
-
-
-class ContactRow(Row):
-    """Somebody to write to."""
-
-    address: str
-    name: str = ""
-
-
 class MonitorItem(Item):
     """Which secure messages of the account; without dates the last 48 hours (portal-rules F.33)."""
 
@@ -350,11 +331,10 @@ EXPIRE = _own("expire", MessageItem, ActRow, count=(1, limits.LOCAL_BATCH), repe
 NOTIFY = _own("notify", NotifyItem, NotifyRow, repeat="never")
 DEFINITIONS = _own("definitions", DefinitionsItem, DefinitionRow, count=(0, 1))
 SETTINGS = _own("settings", SettingsItem, SettingsRow, count=(0, 1), outsiders=True)
-CONTACTS = _own("contacts", ContactsItem, ContactRow, outsiders=True)
 MONITOR = _own("monitor", MonitorItem, MonitorRow, paging="token")
 LOG = _own("log", MessageItem, LogRow)
 
 ENDPOINTS = (
     SEND, REPLY, LIST, SHOW, PRINT, FILE, MARK, DELETE, RESTORE, RECALL, EXTEND, EXPIRE, NOTIFY, DEFINITIONS,
-    SETTINGS, CONTACTS, MONITOR, LOG,
+    SETTINGS, MONITOR, LOG,
 )  # fmt: skip

@@ -129,6 +129,19 @@ class SecureContent:
     policy: str | None
     notes: list[str]
 
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """What a reader sees above the text: From, To, Cc, Subject, Date."""
+        message = self.message
+        shown = [
+            ("From", f"{message.from_name} <{message.from_address}>" if message.from_name else message.from_address),
+            ("To", ", ".join(message.to)),
+            ("Cc", ", ".join(message.cc)),
+            ("Subject", message.subject),
+            ("Date", f"{message.date:%a, %d %b %Y %H:%M:%S %z}"),
+        ]
+        return [(name, value) for name, value in shown if value]
+
     @classmethod
     def from_row(cls, row: MessageRow) -> SecureContent:
         return cls(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from mimeportal import limits
-from mimeportal.wire import Address, Api, Endpoint, Item, Offer, Row
+from mimeportal.wire import Address, Api, Endpoint, Item, JsonObject, Offer, Row
 
 FORMS = ("address", "domain")
 SENDER_PARTS = ("header", "envelope")
@@ -51,7 +51,7 @@ class BodyItem(Item):
     content_type: str | None = None
     content_disposition: str | None = None
     content_transfer_encoding: str | None = None
-    extra_headers: list[HeaderField] = []
+    extra_headers: list[HeaderField] | None = None
 
 
 class AttachmentItem(Item):
@@ -78,6 +78,10 @@ class SendEmailItem(Item):
     attachments: list[AttachmentItem] = []
     extra_headers: list[HeaderField] = []
     in_reply_to: str | None = None
+
+    def to_json(self) -> JsonObject:
+        """As it travels: of a list without entries nothing."""
+        return {name: value for name, value in super().to_json().items() if value != []}
 
 
 class SendEmailRow(Row):
@@ -214,8 +218,8 @@ UPLOAD = Endpoint(
     _ANYWHERE,
     form="bytes",
     bytes_in=limits.UPLOAD,
-    repeat="keyed",  # a local portal knows the same octets again; elsewhere another upload lapses unused
     outsiders=True,
+    repeat="keyed",  # a local portal knows the same octets again; elsewhere another upload lapses unused
 )
 SEND_EMAIL = Endpoint(
     "messages.send_email",

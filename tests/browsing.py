@@ -94,6 +94,10 @@ class Shown:
     def set_cookies(self) -> list[str]:
         return [value for name, value in self.headers if name.lower() == "set-cookie"]
 
+    def actions(self) -> list[str]:
+        """Where the forms of the page lead."""
+        return [unescape(action) for action in re.findall(r'<form[^>]*action="([^"]*)"', self.text)]
+
     def fields(self, action: str) -> dict[str, str]:
         """The hidden fields of the form with an action."""
         form = re.search(rf'<form[^>]*action="{re.escape(action)}".*?</form>', self.text, re.DOTALL)
@@ -137,6 +141,13 @@ class Visitor:
                 self.cookies.pop(name, None)
             else:
                 self.cookies[name] = value
+        return shown
+
+    def follow(self, path: str) -> Shown:
+        """Open a page, wherever it leads on to."""
+        shown = self.ask(path)
+        while shown.status == 303:
+            shown = self.ask(shown.header("location"))
         return shown
 
     def submit(self, page: Shown, action: str, **fields: str) -> Shown:

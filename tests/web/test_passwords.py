@@ -218,10 +218,10 @@ class TestReset:
         set_password(served.lab, ANN, GOOD)
         inside = Visitor(served)
         inside.log_in(ANN, GOOD)
-        assert inside.ask("/welcome").status == 200
+        assert inside.ask("/secure/inbox").status == 200
         visitor = Visitor(served)
         visitor.new_password(opened(visitor, reset_link(served, ANN)), "/password/reset", BETTER)
-        assert inside.ask("/welcome").status == 303
+        assert inside.ask("/secure/inbox").status == 303
 
 
 class TestTemporary:
@@ -236,10 +236,10 @@ class TestTemporary:
         shown = visitor.log_in(BOB, self.one_time(served, BOB))
         assert shown.header("location") == "/password/new"
         assert not visitor.session()
-        assert visitor.ask("/welcome").status == 303
+        assert visitor.ask("/secure/inbox").status == 303
         done = visitor.new_password(visitor.ask("/password/new"), "/password/new", GOOD)
         assert "Log in again" in done.text
-        assert visitor.log_in(BOB, GOOD).header("location") == "/welcome"
+        assert visitor.log_in(BOB, GOOD).header("location") == "/secure/inbox"
 
     def test_it_is_good_once(self, served: Served) -> None:
         once = self.one_time(served, BOB)
@@ -259,14 +259,14 @@ class TestExpiry:
         with serving(tmp_path / "home", settings="[passwords]\nexpire_days = 30") as served:
             set_password(served.lab, ANN, GOOD)
             visitor = Visitor(served)
-            assert visitor.log_in(ANN, GOOD).header("location") == "/welcome"
+            assert visitor.log_in(ANN, GOOD).header("location") == "/secure/inbox"
             with served.lab.server.write() as tx:
                 month = 31 * 86_400_000
                 tx.execute(update(persons).values(password_set=persons.c.password_set - month))
             other = Visitor(served)
             assert other.log_in(ANN, GOOD).header("location") == "/password/new"
             other.new_password(other.ask("/password/new"), "/password/new", BETTER)
-            assert other.log_in(ANN, BETTER).header("location") == "/welcome"
+            assert other.log_in(ANN, BETTER).header("location") == "/secure/inbox"
 
 
 class TestLock:
@@ -302,7 +302,7 @@ class TestInChromium:
             assert page.get_by_label("Email address").input_value() == CLIENT
             page.get_by_label("Password").fill(GOOD)
             page.get_by_role("button", name="Log in").click()
-            page.wait_for_url("**/welcome")
+            page.wait_for_url("**/secure/inbox")
 
 
 def wait_for_acts(served: Served, count: int) -> None:

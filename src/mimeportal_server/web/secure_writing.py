@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from dataclasses import dataclass, field
-from email.utils import getaddresses
 from typing import Any
 
+from mimeportal.account import contract as account
 from mimeportal.messages.contract import writing
 from mimeportal.secure import contract
 from mimeportal.untrusted import safe_name
-from mimeportal.wire import Response
+from mimeportal.wire import Address, Response
 from mimeportal_server.portal import Refused
 from mimeportal_server.web import showing
 from mimeportal_server.web.forms import Form
@@ -31,6 +32,7 @@ OPTIONS = {
     "expire-7d": ("Expire Message in 7 Days", "From then on the recipient cannot respond to it."),
     "expire-30d": ("Expire Message in 30 Days", "From then on the recipient cannot respond to it."),
 }
+_CONTACTS_SHOWN = 200
 _CONTACTS = {"most-used": "Most used", "global": "Global addresses"}
 
 
@@ -102,13 +104,13 @@ def _compose(visit: Visit) -> Response:
 def _composing(visit: Visit, offers: contract.SettingsRow, draft: _Draft) -> Response:
     which = visit.form.get("which") if visit.form.get("which") in _CONTACTS else "most-used"
     word = visit.form.get("find").strip()
-    item = contract.ContactsItem(which=which, search=word or None)
+    item = account.FindContactsItem(everyone=True if which == "global" else None, search=word or None)
     return visit.page(
         "secure_compose.html",
         422 if draft.error else 200,
         draft=draft,
         offers=offers,
-        contacts=visit.ask(contract.CONTACTS, item).rows,
+        contacts=visit.ask(account.FIND_CONTACTS, item, size=_CONTACTS_SHOWN).rows,
         which=which,
         kinds=_CONTACTS,
         word=word,
@@ -152,11 +154,17 @@ def _send(visit: Visit) -> Response:
     return visit.go("/secure/sent?done=sent")
 
 
-def _addresses(text: str) -> list[str]:
+def _addresses(text: str) -> list[Address]:
     """What somebody typed as recipients: with or without names, at commas, semicolons or line ends."""
-    parts = text.replace(";", ",").replace("\n", ",").split(",")
-    found = [(part, getaddresses([part])[0][1]) for part in (part.strip() for part in parts) if part]
-    return [address if "@" in address else part for part, address in found]
+    parts = [part.strip() for part in re.split(r"[,;\n]", text)]
+    return [_address(part) for part in parts if part]
+
+
+def _address(text: str) -> Address:
+    """`Ann <ann@example.com>` or the address alone; whether it is one, the operation says."""
+    named = re.fullmatch(r'"?([^<>"]*)"?\s*<([^<>]*)>', text)
+    name, address = named.groups() if named else ("", text)
+    return Address(email_address=address.strip(), displayable_name=name.strip())
 
 
 def _reply(visit: Visit) -> Response:

@@ -218,6 +218,7 @@ UPLOAD = Endpoint(
     _ANYWHERE,
     form="bytes",
     bytes_in=limits.UPLOAD,
+    outsiders=True,
     repeat="keyed",  # a local portal knows the same octets again; elsewhere another upload lapses unused
 )
 SEND_EMAIL = Endpoint(

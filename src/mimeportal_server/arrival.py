@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, func, insert, select, update
 
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
-from mimeportal_server import audit
+from mimeportal_server import audit, bounces, contacts
 from mimeportal_server.mail import Summary, summarise
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
@@ -42,6 +42,7 @@ class Incoming:
 
     `source` is where an import found it (path, position); `hold` skips screening; `again` imports anew. `by` is
     the person who submitted it, logged in; then `outside` are recipients that are none of the portal's people.
+    `bounce_tokens` are of the return paths among its recipients' addresses: a report of a bounce counts there alone.
     `whole`: it is taken for all of its recipients or refused for all, as SMTP has one reply for them.
     """
 
@@ -57,6 +58,7 @@ class Incoming:
     origin: Origin = Origin()
     by: Caller | None = None
     outside: Sequence[str] = ()
+    bounce_tokens: Sequence[str] = ()
     whole: bool = False
 
 
@@ -147,7 +149,19 @@ class _Writer:
             message_id = message_id or self._message(entry, name)
             self._lay(entry, message_id, entry.by.person_id, "sent")
             results += [self._send(entry, name, message_id, entry.by, recipient) for recipient in entry.outside]
+            self._count_contacts(entry, entry.by)
+        for token in entry.bounce_tokens:
+            bounces.take(self._portal, self._tx, token, entry.octets)
         return results
+
+    def _count_contacts(self, entry: Incoming, by: Caller) -> None:
+        """Remember to whom somebody wrote; what a program sent for them tells nothing."""
+        if entry.summary.auto_submitted:
+            return
+        addresses = [address for _, address in entry.recipients] + [*entry.outside]
+        named = {normalise(address): name for address, name in (*entry.summary.to, *entry.summary.cc)}
+        written_to = [address for address in addresses if address != by.address]
+        contacts.count(self._tx, by.person_id, written_to, named, now=entry.received)
 
     def _has_room(self, person_id: int, size: int) -> bool:
         """Count a message against its person's quota, unless it is over."""

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from mimeportal import limits
 from mimeportal.addresses import domain_of, normalise, parse_address
 from mimeportal.errors import UnavailableError, UsageError
-from mimeportal_server import people
+from mimeportal_server import bounces, people
 from mimeportal_server.mail import Summary
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal, Refused
@@ -28,10 +28,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Somebody a message is taken for. Without a `person_id` they are outside, and one of our people writes to them."""
+    """Somebody a message is taken for. Without a `person_id` they are outside, and one of our people writes to them.
+
+    `bounce` is the token of the return path that was written to: the person sent what comes back there.
+    """
 
     address: str
     person_id: int | None
+    bounce: str = ""
 
 
 DISK_FULL = Refusal("452 4.3.1 Too little disk space is left, try again later", "disk_full")
@@ -102,6 +106,13 @@ def recipient(portal: Portal, address: str, envelope_from: str, size: int, by: C
         normal = parse_address(address)
     except UsageError:
         return Refusal("553 5.1.3 The recipient is no mail address", "bad_address")
+    token = bounces.token_of(portal, address)
+    if token is not None:
+        with portal.database.read() as tx:
+            granted = bounces.sender_of(portal, tx, token)
+        if granted is None:
+            return UNKNOWN
+        normal = str(granted.address)
     if domain_of(normal) not in portal.settings.domains:
         return NO_RELAY if by is None else Recipient(normal, None)
     with portal.database.read() as tx:
@@ -120,7 +131,7 @@ def recipient(portal: Portal, address: str, envelope_from: str, size: int, by: C
         return BLOCKED
     if person.octets + size > portal.settings.limits["person_octets"]:
         return MAILBOX_FULL
-    return Recipient(normal, int(person.id))
+    return Recipient(normal, int(person.id), token or "")
 
 
 @dataclass(frozen=True, slots=True)

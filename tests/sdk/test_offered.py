@@ -72,6 +72,17 @@ OFFERED: dict[str, tuple[tuple[str, ...], Call]] = {
     ),
     "/api/message-finder/get-message-info": (BOTH, lambda portal: portal.messages.info("eNtracked", content=True)),
     "/api/message-finder/search": (BOTH, lambda portal: list(portal.messages.track(from_="sender.example"))),
+    "/api/user/add-delegate-user": (
+        BOTH,
+        lambda portal: portal.account.add_delegate("bob@example.com", mailbox="ann@example.com"),
+    ),
+    "/api/user/find-delegate-users": (BOTH, lambda portal: list(portal.account.delegates("ann@example.com"))),
+    "/api/user/get-delegated-access": (FIRST, lambda portal: portal.account.delegated_access()),
+    "/api/user/get-most-used-contacts": (BOTH, lambda portal: list(portal.account.contacts())),
+    "/api/user/remove-delegate-user": (
+        BOTH,
+        lambda portal: portal.account.remove_delegate("bob@example.com", mailbox="ann@example.com"),
+    ),
     "/oauth/token": (SECOND, lambda portal: portal.auth.token("a client", "its secret")),
 }
 # Calls that promises H names beside the plain ones: other options, other ways to the same endpoints.
@@ -108,8 +119,14 @@ MORE: dict[str, tuple[str, Call]] = {
 }
 
 
+ROWS = {
+    "get-account": [{"accountCode": "CUSA1A1"}],
+    "find-delegate-users": [{"id": "eNdelegate", "delegateAddress": "bob@example.com"}],
+}
+
+
 class Silent:
-    """A transport that records where it is asked, and answers with no rows but the account's."""
+    """A transport that records where it is asked, and answers with no rows but those that other calls hang on."""
 
     url = "https://api.services.mimecast.com"
     user: str | None = None
@@ -121,7 +138,7 @@ class Silent:
 
     def send(self, request: Request) -> Response:
         self.paths.append(request.path)
-        rows = [{"accountCode": "CUSA1A1"}] if request.path.endswith("get-account") else []
+        rows = ROWS.get(request.path.rpartition("/")[2], [])
         body = json.dumps({"meta": {"status": 200}, "data": rows, "fail": []}).encode()
         return Response(200, {"content-type": "application/json"}, iter([body]))
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mimeportal.messages.contract import finder
+from mimeportal.messages.contract import finder, undelivered
 
-ENDPOINTS = (*finder.ENDPOINTS,)
+ENDPOINTS = (*finder.ENDPOINTS, *undelivered.ENDPOINTS)

@@ -197,7 +197,7 @@ IMPORT_NAMES = {
     "google-re2": "re2",
     "pyyaml": "yaml",
     "xlsxwriter": "xlsxwriter",
-    "python-multipart": "multipart",
+    "python-multipart": "starlette",  # whose reader of forms is made of it
     "argon2-cffi": "argon2",
     "httptools": "uvicorn",  # by its protocol of that name, which is what we extend
 }
@@ -322,6 +322,13 @@ METHODS = {
     "messages.processing": ["messages.processing"],
     "messages.queues": ["messages.queues"],
     "messages.rejections": ["messages.rejected", "messages.rejection"],
+    "messages.list": ["messages.list"],
+    "messages.browse": ["messages.list", "messages.search"],
+    "messages.find": ["messages.search"],
+    "messages.detail": ["messages.get"],
+    "messages.part": ["messages.get", "messages.part", "messages.raw"],
+    "messages.file": ["messages.download", "messages.raw"],
+    "messages.fetch": ["messages.download", "messages.raw"],
     "senders.permit_or_block": ["senders.add"],
     "senders.list": ["senders.list"],
     "senders.add": ["senders.add"],
@@ -406,6 +413,12 @@ COMMANDS = {
     "messages processing": "messages.processing",
     "messages queues": "messages.queues",
     "messages rejected": "messages.rejected",
+    "messages list": "messages.list",
+    "messages search": "messages.search",
+    "messages show": "messages.get",
+    "messages print": "messages.get",
+    "messages attachments": "messages.download",
+    "messages download": "messages.raw",
     "senders list": "senders.list",
     "senders add": "senders.add",
     "senders remove": "senders.remove",
@@ -432,6 +445,7 @@ UNNAMED = {
     "messages.info": "`messages track ID`, `messages bounced ID`",
     "messages.rejection": "`messages rejected ID`",
     "messages.hold_ids": "`messages track --hold-ids`",
+    "messages.part": "part of `messages show`, where a portal tells no bodies",
     "holds.plan": "the plan of `holds release` and `holds reject`",
     "holds.states": "looked at after a lost answer",
 }

@@ -17,6 +17,7 @@ from mimeportal.wire import JsonObject, format_date
 from mimeportal_server import deciding, senders
 from mimeportal_server.asked import date_given, first_search
 from mimeportal_server.clock import DAY, iso, milliseconds, moment
+from mimeportal_server.deciding import HELD
 from mimeportal_server.listing import Keyset, may_match
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Answer, Call, Portal, Refused
@@ -27,8 +28,6 @@ _FORBIDDEN_TEXT = "0003 Forbidden To Perform Operation For Address"
 
 _MAILBOXES = 1_000  # more are not looked for here: whoever asks filters again
 
-# Written out, not bound, so that the partial indexes over what is held are used.
-HELD = holds.c.state == literal_column("'held'")
 _SHOWN = [
     holds.c[name]
     for name in (

@@ -12,12 +12,13 @@ from mimeportal.account.contract import AccountRow, PreferencesRow, WhoAmIRow
 from mimeportal.account.preferences import CHECKS
 from mimeportal.holds import contract as holds_contract
 from mimeportal.holds import hold as held_mail
-from mimeportal.messages import tracked
+from mimeportal.messages import message, tracked
 from mimeportal.messages.contract import finder as messages_contract
+from mimeportal.messages.contract import mailbox as mailbox_contract
 from mimeportal.senders import client as senders_client
 from mimeportal.senders import contract as senders_contract
 from mimeportal_cli import acting, choosing, formats, times
-from mimeportal_cli.commands import account, account_mailbox, holds, messages, senders
+from mimeportal_cli.commands import account, account_mailbox, holds, messages, messages_read, senders
 from mimeportal_cli.commands import profiles as profiles_command
 
 
@@ -55,6 +56,12 @@ def test_messages() -> None:
     assert set(messages.INFO.names) < {entry.name for entry in fields(tracked.MessageInfo)}
     assert messages.STATUSES == messages_contract.STATUSES
     assert messages.ROUTES == messages_contract.ROUTES
+
+
+def test_mailbox() -> None:
+    assert messages_read.MAIL.names == message.MAIL_FIELDS
+    assert messages_read.ATTACHMENTS.names == tuple(entry.name for entry in fields(held_mail.Attachment))
+    assert messages_read.FOLDERS == mailbox_contract.FOLDERS
 
 
 def test_account() -> None:

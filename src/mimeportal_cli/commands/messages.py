@@ -1,16 +1,18 @@
-"""`mimeportal messages`: mail on its way. Tracking it, what waits, what was rejected, what bounced."""
+"""`mimeportal messages`: mail on its way. Tracked, waiting, rejected, bounced; mailboxes have a file of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mimeportal_cli.choosing import window, window_options
+from mimeportal_cli.commands import messages_read
 from mimeportal_cli.options import Group, option, settings
 from mimeportal_cli.output import Output, Shape, output_options
 from mimeportal_cli.references import RememberedRejected, RememberedTracked, as_reference, reference, resolved
+from mimeportal_cli.tables import joined, print_rows, with_times
 from mimeportal_cli.telling import both_senders, short_reason
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ _MAILBOX = option("--mailbox", metavar="ADDRESS", help="Whose mail, where you ma
 
 @click.group(cls=Group)
 def messages() -> None:
-    """Mail on its way: tracked, waiting, rejected, bounced."""
+    """Mailboxes, and mail on its way: list, search, read, track."""
 
 
 @messages.command()
@@ -199,7 +201,7 @@ def processing(search: str | None, since: str | None, until: str | None, tz: str
 
     with opened() as portal:
         start, end = window(portal, since, until, tz)
-        _with_times(portal, output, tz, "created", "next_attempt")
+        with_times(portal, output, tz, "created", "next_attempt")
         output.rows(portal.messages.processing(since=start, until=end, search=search))
 
 
@@ -212,7 +214,7 @@ def queues(since: str | None, until: str | None, tz: str | None, output: Output)
 
     with opened() as portal:
         start, end = window(portal, since, until, tz)
-        _with_times(portal, output, tz, "date")
+        with_times(portal, output, tz, "date")
         output.rows(portal.messages.queues(start, end))
 
 
@@ -246,7 +248,7 @@ def rejected(
             return
         start, end = window(portal, since or (None if until else "today"), until, tz)
         found = portal.messages.rejected(mailbox=mailbox, search=search, since=start, until=end)
-        _print_remembered(portal, found, output, tz, RememberedRejected, "created")
+        print_rows(portal, output, tz, found, RememberedRejected, "created")
 
 
 def _refuse_beside_id(given: Sequence[str], output: Output) -> None:
@@ -271,7 +273,7 @@ def _show(portal: Portal, id: str, output: Output, tz: str | None, *, hold_ids: 
     output.shape = INFO
     if output.format == "table":
         output.columns = tuple(name for name in INFO.names if name != "headers" or settings().verbose)
-        _with_times(portal, output, tz, "sent", "processed")
+        with_times(portal, output, tz, "sent", "processed")
         for name in ("id", "hold_id"):
             output.shape.cells[name] = lambda value, _, __: reference(str(value))
     output.one(_record(message))
@@ -299,61 +301,14 @@ def _show_rejection(portal: Portal, id: str, mailbox: str | None, output: Output
     from dataclasses import asdict
 
     (full,) = resolved(portal, [id], RememberedRejected(portal))
-    _with_times(portal, output, tz, "created", id=as_reference)
+    with_times(portal, output, tz, "created", id=as_reference)
     output.one(asdict(portal.messages.rejection(full, mailbox=mailbox)))
 
 
 def _print_tracked(portal: Portal, found: Iterable[Any], output: Output, tz: str | None) -> None:
-    cells = {"from_header": both_senders, "to_addresses": _joined, "info": short_reason}
-    _print_remembered(portal, found, output, tz, RememberedTracked, "received", "sent", **cells)
+    cells = {"from_header": both_senders, "to_addresses": joined, "info": short_reason}
+    print_rows(portal, output, tz, found, RememberedTracked, "received", "sent", **cells)
 
 
-def _print_remembered(
-    portal: Portal,
-    found: Iterable[Any],
-    output: Output,
-    tz: str | None,
-    remembered: type[RememberedTracked],
-    *times: str,
-    **cells: Callable[[Any, Any, Sequence[str]], str],
-) -> None:
-    """Show rows; of a table the ids are remembered, so that their references can be named."""
-    if output.format != "table":
-        output.rows(found)
-        return
-    seen: list[str] = []
-
-    def id_cell(value: Any, _: Any, __: Any) -> str:
-        seen.append(value)
-        return reference(value)
-
-    _with_times(portal, output, tz, *times, id=id_cell, **cells)
-    try:
-        output.rows(found)
-    finally:
-        if seen:  # a table without ids is nothing to copy from
-            remembered(portal).keep(seen)
-
-
-def _joined(value: Any, _record: Any, _columns: Any) -> str:
-    return ", ".join(value)
-
-
-def _with_times(
-    portal: Portal, output: Output, tz: str | None, *names: str, **cells: Callable[[Any, Any, Sequence[str]], str]
-) -> None:
-    """Show these moments of a table in the account's zone."""
-    if output.format != "table":
-        return
-    from mimeportal_cli.opening import zone_of
-    from mimeportal_cli.times import short
-
-    zone = zone_of(portal, tz)
-
-    def time_cell(value: Any, _: Any, __: Any) -> str:
-        return short(value, zone) if value else ""
-
-    shape = output.shape
-    output.shape = Shape(
-        shape.names, table=shape.table, empty=shape.empty, cells={**dict.fromkeys(names, time_cell), **cells}
-    )
+for _command in messages_read.COMMANDS:
+    messages.add_command(_command)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mimeportal.messages.contract import finder, undelivered
+from mimeportal.messages.contract import finder, mailbox, undelivered
 
-ENDPOINTS = (*finder.ENDPOINTS, *undelivered.ENDPOINTS)
+ENDPOINTS = (*finder.ENDPOINTS, *undelivered.ENDPOINTS, *mailbox.ENDPOINTS)

@@ -330,9 +330,12 @@ METHODS = {
     "messages.file": ["messages.download", "messages.raw"],
     "messages.fetch": ["messages.download", "messages.raw"],
     "senders.permit_or_block": ["senders.add"],
+    "senders.bulk_delete": ["senders.remove_everywhere"],
     "senders.list": ["senders.list"],
     "senders.add": ["senders.add"],
     "senders.remove": ["senders.remove"],
+    "senders.import": ["senders.import_entries"],
+    "senders.check": ["senders.check"],
 }
 
 
@@ -355,7 +358,7 @@ def test_names_and_paths_are_unique() -> None:
 def test_a_row_says_what_fits_together(endpoint: Endpoint[Any, Any]) -> None:
     names = {row.name for row in ENDPOINTS}
     assert endpoint.noun in NOUNS
-    assert endpoint.path.startswith("/api/") or endpoint.form == "form"
+    assert endpoint.path.startswith("/api/") or endpoint.form in ("form", "json")
     assert endpoint.offered
     assert ("/api/portal/" in endpoint.path) == (set(endpoint.offered) == {"local"})
     least, most = endpoint.count
@@ -422,6 +425,9 @@ COMMANDS = {
     "senders list": "senders.list",
     "senders add": "senders.add",
     "senders remove": "senders.remove",
+    "senders check": "senders.check",
+    "senders import": "senders.import_entries",
+    "senders export": "senders.list",
     "account show": "account.show",
     "account password": "account.set_password",
     "account capabilities": "account.capabilities",
@@ -448,6 +454,8 @@ UNNAMED = {
     "messages.part": "part of `messages show`, where a portal tells no bodies",
     "holds.plan": "the plan of `holds release` and `holds reject`",
     "holds.states": "looked at after a lost answer",
+    "senders.plan": "the plan of `senders add` and `senders remove`",
+    "senders.remove_everywhere": "`senders remove --every-mailbox`",
 }
 
 

@@ -115,6 +115,9 @@ FILE = 512 * MIB  # one message or attachment that is fetched
 # Senders.
 ADDRESS_CHARACTERS = 254
 SENDERS_ADDED = 1_000  # entries in one senders.add
+SENDERS_IMPORTED = 2_000  # entries in one senders.import
+SENDERS_DELETED = 1_000  # senders in one managed-senders/senders/bulk-delete
+AUTO_PERMIT_DAYS = 120  # an auto-permitted entry lapses so long after the last mail to it
 
 # Mailboxes.
 SIGNATURE = 10_000  # characters

@@ -126,7 +126,8 @@ class Endpoint(Generic[ItemT, RowT]):
     method      HTTP method
     host        `regional`, or `global` for what Mimecast serves from one place for all regions
     authorised  whether the call carries the caller's credentials
-    form        how a request is written: `envelope` (`{"meta", "data"}`), `query`, `form`, `bytes`, `text`
+    form        how a request is written: `envelope` (`{"meta", "data"}`), `json` (the one item by itself), `query`,
+                `form`, `bytes`, `text`
     answer      `rows` of an envelope, the `bytes` of a file (API 2.0: rows with URLs, where they are fetched),
                 or a bare `object`
     rows_at     None: the rows are `data` itself; a name: they are `data[0].NAME`
@@ -147,7 +148,7 @@ class Endpoint(Generic[ItemT, RowT]):
     method: str = "POST"
     host: Literal["regional", "global"] = "regional"
     authorised: bool = True
-    form: Literal["envelope", "query", "form", "bytes", "text"] = "envelope"
+    form: Literal["envelope", "json", "query", "form", "bytes", "text"] = "envelope"
     answer: Literal["rows", "bytes", "object"] = "rows"
     rows_at: str | None = None
     count: tuple[int, int] = (1, 1)

@@ -14,15 +14,16 @@ from sqlalchemy import Connection, Table, func, insert, select, update
 
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
-from mimeportal_server import audit, bounces, contacts, searching
+from mimeportal_server import audit, auto_permit, bounces, contacts, searching
 from mimeportal_server.mail import Summary, summary_and_words
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
-from mimeportal_server.screening import Arrival, Fate, dmarc_failed, screen
+from mimeportal_server.screening import Arrival, Fate, asked_about, dmarc_failed, screen
+from mimeportal_server.sender_lists import lists_of
 from mimeportal_server.settings import HoldRule
 from mimeportal_server.steps import reached
 from mimeportal_server.store.blobs import name_of
-from mimeportal_server.store.schema import copies, deliveries, holds, imports, mailbox, messages, people, senders
+from mimeportal_server.store.schema import copies, deliveries, holds, imports, mailbox, messages, people
 
 FULL = "the mailbox is full"
 
@@ -95,7 +96,7 @@ def accept(portal: Portal, batch: Sequence[Incoming], *, door: str) -> list[list
     with portal.write() as tx:
         # Only now no sweep can let go of octets that were there before, and that nothing kept.
         portal.home.blobs.add_missing({name: entry.octets for name, entry in zip(names, batch, strict=True)})
-        writer = _Writer(portal, tx, door)
+        writer = _Writer(portal, tx, door, batch)
         known = writer.known_imports(batch, names)
         results = [writer.take(entry, name, known) for entry, name in zip(batch, names, strict=True)]
         writer.flush()
@@ -107,9 +108,10 @@ def accept(portal: Portal, batch: Sequence[Incoming], *, door: str) -> list[list
 class _Writer:
     """Gathers the rows of a batch, so that each table is written once."""
 
-    def __init__(self, portal: Portal, tx: Connection, door: str) -> None:
+    def __init__(self, portal: Portal, tx: Connection, door: str, batch: Sequence[Incoming]) -> None:
         self._portal = portal
         self._tx = tx
+        self._batch = batch
         self._door = door
         self._rows: dict[Table, list[dict[str, Any]]] = {
             table: [] for table in (messages, imports, copies, holds, deliveries, mailbox)
@@ -119,6 +121,7 @@ class _Writer:
         self._last = {table: tx.scalar(select(func.max(table.c.id))) or 0 for table in (messages, holds)}
         self._lists: dict[int, dict[str, str]] = {}
         self._octets: dict[int, int] = {}  # person -> octets kept for them, with this batch
+        self._sent_to: dict[int, list[str]] = {}  # person -> whom outside they wrote to
 
     def known_imports(self, batch: Sequence[Incoming], names: Sequence[str]) -> set[tuple[str, ...]]:
         """What was imported before of the octets in this batch, as (path, position, blob, recipient)."""
@@ -153,6 +156,8 @@ class _Writer:
             self._lay(entry, message_id, entry.by.person_id, "sent")
             results += [self._send(entry, name, message_id, entry.by, recipient) for recipient in entry.outside]
             self._count_contacts(entry, entry.by)
+            if entry.outside and auto_permit.arises(self._tx, self._portal.settings, entry.by.person_id, entry.summary):
+                self._sent_to.setdefault(entry.by.person_id, []).extend(entry.outside)
         for token in entry.bounce_tokens:
             bounces.take(self._portal, self._tx, token, entry.octets)
         return results
@@ -288,8 +293,12 @@ class _Writer:
     def _fate(self, entry: Incoming, person_id: int, recipient: str) -> Fate:
         if entry.hold is not None:
             return Fate("held", entry.hold.policy, entry.hold)
-        arrival = Arrival(entry.envelope_from, recipient, entry.summary, len(entry.octets), entry.by is not None)
-        return screen(arrival, self._portal.settings, self._entries(person_id))
+        lists = self._entries(person_id)
+        fate = screen(_arrival(entry, recipient), self._portal.settings, lists, self._portal.chance())
+        if fate.disables:
+            auto_permit.disable(self._tx, person_id, fate.disables)
+            del lists[fate.disables]
+        return fate
 
     def _hold(self, entry: Incoming, rule: HoldRule, message_id: int, person_id: int, recipient: str) -> int:
         summary = entry.summary
@@ -320,9 +329,13 @@ class _Writer:
         return number
 
     def _entries(self, person_id: int) -> dict[str, str]:
+        """What counts on somebody's lists of the senders in this batch, asked for at once: lists may be long."""
         if person_id not in self._lists:
-            rows = self._tx.execute(select(senders.c.entry, senders.c.list).where(senders.c.person_id == person_id))
-            self._lists[person_id] = {row.entry: row.list for row in rows}
+            wanted: set[str] = set()
+            for entry in self._batch:
+                if entry.hold is None and any(person == person_id for person, _ in entry.recipients):
+                    wanted |= asked_about(_arrival(entry, ""))
+            self._lists[person_id] = lists_of(self._tx, person_id, wanted, self._portal.clock.steady())
         return self._lists[person_id]
 
     def _route(self, entry: Incoming) -> str:
@@ -354,8 +367,14 @@ class _Writer:
         searching.keep(self._tx, self._searched)
         for person_id, octets in self._octets.items():
             self._tx.execute(update(people).where(people.c.id == person_id).values(octets=octets))
+        for person_id, addresses in self._sent_to.items():
+            auto_permit.sent(self._tx, self._portal.settings, person_id, addresses, self._portal.clock.now())
         for caller, acts in self._acts.items():
             audit.record(self._tx, acts, at=self._portal.clock.now(), caller=caller, door=self._door)
+
+
+def _arrival(entry: Incoming, recipient: str) -> Arrival:
+    return Arrival(entry.envelope_from, recipient, entry.summary, len(entry.octets), entry.by is not None)
 
 
 def reason_code(reason: str) -> str:

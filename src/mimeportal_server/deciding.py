@@ -22,7 +22,7 @@ from mimeportal.addresses import domain_of, parse_entry
 from mimeportal.errors import UsageError
 from mimeportal.holds import contract
 from mimeportal.wire import Failure, JsonObject
-from mimeportal_server import audit, senders
+from mimeportal_server import audit, sender_lists
 from mimeportal_server.clock import DAY, iso
 from mimeportal_server.people import Caller, allow, only_moderates
 from mimeportal_server.portal import Answer, Call, Portal
@@ -176,7 +176,7 @@ class _Deciding:
                 )
             }
             if any(item.decision == "release" for item in items):
-                self._blocked = senders.blocked(tx, {_senders(row) for row in rows.values()})
+                self._blocked = sender_lists.blocked(tx, {_senders(row) for row in rows.values()})
             told = [self._one(tx, item, rows.get(wanted[item.id])) if item.id in wanted else _INVALID for item in items]
             reached("decision.checked")
             self._flush(tx)
@@ -261,7 +261,7 @@ class _Deciding:
         detail["subject"] = row.subject
         if entry is not None:
             list = "permitted" if item.permit else "blocked"
-            senders.put(tx, row.person_id, *entry, list, source=f"hold {item.decision}", now=self._now)
+            sender_lists.put(tx, row.person_id, *entry, list, source=f"hold {item.decision}", now=self._now)
             told["entry"] = detail["entry"] = entry[0]
         if following == "released":
             self._queue(row)

@@ -99,7 +99,7 @@ class Door:
 
     def most_octets(self, endpoint: Endpoint[Any, Any] | None) -> int:
         """How long the body of a request may be; None is a path without an operation."""
-        if endpoint is None or endpoint.form in ("envelope", "query"):
+        if endpoint is None or endpoint.form in ("envelope", "json", "query"):
             return self.portal.settings.limits["json_body"]
         return endpoint.bytes_in
 
@@ -197,7 +197,7 @@ class _Answering:
             items = [_form(request.query.encode())]
         else:
             document = _document(_body(request, most))
-            items = _items(document, endpoint)
+            items = _items({"data": [document]} if endpoint.form == "json" else document, endpoint)
             size, token = _paging(document, portal.settings.limits["page_size"])
         self._items = sum(len(item[endpoint.counted]) for item in items) if endpoint.counted else len(items)
         call = Call(self._caller, items, size, token, self._request_id, request, self._faults)

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 
 from mimeportal import limits
 from mimeportal.auth import flows
-from mimeportal_server import audit, deciding, delivery, digests, requested, searching
+from mimeportal_server import audit, auto_permit, deciding, delivery, digests, requested, searching
 from mimeportal_server.clock import DAY, HOUR
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
@@ -43,6 +43,7 @@ def sweep(portal: Portal) -> Counter[str]:
     portal.follow_lab()
     if portal.clock.fault() is None:
         counts["expired"] = deciding.expire_overdue(portal, true())
+        _lapse(portal)
         counts["marked"] = _mark(portal)
         counts["purged"] = _purge(portal)
         _remove_strays(portal)
@@ -53,6 +54,14 @@ def sweep(portal: Portal) -> Counter[str]:
         counts += digests.send_due(portal)
     counts += delivery.deliver(portal)
     return counts
+
+
+def _lapse(portal: Portal) -> None:
+    """Let go of auto-permitted senders that were not written to for their time (portal-rules D.18)."""
+    more = True
+    while more:
+        with portal.write() as tx:
+            more = bool(auto_permit.lapse(tx, portal.clock.steady(), portal.clock.now()))
 
 
 def _mark(portal: Portal) -> int:

@@ -56,6 +56,11 @@ public_providers = ["gmail.com", "googlemail.com", "hotmail.com", "live.com", "m
                     "mail.ru", "qq.com", "163.com", "proton.me", "protonmail.com"]
 # authserv_id = "mx.example.com"             # whose Authentication-Results are believed
 
+[auto_allow]
+create = true                                # whom people write to is permitted: an entry of their auto-permitted list
+days = 120                                   # 1 to 120: it lapses so long after the last mail to them
+sample = 0.01                                # 0 to 1: the share of their mail that is scanned for spam all the same
+
 [[hold]]
 policy = "Spam Scanning"
 kind = "spam"
@@ -113,6 +118,9 @@ class Settings:
     permitted_senders: frozenset[str] = frozenset()
     public_providers: frozenset[str] = frozenset()
     authserv_id: str | None = None
+    auto_permit: bool = True
+    auto_permit_days: int = limits.AUTO_PERMIT_DAYS
+    auto_permit_sample: float = 0.01
     hold_rules: tuple[HoldRule, ...] = ()
     session_hours: int = limits.SESSION_HOURS
     limits: Mapping[str, int] = field(default_factory=lambda: dict(limits.LOWERABLE))
@@ -167,6 +175,10 @@ class _Reader:
         policies = self._section(
             "policies", ("blocked_senders", "permitted_senders", "public_providers", "authserv_id")
         )
+        auto = self._section("auto_allow", ("create", "days", "sample"))
+        auto_days = self._number(auto, "days", limits.AUTO_PERMIT_DAYS)
+        if not 1 <= auto_days <= limits.AUTO_PERMIT_DAYS:
+            raise UsageError(f"auto_allow.days is {auto_days}.", remedy=f"Use 1 to {limits.AUTO_PERMIT_DAYS} days.")
         listen = self._section("listen", ("http", "smtp", "tls_cert", "tls_key", "behind_proxy"))
         pages = self._section("pages", ("session_hours",))
         lowered = self._limits(self._section("limits", tuple(limits.LOWERABLE)))
@@ -205,6 +217,9 @@ class _Reader:
             permitted_senders=frozenset(self._each(policies, "permitted_senders", _entry)),
             public_providers=frozenset(self._each(policies, "public_providers", parse_domain)),
             authserv_id=self._text(policies, "authserv_id", "") or None,
+            auto_permit=self._flag(auto, "create", True),
+            auto_permit_days=auto_days,
+            auto_permit_sample=self._share(auto, "sample", 0.01),
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
             session_hours=self._within(pages, "session_hours", limits.SESSION_HOURS, 1, limits.BROWSER_DAYS * 24),
             limits=lowered,
@@ -330,6 +345,13 @@ class _Reader:
             raise UsageError(f"{table.named(key)} is {value}.", remedy=f"Use {least} to {most}.")
         return value
 
+    def _share(self, table: _Table, key: str, default: float) -> float:
+        value = table.get(key, default)
+        # What is no number, as nan, compares with nothing.
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+            raise UsageError(f"{table.named(key)} is {value!r}.", remedy="Use a share: 0 to 1.")
+        return float(value)
+
     def _flag(self, table: _Table, key: str, default: bool) -> bool:
         value = table.get(key, default)
         if not isinstance(value, bool):
@@ -338,7 +360,18 @@ class _Reader:
 
 
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
-_TABLES = ("listen", "keeping", "mail", "digests", "delivery", "policies", "pages", "limits", "hold")
+_TABLES = (
+    "listen",
+    "keeping",
+    "mail",
+    "digests",
+    "delivery",
+    "policies",
+    "auto_allow",
+    "pages",
+    "limits",
+    "hold",
+)
 _CONDITIONS = (
     "sender",
     "recipient",

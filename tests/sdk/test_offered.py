@@ -91,6 +91,10 @@ OFFERED: dict[str, tuple[tuple[str, ...], Call]] = {
         BOTH,
         lambda portal: portal.account.remove_delegate("bob@example.com", mailbox="ann@example.com"),
     ),
+    "/email/cloud-gateway/v1/managed-senders/senders/bulk-delete": (
+        SECOND,
+        lambda portal: portal.senders.remove_everywhere(["a@sender.example"], "blocked"),
+    ),
     "/oauth/token": (SECOND, lambda portal: portal.auth.token("a client", "its secret")),
 }
 # What else the catalogue has under the paths of our nouns, and why no method is named for it: `portal.call(path)` and

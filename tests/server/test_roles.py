@@ -22,9 +22,12 @@ from sqlalchemy import func, select, update
 from asking import (
     ACCOUNT,
     ADD,
+    BULK_DELETE,
+    CHECK,
     DETAIL,
     FILE,
     FIND,
+    IMPORT,
     LIST,
     LOG,
     PERMIT_OR_BLOCK,
@@ -98,6 +101,13 @@ OTHERS = {
     "add to ann's":        ("senders.add",             "+", "F", "F", "F", "F", "+", "+", "+", "F"),
     "remove from own":     ("senders.remove",          "+", "+", "+", "+", "+", "+", "+", "F", "F"),
     "remove from ann's":   ("senders.remove",          "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "import to own":       ("senders.import",          "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "import to ann's":     ("senders.import",          "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "import to nobody's":  ("senders.import",          "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "check for oneself":   ("senders.check",           "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "check for ann":       ("senders.check",           "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "check for nobody":    ("senders.check",           "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "delete everywhere":   ("senders.bulk_delete",     "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "permit for oneself":  ("senders.permit_or_block", "+", "+", "+", "+", "+", "+", "+", "x", "x"),
     "permit for ann":      ("senders.permit_or_block", "+", "F", "F", "F", "F", "+", "+", "+", "F"),
     "lists of nobody":     ("senders.list",            "F", "F", "F", "F", "F", "F", "F", "F", "F"),
@@ -368,6 +378,8 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         "lists": lambda: ask(SENDERS, {"mailbox": mailbox}, by=by),
         "add": lambda: ask(ADD, item, by=by),
         "remove": lambda: ask(REMOVE, item, by=by),
+        "import": lambda: ask(IMPORT, {"entries": [entry], "list": "permitted", "mailbox": mailbox}, by=by),
+        "check": lambda: ask(CHECK, {"sender": entry, "mailbox": mailbox}, by=by),
         "permit": lambda: ask(PERMIT_OR_BLOCK, {"sender": entry, "to": mailbox, "action": "permit"}, by=by),
         "account": lambda: ask(ACCOUNT, by=by),
         "who am": lambda: ask(WHOAMI, by=by),
@@ -392,6 +404,12 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         "dismiss": lambda: ask(DISMISS, {"id": world.delegation(ANN)}, by=by),
         "reached": lambda: ask(REACHED, by=by),
     }
+    if act == "delete everywhere":
+        ask(ADD, {**item, "mailbox": ANN})
+        answered = ask.send(BULK_DELETE, {"ids": [entry]}, by=by)
+        assert (answered.status == 200) == (cell == "+")
+        assert (entry in ask.lists(ANN)) == (cell == "F")
+        return
     told = acts[max((word for word in acts if word in act), key=len)]()
     if cell == "F" and "password" in act:
         assert (told.status, told.code) == (403, "forbidden")
@@ -408,7 +426,7 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         listing = act in ("own lists", "ann's lists", "track", "see what is queued", "see what was refused")
         listing |= "refused" in act or "bounced" in act or "contacts" in act or "delegates" in act
         assert len(told.rows) >= (0 if listing else 1)
-        if act.startswith(("add", "permit")):
+        if act.startswith(("add", "permit", "import")):
             assert ask.lists(mailbox)[entry] == "permitted"
         if act.startswith("remove"):
             assert entry not in ask.lists(mailbox)

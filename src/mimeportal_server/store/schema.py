@@ -199,6 +199,7 @@ messages = Table(
     Column("purge_marked", Integer),  # when it was found to be no longer kept
     Column("purged", Integer),  # when its octets were deleted
 )
+Index("messages_mime", messages.c.mime_message_id)
 
 # One import item, so that the same import again adds nothing (promises C.1).
 imports = Table(
@@ -310,19 +311,23 @@ digests = Table(
     _number("last_hold"),
 )
 
-# Managed senders. One sender stands on one list of a person (portal-rules D.14).
+# Managed senders. One sender stands on one of a person's lists (portal-rules D.14); trusted is a list apart (D.5).
 senders = Table(
     "senders",
     metadata,
     _id(),
-    _to("person_id", "people.id"),
+    _to("person_id", "people.id"),  # entries follow the person, whatever their address (D.20)
+    Column("key", Text, nullable=False),  # the entry, of a trusted one marked so: what may stand there once
     Column("entry", Text, nullable=False),
     _text("type"),  # address | domain
-    _text("list"),  # blocked | permitted
+    _text("list"),  # blocked | permitted | auto-permitted | trusted
     _text("source"),
     _number("added"),
-    UniqueConstraint("person_id", "entry"),
+    Column("expires", Integer),  # auto-permitted: when it lapses, unless mail is sent there again (D.18)
+    _flag("disabled"),  # auto-permitted: mail from there was suspected spam (D.19)
+    UniqueConstraint("person_id", "key"),
 )
+Index("senders_expires", senders.c.expires, sqlite_where=text("expires IS NOT NULL"))
 
 # The outbox: one row per message and recipient on its way out.
 deliveries = Table(

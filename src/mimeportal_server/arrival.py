@@ -164,7 +164,7 @@ class _Writer:
 
     def _count_contacts(self, entry: Incoming, by: Caller) -> None:
         """Remember to whom somebody wrote; what a program sent for them tells nothing."""
-        if entry.summary.auto_submitted:
+        if entry.summary.auto_submitted or "@" not in by.address:  # an application has no contacts
             return
         addresses = [address for _, address in entry.recipients] + [*entry.outside]
         named = {normalise(address): name for address, name in (*entry.summary.to, *entry.summary.cc)}

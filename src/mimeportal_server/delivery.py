@@ -180,10 +180,10 @@ def _tell_sender(portal: Portal, tx: Connection, row: Row[Any], error: str) -> s
         .join(messages, messages.c.id == deliveries.c.message_id)
         .join(mailbox, and_(mailbox.c.message_id == messages.c.id, mailbox.c.folder == "sent"))
         .join(people, people.c.id == mailbox.c.person_id)
-        .where(deliveries.c.id == row.id, people.c.disabled.is_(False))
+        .where(deliveries.c.id == row.id, people.c.kind == "person", people.c.disabled.is_(False))
     ).first()
     if sent is None:
-        return "left out: it came from outside"
+        return "left out: no person of this portal sent it"
     from mimeportal_server import compose
 
     return compose.queue_delivery_failure_notice(

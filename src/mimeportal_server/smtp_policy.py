@@ -28,7 +28,8 @@ class Refusal:
 class Recipient:
     """Somebody a message is taken for. Without a `person_id` they are outside, and one of our people writes to them.
 
-    `bounce` is the token of the return path that was written to: the person sent what comes back there.
+    `bounce` is the token of the return path that was written to: the person sent what comes back there. Without a
+    person an application did, which has no mailbox: what comes is read, and not kept.
     """
 
     address: str
@@ -108,9 +109,12 @@ def recipient(portal: Portal, address: str, envelope_from: str, size: int, by: C
     if token is not None:
         with portal.database.read() as tx:
             granted = bounces.sender_of(portal, tx, token)
-        if granted is None:
+            owner = people.find(tx, str(granted.address)) if granted else None
+        if owner is None:
             return UNKNOWN
-        normal = str(granted.address)
+        if owner.kind != "person":
+            return Recipient(str(owner.address), None, token)
+        normal = str(owner.address)
     if domain_of(normal) not in portal.settings.domains:
         return NO_RELAY if by is None else Recipient(normal, None)
     arrival = Arrival(envelope_from, normal, Summary(), size, by is not None)

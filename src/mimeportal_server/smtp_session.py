@@ -59,11 +59,11 @@ class Transaction(Envelope):
         self.counted = 0  # octets of it that are in flight
         self.inside: dict[str, int] = {}  # address -> person
         self.outside: dict[str, None] = {}
-        self.bounces: dict[str, None] = {}  # tokens of the return paths it goes to
+        self.bounces: dict[str, int | None] = {}  # tokens of the return paths it goes to, and whose they are
 
     @property
     def recipients(self) -> int:
-        return len(self.inside) + len(self.outside)
+        return len(self.inside) + len(self.outside) + sum(person is None for person in self.bounces.values())
 
 
 class Session(SMTP):
@@ -307,12 +307,12 @@ class Session(SMTP):
         if isinstance(told, Refusal):
             await self._refuse(told, mail.sender, bounces.shown(self._portal, path.address))
         else:
-            if told.person_id is None:
-                mail.outside[told.address] = None
-            else:
-                mail.inside[told.address] = told.person_id
             if told.bounce:
-                mail.bounces[told.bounce] = None
+                mail.bounces[told.bounce] = told.person_id
+            if told.person_id is not None:
+                mail.inside[told.address] = told.person_id
+            elif not told.bounce:
+                mail.outside[told.address] = None
             await self.push("250 2.1.5 OK")
 
     async def smtp_DATA(self, arg: str | None) -> None:

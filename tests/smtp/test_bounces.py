@@ -12,7 +12,7 @@ from talking import EVE, Talk, door_of, rows
 
 from conftest import ADMIN, ANN, BOB, MOD, Lab, mail_of
 from mimeportal.errors import ForbiddenError
-from mimeportal_server import arrival, delivery, people, tokens
+from mimeportal_server import apps, arrival, delivery, people, tokens
 from mimeportal_server.clock import DAY
 from mimeportal_server.smtp import SmtpDoor
 from mimeportal_server.store.schema import audit, deliveries, mailbox, messages, rejections
@@ -197,6 +197,24 @@ def test_a_token_that_ended(lab: Lab, sent: Sent) -> None:
 def test_a_token_is_used_up(sent: Sent) -> None:
     told = [sent.comes_back(report())[:3] for _ in range(6)]
     assert told == ["250"] * 5 + ["550"]
+
+
+def test_what_an_application_sent_is_marked_and_the_report_not_kept(lab: Lab, sent: Sent) -> None:
+    """It has no mailbox to lay the report in."""
+    with lab.server.write() as tx:
+        apps.add(lab.server, tx, "works", role="administrator", scopes=(), content_view=True)
+    number = send(lab, "app:works")
+    delivery.deliver(lab.server)
+    with lab.server.write() as tx:
+        app = people.find(tx, "app:works")
+        assert app is not None
+        expires = lab.server.clock.machine() + DAY
+        token = tokens.issue(tx, "bounce", int(app.id), object=str(number), expires=expires)
+    of_app = Sent(lab, sent.door, token, number)
+    kept = len(rows(lab, messages))
+    assert of_app.comes_back(report()).startswith("250")
+    assert of_app.states()[OUT][0] == "failed"
+    assert len(rows(lab, messages)) == kept
 
 
 def test_what_is_still_under_way_is_not_over(lab: Lab, sent: Sent) -> None:

@@ -51,27 +51,26 @@ def queue_delivery_failure_notice(
     to: str,
     recipient: str,
     subject: str,
+    verb: str,
+    at: int,
     error: str,
     delivery: str,
     maybe_delivered: bool,
-    released: int | None = None,
-    sent: int | None = None,
 ) -> str:
     """Queue the notice that a message could not be delivered; `queued`, or why it was left out.
 
-    It goes to whoever `released` it or, of the portal's own people, `sent` it (when, in milliseconds); never to a
-    sender outside (promises C.5).
+    It goes to whoever, of the portal's own people, did the `verb` to it: `released` or `sent`, `at` which time. It
+    never goes to a sender outside (promises C.5).
     """
-    verb, when = ("sent", sent) if sent is not None else ("released", released or 0)
     lines = [
-        f"A message to {recipient} that you {verb} on {format_datetime(moment(when))}",
+        f"A message to {recipient} that you {verb} on {format_datetime(moment(at))}",
         "could not be delivered.",
         "",
         f"Subject: {visible(subject)}",
         f"Delivery: {delivery}",
         f"Reason: {visible(error)}",
         "",
-        "The message is kept by the portal" + ("." if sent is not None else "; its sender was not told."),
+        "The message is kept by the portal" + ("." if verb == "sent" else "; its sender was not told."),
     ]
     if maybe_delivered:
         lines += ["An earlier try ended without an answer: it may have been delivered then."]

@@ -147,55 +147,46 @@ def fail(portal: Portal, tx: Connection, failed: Sequence[tuple[Row[Any], str]])
 
 def _report(portal: Portal, tx: Connection, row: Row[Any], error: str) -> str:
     """Tell whoever released a message that it could not be delivered; says what became of the notice."""
-    hold = tx.execute(
-        select(people.c.address, messages.c.subject, holds.c.decided, deliveries.c.maybe_twice)
+    found = tx.execute(
+        select(people.c.address, messages.c.subject, holds.c.decided.label("at"), deliveries.c.maybe_twice)
         .select_from(deliveries)
         .join(holds, holds.c.id == deliveries.c.hold_id)
         .join(people, people.c.id == holds.c.decided_by)
         .join(messages, messages.c.id == holds.c.message_id)
         .where(deliveries.c.id == row.id)
     ).first()
-    if hold is None:
-        return "left out: nobody released it"
-    from mimeportal_server import compose
-
-    return compose.queue_delivery_failure_notice(
-        portal,
-        tx,
-        to=hold.address,
-        recipient=row.recipient,
-        subject=hold.subject,
-        released=hold.decided,
-        error=error,
-        delivery=f"D{row.id}",
-        maybe_delivered=hold.maybe_twice,
-    )
+    return _notice(portal, tx, row, error, found, "released") if found else "left out: nobody released it"
 
 
 def _tell_sender(portal: Portal, tx: Connection, row: Row[Any], error: str) -> str:
     """Tell whoever of the portal's people sent a message that it could not be delivered (portal-rules C.10)."""
-    sent = tx.execute(
-        select(people.c.address, messages.c.subject, messages.c.received, deliveries.c.maybe_twice)
+    found = tx.execute(
+        select(people.c.address, messages.c.subject, messages.c.received.label("at"), deliveries.c.maybe_twice)
         .select_from(deliveries)
         .join(messages, messages.c.id == deliveries.c.message_id)
         .join(mailbox, and_(mailbox.c.message_id == messages.c.id, mailbox.c.folder == "sent"))
         .join(people, people.c.id == mailbox.c.person_id)
         .where(deliveries.c.id == row.id, people.c.kind == "person", people.c.disabled.is_(False))
     ).first()
-    if sent is None:
-        return "left out: no person of this portal sent it"
+    return _notice(portal, tx, row, error, found, "sent") if found else "left out: no person of this portal sent it"
+
+
+def _notice(
+    portal: Portal, tx: Connection, row: Row[Any], error: str, found: Row[Any, Any, Any, Any], verb: str
+) -> str:
     from mimeportal_server import compose
 
     return compose.queue_delivery_failure_notice(
         portal,
         tx,
-        to=sent.address,
+        to=found.address,
         recipient=row.recipient,
-        subject=sent.subject,
-        sent=sent.received,
+        subject=found.subject,
+        verb=verb,
+        at=found.at,
         error=error,
         delivery=f"D{row.id}",
-        maybe_delivered=sent.maybe_twice,
+        maybe_delivered=found.maybe_twice,
     )
 
 

@@ -62,7 +62,7 @@ def test_a_signature_comes_from_a_file(ann: Lab, run: Run, tmp_path: Path) -> No
     [
         (["--set", "time_format"], "Not a preference: 'time_format'."),
         (["--set", "colour=red"], "There is no preference 'colour'."),
-        (["--set", "time_format=25h"], "time_format takes none such as '25h'."),
+        (["--set", "time_format=25h"], "There is no time_format '25h'."),
         (["--set", "time_format=12h", "--set", "time_format=24h"], "time_format is set twice."),
         (["--set", "signature=@absent.txt"], "absent.txt cannot be read: No such file or directory."),
         (["--unset", "colour"], "There is no preference 'colour'."),

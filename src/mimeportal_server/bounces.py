@@ -11,9 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
+from mimeportal import limits
 from mimeportal.addresses import normalise
 from mimeportal.untrusted import visible
 from mimeportal_server import audit, mail, tokens
+from mimeportal_server.clock import DAY
+from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
 from mimeportal_server.store.schema import deliveries
 
@@ -21,6 +24,17 @@ PURPOSE = "bounce"  # of the tokens; their object is the number of the message
 
 _PREFIX = "bounce+"
 _ERROR = 500  # characters kept of what a report says
+
+
+def return_path(portal: Portal, tx: Connection, by: Caller, message_id: int) -> str:
+    """The return path of a message that one of our people composed: at this address alone a bounce of it counts.
+
+    Every recipient may bounce, and some do so weeks later.
+    """
+    expires = portal.clock.machine() + limits.BOUNCE_DAYS * DAY
+    object = str(message_id)
+    token = tokens.issue(tx, PURPOSE, by.person_id, object=object, expires=expires, uses=limits.BOUNCES)
+    return f"{_PREFIX}{token}@{portal.settings.domains[0]}"
 
 
 def token_of(portal: Portal, address: str) -> str | None:

@@ -54,6 +54,11 @@ OFFERED: dict[str, tuple[tuple[str, ...], Call]] = {
     "/api/archive/get-message-part": (BOTH, lambda portal: b"".join(portal.messages.part("eNmessage", "PLAIN"))),
     "/api/archive/search": (BOTH, lambda portal: list(portal.messages.search("invoice", mailbox="ann@example.com"))),
     "/api/email/get-email-queues": (BOTH, lambda portal: portal.messages.queues()),
+    "/api/email/send-email": (
+        BOTH,
+        lambda portal: portal.messages.send(to="ann@example.com", subject="Hello", body="Hello Ann."),
+    ),
+    "/api/file/file-upload": (BOTH, lambda portal: portal.messages.upload(("a.txt", b"hello"))),
     "/api/gateway/find-processing-messages": (BOTH, lambda portal: list(portal.messages.processing())),
     "/api/gateway/get-held-release-logs": (BOTH, lambda portal: list(portal.holds.log())),
     "/api/gateway/get-hold-message-list": (BOTH, lambda portal: list(portal.holds.list())),

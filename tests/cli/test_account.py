@@ -7,15 +7,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import pytest
 from click.shell_completion import ShellComplete
 from sqlalchemy import insert
 
 from cli.conftest import Run, plain
 from conftest import ADMIN, ANN, BOB, Lab, mail_of
-from mimeportal_cli import completing
-from mimeportal_cli.options import Command, option
+from mimeportal_cli.main import cli
 from mimeportal_server import contacts, delivery, people
 from mimeportal_server.store.schema import deliveries, rejections
 
@@ -149,16 +147,11 @@ def test_contacts(known: Lab, run: Run, on_terminal: Run) -> None:
 
 @pytest.fixture
 def completed() -> Callable[[str], list[str]]:
-    """A command of its own with an option that completes addresses."""
-
-    @click.command(cls=Command)
-    @option("--to", shell_complete=completing.addresses)
-    def write(to: str) -> None:
-        """Write."""
+    """What a shell offers for a recipient."""
 
     def complete(incomplete: str) -> list[str]:
-        shell = ShellComplete(write, {}, "write", "_WRITE_COMPLETE")
-        return [item.value for item in shell.get_completions(["--to"], incomplete)]
+        shell = ShellComplete(cli, {}, "mimeportal", "_MIMEPORTAL_COMPLETE")
+        return [item.value for item in shell.get_completions(["messages", "send", "--to"], incomplete)]
 
     return complete
 

@@ -128,6 +128,21 @@ def test_a_report_marks_exactly_its_recipient(lab: Lab, sent: Sent, sender: str,
     assert acts == [("bounced", None)]
 
 
+@pytest.mark.parametrize("by", [ANN, BOB])
+def test_what_was_composed_here_comes_back_to_its_owner(lab: Lab, sent: Sent, by: str) -> None:
+    """The return path is that of the message, whoever wrote it for the owner."""
+    lab.client(ANN).account.add_delegate(BOB)
+    with lab.client(by) as portal:
+        portal.messages.send(to=OUT, subject="Composed", body="Hello.", mailbox=ANN)
+    newest = max(rows(lab, deliveries), key=lambda row: row.id)
+    assert (newest.recipient, newest.state) == (OUT, "delivered")
+    assert sent.comes_back(report(), to=newest.sender).startswith("250")
+    assert [row.subject for row in lab.client(ANN).messages.bounced()] == ["Composed"]
+    assert [row.folder for row in rows(lab, mailbox) if row.recipient == ANN] == ["inbox"]
+    assert sent.states() == DELIVERED
+    assert OUT in {contact.address for contact in lab.client(ANN).account.contacts()}
+
+
 def test_once_is_enough(sent: Sent) -> None:
     sent.comes_back(report())
     sent.comes_back(report(diagnostic="552 Another"))

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Table, func, insert, select, update
 
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
-from mimeportal_server import audit, auto_permit
-from mimeportal_server.mail import Summary, summarise
+from mimeportal_server import audit, auto_permit, searching
+from mimeportal_server.mail import Summary, summary_and_words
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
 from mimeportal_server.screening import Arrival, Fate, asked_about, dmarc_failed, screen
@@ -43,7 +43,8 @@ class Incoming:
 
     `source` is where an import found it (path, position); `hold` skips screening; `again` imports anew. `by` is
     the person who submitted it, logged in; then `outside` are recipients that are none of the portal's people.
-    `whole`: it is taken for all of its recipients or refused for all, as SMTP has one reply for them.
+    `whole`: it is taken for all of its recipients or refused for all, as SMTP has one reply for them. `text` is that
+    of its body, by which search finds it.
     """
 
     octets: bytes
@@ -59,6 +60,7 @@ class Incoming:
     by: Caller | None = None
     outside: Sequence[str] = ()
     whole: bool = False
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,11 @@ class Result:
 
 def incoming(octets: bytes, envelope_from: str | None, **envelope: Any) -> Incoming:
     """Parse octets within limits; without an envelope sender: a single Return-Path, else From (promises C.1)."""
-    summary = summarise(octets)
+    summary, text = summary_and_words(octets)
     if envelope_from is None:
         found = summary.return_path if summary.return_path is not None else summary.from_address
         envelope_from = found or ""
-    return Incoming(octets, summary, normalise(envelope_from), **envelope)
+    return Incoming(octets, summary, normalise(envelope_from), text=text, **envelope)
 
 
 def accept(portal: Portal, batch: Sequence[Incoming], *, door: str) -> list[list[Result]]:
@@ -112,6 +114,7 @@ class _Writer:
         self._rows: dict[Table, list[dict[str, Any]]] = {
             table: [] for table in (messages, imports, copies, holds, deliveries, mailbox)
         }
+        self._searched: list[searching.Searched] = []
         self._acts: dict[Caller | None, list[audit.Act]] = {}
         self._last = {table: tx.scalar(select(func.max(table.c.id))) or 0 for table in (messages, holds)}
         self._lists: dict[int, dict[str, str]] = {}
@@ -192,10 +195,12 @@ class _Writer:
                 "remote_host": entry.origin.host,
                 "encrypted": entry.origin.encrypted,
                 "has_attachments": summary.has_attachments,
+                "attachment_count": sum(not entry.inline for entry in summary.attachments),
                 "no_notice": self._no_notice(entry),
                 "received": entry.received,
             }
         )
+        self._searched.append(searching.Searched(number, entry.envelope_from, entry.summary, entry.text))
         return number
 
     def _copy(self, entry: Incoming, name: str, message_id: int, person_id: int, recipient: str) -> Result:
@@ -345,6 +350,7 @@ class _Writer:
         for table, rows in self._rows.items():
             if rows:
                 self._tx.execute(insert(table), rows)
+        searching.keep(self._tx, self._searched)
         for person_id, octets in self._octets.items():
             self._tx.execute(update(people).where(people.c.id == person_id).values(octets=octets))
         for person_id, addresses in self._sent_to.items():

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, literal_column, select, update
 
 from mimeportal.addresses import domain_of, parse_entry
 from mimeportal.errors import UsageError
@@ -30,6 +30,10 @@ from mimeportal_server.steps import reached
 from mimeportal_server.store.prepared import Prepared
 from mimeportal_server.store.schema import deliveries, holds, mailbox, messages, people
 from mimeportal_server.tokens import InvalidToken
+
+# Written out, not bound, so that the partial indexes over what is held are used.
+HELD = holds.c.state == literal_column("'held'")
+_BATCH = 500  # holds that expire in one transaction
 
 EVENTS = {"release": "released", "reject": "rejected", "expire": "expired"}
 
@@ -364,3 +368,28 @@ def expire(portal: Portal, tx: Connection, rows: Sequence[Row[Any]], edge: Mappi
         for row in rows
     ]
     audit.record(tx, acts, at=portal.clock.now(), caller=None, door="sweep")
+
+
+def expire_overdue(portal: Portal, whose: ColumnElement[bool]) -> int:
+    """Mark all holds that are over their time and meet a condition, batch by batch; how many."""
+    edge = expiry_edge(portal)
+    keep = portal.settings.hold_days * DAY
+    overdue = select(holds).where(HELD, holds.c.received <= edge, whose).order_by(holds.c.id).limit(_BATCH)
+    total = 0
+    while True:
+        with portal.write() as tx:
+            rows = tx.execute(overdue).all()
+            expire(portal, tx, rows, {row.id: row.received + keep for row in rows})
+        reached("sweep.expired")
+        total += len(rows)
+        if len(rows) < _BATCH:
+            return total
+
+
+def settle(portal: Portal, whose: ColumnElement[bool]) -> None:
+    """Before a look into mailboxes: what is over its time lies in the archive, whether or not a sweep has run."""
+    with portal.database.read() as tx:
+        overdue = select(holds.c.id).where(HELD, holds.c.received <= expiry_edge(portal), whose).limit(1)
+        if tx.scalar(overdue) is None:
+            return
+    expire_overdue(portal, whose)

@@ -37,7 +37,10 @@ class Call:
 
 @dataclass(slots=True)
 class Answer:
-    """What an operation answers: rows, failures of single items, a page block; a stream of octets; a bare object."""
+    """What an operation answers: rows, failures of single items, a page block; a stream of octets; a bare object.
+
+    `beside` is what is told beside the rows, where they have a name (`Endpoint.rows_at`).
+    """
 
     rows: list[JsonObject] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -45,6 +48,7 @@ class Answer:
     body: Iterator[bytes] | None = None
     filename: str = ""
     object: JsonObject | None = None
+    beside: JsonObject = field(default_factory=dict)
 
 
 _OFFSET = select(facts.c.value).where(facts.c.name == "clock_offset")

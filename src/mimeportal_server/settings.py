@@ -40,6 +40,10 @@ archiving = true                             # keep an archive copy of what was 
 from = {sender!r}           # the one address of mail that the portal itself writes
 security = {security!r}         # where reported spam and phishing goes
 
+[digests]
+hours = []                                   # as [8, 13]: when people are mailed what is newly held for them
+kinds = ["spam", "attachment", "content", "impersonation", "other"]   # which holds they tell of
+
 [delivery]
 to = "maildir"                               # maildir: outgoing/ in this home; smtp: the relay below
 # relay = "127.0.0.1:25"
@@ -106,6 +110,8 @@ class Settings:
     archiving: bool = True
     mail_from: str = ""
     security_address: str = ""
+    digest_hours: tuple[int, ...] = ()  # of the day, in the account's zone
+    digest_kinds: tuple[str, ...] = KINDS
     deliver_to: str = "maildir"
     relay: tuple[str, int] = ("127.0.0.1", 25)
     blocked_senders: frozenset[str] = frozenset()
@@ -116,6 +122,7 @@ class Settings:
     auto_permit_days: int = limits.AUTO_PERMIT_DAYS
     auto_permit_sample: float = 0.01
     hold_rules: tuple[HoldRule, ...] = ()
+    session_hours: int = limits.SESSION_HOURS
     limits: Mapping[str, int] = field(default_factory=lambda: dict(limits.LOWERABLE))
 
 
@@ -164,6 +171,7 @@ class _Reader:
         keeping = self._section("keeping", ("hold_days", "archiving"))
         mail = self._section("mail", ("from", "security"))
         delivery = self._section("delivery", ("to", "relay"))
+        digests = self._section("digests", ("hours", "kinds"))
         policies = self._section(
             "policies", ("blocked_senders", "permitted_senders", "public_providers", "authserv_id")
         )
@@ -172,6 +180,7 @@ class _Reader:
         if not 1 <= auto_days <= limits.AUTO_PERMIT_DAYS:
             raise UsageError(f"auto_allow.days is {auto_days}.", remedy=f"Use 1 to {limits.AUTO_PERMIT_DAYS} days.")
         listen = self._section("listen", ("http", "smtp", "tls_cert", "tls_key", "behind_proxy"))
+        pages = self._section("pages", ("session_hours",))
         lowered = self._limits(self._section("limits", tuple(limits.LOWERABLE)))
         domains = self._each(top, "domains", parse_domain)
         if not domains:
@@ -200,6 +209,8 @@ class _Reader:
             archiving=self._flag(keeping, "archiving", True),
             mail_from=self._address(mail, "from", f"no-reply@{domains[0]}"),
             security_address=self._address(mail, "security", f"security@{domains[0]}"),
+            digest_hours=self._hours(digests, "hours"),
+            digest_kinds=self._each(digests, "kinds", _kind) if "kinds" in digests else KINDS,
             deliver_to=to,
             relay=self._host_port(delivery, "relay", "127.0.0.1:25"),
             blocked_senders=frozenset(self._each(policies, "blocked_senders", _entry)),
@@ -210,6 +221,7 @@ class _Reader:
             auto_permit_days=auto_days,
             auto_permit_sample=self._share(auto, "sample", 0.01),
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
+            session_hours=self._within(pages, "session_hours", limits.SESSION_HOURS, 1, limits.BROWSER_DAYS * 24),
             limits=lowered,
         )
 
@@ -314,10 +326,23 @@ class _Reader:
             raise UsageError(f"{table.named(key)} is not text or a list of texts.", remedy='Write ["a", "b"].')
         return tuple(value)
 
+    def _hours(self, table: _Table, key: str) -> tuple[int, ...]:
+        value = table.get(key, [])
+        value = value if isinstance(value, list) else [value]
+        if not all(type(hour) is int and 0 <= hour < 24 for hour in value):
+            raise UsageError(f"{table.named(key)} is {value!r}.", remedy="Write hours of the day, as [8, 13].")
+        return tuple(sorted(set(value)))
+
     def _number(self, table: _Table, key: str, default: int) -> int:
         value = table.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool):
             raise UsageError(f"{table.named(key)} is {value!r}, not a whole number.")
+        return value
+
+    def _within(self, table: _Table, key: str, default: int, least: int, most: int) -> int:
+        value = self._number(table, key, default)
+        if not least <= value <= most:
+            raise UsageError(f"{table.named(key)} is {value}.", remedy=f"Use {least} to {most}.")
         return value
 
     def _share(self, table: _Table, key: str, default: float) -> float:
@@ -335,7 +360,18 @@ class _Reader:
 
 
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
-_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "auto_allow", "limits", "hold")
+_TABLES = (
+    "listen",
+    "keeping",
+    "mail",
+    "digests",
+    "delivery",
+    "policies",
+    "auto_allow",
+    "pages",
+    "limits",
+    "hold",
+)
 _CONDITIONS = (
     "sender",
     "recipient",
@@ -353,6 +389,12 @@ def _zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(f"time_zone {name!r} is not known.", remedy="Use a name such as Europe/London.") from None
     return name
+
+
+def _kind(text: str) -> str:
+    if text not in KINDS:
+        raise UsageError(f"there is no kind {text!r}.", remedy=f"Use some of: {', '.join(KINDS)}.")
+    return text
 
 
 def _entry(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     Boolean,
     Column,
     ForeignKey,
@@ -15,6 +16,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    column,
+    event,
+    table,
     text,
 )
 
@@ -189,6 +193,7 @@ messages = Table(
     _text("remote_host"),  # as it named itself
     _flag("encrypted"),  # it came over TLS
     _flag("has_attachments"),
+    _number("attachment_count"),  # without images that the HTML shows
     _text("no_notice"),  # why its sender is never told of a rejection; "" when it may be told
     _number("received"),
     Column("purge_marked", Integer),  # when it was found to be no longer kept
@@ -234,6 +239,13 @@ mailbox = Table(
 )
 Index("mailbox_folder", mailbox.c.person_id, mailbox.c.folder, mailbox.c.id)
 Index("mailbox_message", mailbox.c.message_id)
+
+# The words of each message, for search: what `words.kept` made of it, which the engine only matches. `rowid` is the
+# message's number. A virtual table, which the engine makes of tables of its own.
+WORD_COLUMNS = ("sender", "recipients", "subject", "body", "attachments")
+WORDS = f"CREATE VIRTUAL TABLE words USING fts5({', '.join(WORD_COLUMNS)}, tokenize = 'ascii')"
+words = table("words", column("rowid", Integer), *(column(name, Text) for name in WORD_COLUMNS))
+event.listen(metadata, "after_create", DDL(WORDS))  # type: ignore[no-untyped-call]
 
 # What was refused at the SMTP door, never stored.
 rejections = Table(
@@ -290,6 +302,14 @@ Index("held_from", holds.c.from_address, holds.c.id, **_HELD)
 Index("held_from_header", holds.c.from_header, holds.c.id, **_HELD)
 Index("held_received", holds.c.received, **_HELD)
 Index("holds_decided", holds.c.decided)
+
+# Up to which hold somebody's digests told of them (portal-rules B.40).
+digests = Table(
+    "digests",
+    metadata,
+    Column("person_id", Integer, ForeignKey("people.id"), primary_key=True),
+    _number("last_hold"),
+)
 
 # Managed senders. One sender stands on one of a person's lists (portal-rules D.14); trusted is a list apart (D.5).
 senders = Table(

@@ -104,6 +104,6 @@ def test_blocked_beats_auto_permitted_at_rcpt(lab: Lab, door: SmtpDoor) -> None:
     with lab.server.write() as tx:
         person = people.find(tx, ANN)
         assert person is not None
-        auto_permit.sent(tx, lab.server.settings, int(person.id), ["friend@outside.example"], lab.server.clock.now())  # type: ignore[call-overload]
+        auto_permit.sent(tx, lab.server.settings, int(person.id), ["friend@outside.example"], lab.server.clock.now())
     lab.client().senders.add(["outside.example"], "blocked")
     assert deliver(door, "friend@outside.example").startswith("550")

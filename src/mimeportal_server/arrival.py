@@ -119,7 +119,7 @@ class _Writer:
         self._last = {table: tx.scalar(select(func.max(table.c.id))) or 0 for table in (messages, holds)}
         self._lists: dict[int, dict[str, str]] = {}
         self._octets: dict[int, int] = {}  # person -> octets kept for them, with this batch
-        self._sent_to: dict[int, list[str]] = {}  # person -> whom outside they wrote to
+        self._sent_to: dict[Caller, list[str]] = {}  # whom outside each of them wrote to
 
     def known_imports(self, batch: Sequence[Incoming], names: Sequence[str]) -> set[tuple[str, ...]]:
         """What was imported before of the octets in this batch, as (path, position, blob, recipient)."""
@@ -154,7 +154,7 @@ class _Writer:
             self._lay(entry, message_id, entry.by.person_id, "sent")
             results += [self._send(entry, name, message_id, entry.by, recipient) for recipient in entry.outside]
             if entry.outside and auto_permit.arises(self._tx, self._portal.settings, entry.by.person_id, entry.summary):
-                self._sent_to.setdefault(entry.by.person_id, []).extend(entry.outside)
+                self._sent_to.setdefault(entry.by, []).extend(entry.outside)
         return results
 
     def _has_room(self, person_id: int, size: int) -> bool:
@@ -282,7 +282,7 @@ class _Writer:
         lists = self._entries(person_id)
         fate = screen(_arrival(entry, recipient), self._portal.settings, lists, self._portal.chance())
         if fate.disables:
-            auto_permit.disable(self._tx, person_id, fate.disables)
+            self._acts.setdefault(entry.by, []).append(auto_permit.disable(self._tx, person_id, fate.disables))
             del lists[fate.disables]
         return fate
 
@@ -353,8 +353,10 @@ class _Writer:
         searching.keep(self._tx, self._searched)
         for person_id, octets in self._octets.items():
             self._tx.execute(update(people).where(people.c.id == person_id).values(octets=octets))
-        for person_id, addresses in self._sent_to.items():
-            auto_permit.sent(self._tx, self._portal.settings, person_id, addresses, self._portal.clock.now())
+        for by, addresses in self._sent_to.items():
+            now = self._portal.clock.now()
+            acts = auto_permit.sent(self._tx, self._portal.settings, by.person_id, addresses, now)
+            self._acts.setdefault(by, []).extend(acts)
         for caller, acts in self._acts.items():
             audit.record(self._tx, acts, at=self._portal.clock.now(), caller=caller, door=self._door)
 

@@ -22,6 +22,7 @@ from mimeportal.addresses import domain_of
 from mimeportal_server import audit
 from mimeportal_server.clock import DAY
 from mimeportal_server.mail import Summary
+from mimeportal_server.people import Caller
 from mimeportal_server.sender_lists import AUTO
 from mimeportal_server.settings import Settings
 from mimeportal_server.store.schema import holds, messages, senders
@@ -34,9 +35,12 @@ _OWN = select(senders.c.id, senders.c.list, senders.c.disabled).where(
 )
 
 
-def arises(tx: Connection, settings: Settings, person_id: int, summary: Summary) -> bool:
-    """Whether a message that somebody sends makes entries of those outside whom it goes to (portal-rules D.17)."""
-    if not settings.auto_permit or summary.auto_submitted:
+def arises(tx: Connection, settings: Settings, by: Caller, summary: Summary) -> bool:
+    """Whether a message that somebody sends makes entries of those outside whom it goes to (portal-rules D.17).
+
+    Applications, and people outside who answer a secure message, have no mailbox here and so no lists.
+    """
+    if not settings.auto_permit or summary.auto_submitted or by.outside or by.address.startswith("app:"):
         return False
     answered = [
         found
@@ -51,7 +55,7 @@ def arises(tx: Connection, settings: Settings, person_id: int, summary: Summary)
         .join(messages, messages.c.id == holds.c.message_id)
         .where(
             messages.c.mime_message_id.in_(answered[-_ANSWERED:]),
-            holds.c.person_id == person_id,
+            holds.c.person_id == by.person_id,
             holds.c.kind == "spam",
             holds.c.state == "released",
         )

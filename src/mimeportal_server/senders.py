@@ -40,7 +40,7 @@ def permit_or_block(portal: Portal, call: Call) -> Answer:
                 answer.failures.append(problem)
                 continue
             sender, to, action = parse_address(item["sender"]), parse_address(item["to"]), item["action"]
-            owner = _whose(tx, call.caller, to)
+            owner = people.owner_of(tx, call.caller, to)
             if owner is None or domain_of(sender) in portal.settings.domains:
                 answer.failures.append(Failure(_FORBIDDEN, _FORBIDDEN_SENTENCE, key=item))
                 continue
@@ -230,15 +230,10 @@ def check(portal: Portal, call: Call) -> Answer:
 
 def _owner(tx: Connection, caller: Caller, mailbox: str | None) -> Row[Any]:
     """Whose lists these are. Not the caller's and nobody's answer alike (promises E.1)."""
-    owner = _whose(tx, caller, mailbox)
+    owner = people.owner_of(tx, caller, mailbox)
     if owner is None:
         raise Refused(_FORBIDDEN, _FORBIDDEN_SENTENCE, status=403)
     return owner
-
-
-def _whose(tx: Connection, caller: Caller, mailbox: str | None) -> Row[Any] | None:
-    """As `people.owner_of`, but people outside have no lists (portal-rules H)."""
-    return None if caller.outside else people.owner_of(tx, caller, mailbox)
 
 
 def _entry(text: str, field: str, raw: JsonObject | None = None) -> tuple[str, str]:

@@ -45,7 +45,9 @@ def test_two_clients_that_block_and_permit_the_same_senders(served: Served) -> N
 
     with ThreadPoolExecutor(2) as pool:
         outcomes = [*pool.map(add, ("blocked", "permitted"))]
-    assert [set(told) for told in outcomes] == [{"done"}, {"done"}]
+    # A busy machine may lose an answer: asked again, the entry stands already.
+    assert all(set(told) <= {"done", "already"} for told in outcomes)
+    assert [len(told) for told in outcomes] == [40, 40]
     found = stand(served)
     assert sorted(found) == sorted(entries)
     assert set(found.values()) <= {"blocked", "permitted"}

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from asking import ADD, BULK_DELETE, CHECK, IMPORT, PERMIT_OR_BLOCK, REMOVE, SENDERS, Asking, asking
+from asking import ADD, BULK_DELETE, CHECK, IMPORT, REMOVE, SENDERS, Asking, asking
 from conftest import ADMIN, ANN, BOB, Lab
 from mimeportal import limits
-from mimeportal.wire import Request
 from mimeportal_server.store.schema import audit, delegates, people, senders
 
 
@@ -244,28 +242,6 @@ class TestListing:
     @pytest.mark.parametrize("item", [{"list": "junk"}, {"policyType": "any"}, {"search": "x" * 2000}])
     def test_what_is_no_filter(self, ask: Asking, item: dict[str, Any]) -> None:
         assert ask(SENDERS, item, by=ANN).code == "err_validation_value_not_allowed"
-
-
-@pytest.mark.parametrize(
-    ("path", "item"),
-    [
-        (SENDERS, {}),
-        (ADD, {"entry": "a@b.example", "list": "blocked"}),
-        (REMOVE, {"entry": "a@b.example"}),
-        (IMPORT, {"entries": ["a@b.example"], "list": "blocked"}),
-        (CHECK, {"sender": "a@b.example"}),
-        (PERMIT_OR_BLOCK, {"sender": "a@b.example", "to": ANN, "action": "block"}),
-    ],
-)
-def test_people_outside_have_no_lists(ask: Asking, path: str, item: dict[str, Any]) -> None:
-    """Who answers a secure message logs in, and manages nothing (portal-rules H)."""
-    caller = ask.caller(ANN)
-    assert caller is not None
-    request = Request("POST", path, {}, [json.dumps({"data": [item]}).encode()])
-    response = ask.door.handle(request, replace(caller, role="outside"))
-    (failure,) = json.loads(b"".join(response.body))["fail"]
-    assert failure["errors"][0]["code"] == "err_xdk_operation_forbidden_for_address"
-    assert ask.count(senders) == 0
 
 
 class TestImport:

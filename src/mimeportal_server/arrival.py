@@ -165,7 +165,7 @@ class _Writer:
         self._lists: dict[int, dict[str, str]] = {}
         self._octets: dict[int, int] = {}  # person -> octets kept for them, with this batch
         self.diverted: list[tuple[Incoming, Sequence[tuple[int, str]], Trigger]] = []
-        self._sent_to: dict[int, list[str]] = {}  # person -> whom outside they wrote to
+        self._sent_to: dict[Caller, list[str]] = {}  # whom outside each of them wrote to
 
     def known_imports(self, batch: Sequence[Incoming], names: Sequence[str]) -> set[tuple[str, ...]]:
         """What was imported before of the octets in this batch, as (path, position, blob, recipient)."""
@@ -208,8 +208,8 @@ class _Writer:
             results += [self._keep(entry, message_id, entry.by, recipient) for recipient in entry.secure]
             own = self._portal.settings.domains
             outside = [*entry.outside, *(address for address in entry.secure if domain_of(address) not in own)]
-            if outside and auto_permit.arises(self._tx, self._portal.settings, entry.by.person_id, entry.summary):
-                self._sent_to.setdefault(entry.by.person_id, []).extend(outside)
+            if outside and auto_permit.arises(self._tx, self._portal.settings, entry.by, entry.summary):
+                self._sent_to.setdefault(entry.by, []).extend(outside)
             self._count_contacts(entry, entry.by)
         for token in entry.bounce_tokens:
             bounces.take(self._portal, self._tx, token, entry.octets)
@@ -367,7 +367,7 @@ class _Writer:
         lists = self._entries(person_id)
         fate = screen(_arrival(entry, recipient), self._portal.settings, lists, self._portal.chance())
         if fate.disables:
-            auto_permit.disable(self._tx, person_id, fate.disables)
+            self._acts.setdefault(entry.by, []).append(auto_permit.disable(self._tx, person_id, fate.disables))
             del lists[fate.disables]
         return fate
 
@@ -438,8 +438,10 @@ class _Writer:
         searching.keep(self._tx, self._searched)
         for person_id, octets in self._octets.items():
             self._tx.execute(update(people).where(people.c.id == person_id).values(octets=octets))
-        for person_id, addresses in self._sent_to.items():
-            auto_permit.sent(self._tx, self._portal.settings, person_id, addresses, self._portal.clock.now())
+        for by, addresses in self._sent_to.items():
+            now = self._portal.clock.now()
+            acts = auto_permit.sent(self._tx, self._portal.settings, by.person_id, addresses, now)
+            self._acts.setdefault(by, []).extend(acts)
         for caller, acts in self._acts.items():
             audit.record(self._tx, acts, at=self._portal.clock.now(), caller=caller, door=self._door)
 

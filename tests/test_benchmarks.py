@@ -45,6 +45,13 @@ ROWS = {
         "40 messages through send-email, 1 a call, floor syncs each one",
         "40 messages through send-email, 100 a call, floor syncs each batch",
     ],
+    "senders": [
+        "import of 400 entries, each audited, beside executemany of the entries",
+        "import of 400 entries and 200: peak memory",
+        "400 entries and none: senders check",
+        "400 entries and none: a message arrives",
+        "400 entries and none: senders check, whole process",
+    ],
     "smtp": [
         "SMTP in of 40 messages (generated mail), 1 at once",
         "SMTP in of 40 messages (generated mail), 8 at once",

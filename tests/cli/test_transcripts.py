@@ -31,7 +31,7 @@ WRITE = os.environ.get("MIMEPORTAL_TRANSCRIPTS") == "write"
 CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?\+00:00"), "2027-01-15T08:00:00+00:00"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00"), "2027-01-15 08:00:00+00:00"),
-    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?=[ \n])"), "2027-01-15 08:00"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?= |$)", re.MULTILINE), "2027-01-15 08:00"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<request>"),
     (re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \+0000"), "Fri, 15 Jan 2027 08:00:00 +0000"),
     (re.compile(r"bounce\+[\w-]{43}"), "bounce+<token>"),

@@ -149,13 +149,7 @@ def maildir(folder: str, target: str, way: str) -> dict[str, float]:
     size = 1 if way == "one" else _BATCH
     start = time.perf_counter()
     for first in range(0, len(paths), size):
-        batch = paths[first : first + size]
-        for path in batch:
-            (tmp / path.name).write_bytes(path.read_bytes())
-        _sync(tmp)
-        for path in batch:
-            os.rename(tmp / path.name, new / path.name)
-        _sync(new)
+        _deliver(paths[first : first + size], tmp, new)
     return {"seconds": time.perf_counter() - start}
 
 
@@ -175,14 +169,17 @@ def copy(home: str, _: str) -> dict[str, float]:
     paths = [path for folder in sorted(blobs.iterdir()) if len(folder.name) == 2 for path in sorted(folder.iterdir())]
     start = time.perf_counter()
     for first in range(0, len(paths), 250):
-        batch = paths[first : first + 250]
-        for path in batch:
-            (spool / path.name).write_bytes(path.read_bytes())
-        _sync(spool)
-        for path in batch:
-            os.rename(spool / path.name, new / path.name)
-        _sync(new)
+        _deliver(paths[first : first + 250], spool, new)
     return {"copied": time.perf_counter() - start}
+
+
+def _deliver(batch: Sequence[Path], spool: Path, new: Path) -> None:
+    for path in batch:
+        (spool / path.name).write_bytes(path.read_bytes())
+    _sync(spool)
+    for path in batch:
+        os.rename(spool / path.name, new / path.name)
+    _sync(new)
 
 
 def loop(home: str, user: str) -> dict[str, float]:

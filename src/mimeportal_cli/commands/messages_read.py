@@ -44,7 +44,7 @@ MAIL = Shape(
         "recalled",
         "expired",
     ),
-    table=("id", "received", "from_header", "to_addresses", "attachment_count", "subject"),
+    table=("id", "received", "from_header", "to_addresses", "subject"),
     empty="No messages match.",
 )
 ATTACHMENTS = Shape(
@@ -88,7 +88,8 @@ def list_(
 
     with opened() as portal:
         conditions = _conditions(portal, since, until, tz, filters)
-        _print_mail(portal, output, tz, portal.messages.list(folder, mailbox=mailbox, **conditions))
+        found = portal.messages.list(folder, mailbox=mailbox, **conditions)
+        _print_mail(portal, output, tz, found, without="from_header" if folder == "sent" else "to_addresses")
 
 
 @click.command(cls=Command)
@@ -142,14 +143,12 @@ def _conditions(
     return {**filters, "since": start, "until": end, "larger_than": size(larger) if larger is not None else None}
 
 
-def _print_mail(portal: Portal, output: Output, tz: str | None, found: Any) -> None:
-    cells = {"from_header": both_senders, "to_addresses": joined, "attachment_count": _some}
+def _print_mail(portal: Portal, output: Output, tz: str | None, found: Any, *, without: str = "") -> None:
+    """In a folder of one mailbox, whose it is on one side of every message is no news."""
+    table = [name for name in MAIL.table if name != without]
+    output.shape = Shape(MAIL.names, table=table, empty=MAIL.empty)
+    cells = {"from_header": both_senders, "to_addresses": joined}
     print_rows(portal, output, tz, found, RememberedMail, "received", **cells)
-
-
-def _some(value: Any, _record: Any, _columns: Any) -> str:
-    """A number, where there is anything to count."""
-    return str(value or "")
 
 
 # -- one message -------------------------------------------------------------------------------------------

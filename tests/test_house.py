@@ -67,7 +67,7 @@ def imports_of(path: Path) -> set[str]:
 # What the server may use of the SDK (`untrusted_html` is the larger half of `untrusted`), and its command of ours.
 SHARED = {"wire", "untrusted", "untrusted_html", "limits", "addresses", "patterns", "errors", "_version"}
 FOR_SERVER = re.compile(
-    rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract(\.\w+)?|auth\.flows|account\.preferences)"
+    rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract(\.\w+)?|auth\.flows|account\.(formats|preferences))"
 )
 FOR_SERVER_COMMAND = {f"mimeportal_cli.{name}" for name in ("console", "output", "options", "exits")}
 
@@ -316,6 +316,16 @@ METHODS = {
     "holds.detail": ["holds.get"],
     "holds.file": ["holds.download"],
     "holds.fetch": ["holds.download"],
+    "messages.upload": ["messages.upload", "messages.send"],
+    "messages.send_email": ["messages.send"],
+    "messages.submit": ["messages.send", "messages.reply", "messages.forward", "messages.send_draft"],
+    "messages.drafts": ["messages.drafts"],
+    "messages.draft": ["messages.draft"],
+    "messages.save_draft": ["messages.save_draft"],
+    "messages.remove_draft": ["messages.remove_draft"],
+    "messages.recipients": ["messages.recipients"],
+    "messages.block": ["messages.block"],
+    "messages.report": ["messages.report"],
     "messages.search": ["messages.track", "messages.bounced"],
     "messages.info": ["messages.info", "messages.hold_ids"],
     "messages.processing": ["messages.processing"],
@@ -328,10 +338,30 @@ METHODS = {
     "messages.part": ["messages.get", "messages.part", "messages.raw"],
     "messages.file": ["messages.download", "messages.raw"],
     "messages.fetch": ["messages.download", "messages.raw"],
+    "secure.send": ["secure.send"],
+    "secure.reply": ["secure.reply"],
+    "secure.list": ["secure.list", "secure.lookup"],
+    "secure.show": ["secure.get"],
+    "secure.print": ["secure.print"],
+    "secure.file": ["secure.download"],
+    "secure.mark": ["secure.mark"],
+    "secure.delete": ["secure.delete"],
+    "secure.restore": ["secure.restore"],
+    "secure.recall": ["secure.recall"],
+    "secure.extend": ["secure.extend"],
+    "secure.expire": ["secure.expire"],
+    "secure.notify": ["secure.notify"],
+    "secure.definitions": ["secure.definitions"],
+    "secure.settings": ["secure.settings"],
+    "secure.monitor": ["secure.monitor"],
+    "secure.log": ["secure.log"],
     "senders.permit_or_block": ["senders.add"],
+    "senders.bulk_delete": ["senders.remove_everywhere"],
     "senders.list": ["senders.list"],
     "senders.add": ["senders.add"],
     "senders.remove": ["senders.remove"],
+    "senders.import": ["senders.import_entries"],
+    "senders.check": ["senders.check"],
 }
 
 
@@ -354,7 +384,7 @@ def test_names_and_paths_are_unique() -> None:
 def test_a_row_says_what_fits_together(endpoint: Endpoint[Any, Any]) -> None:
     names = {row.name for row in ENDPOINTS}
     assert endpoint.noun in NOUNS
-    assert endpoint.path.startswith("/api/") or endpoint.form == "form"
+    assert endpoint.path.startswith("/api/") or endpoint.form in ("form", "json")
     assert endpoint.offered
     assert ("/api/portal/" in endpoint.path) == (set(endpoint.offered) == {"local"})
     least, most = endpoint.count
@@ -407,6 +437,17 @@ COMMANDS = {
     "holds summary": "holds.summary",
     "holds log": "holds.log",
     "holds download": "holds.download",
+    "messages send": "messages.send",
+    "messages reply": "messages.reply",
+    "messages forward": "messages.forward",
+    "messages sent": "messages.recipients",
+    "messages drafts list": "messages.drafts",
+    "messages drafts show": "messages.draft",
+    "messages drafts save": "messages.save_draft",
+    "messages drafts send": "messages.send_draft",
+    "messages drafts remove": "messages.remove_draft",
+    "messages block": "messages.block",
+    "messages report": "messages.report",
     "messages track": "messages.track",
     "messages bounced": "messages.bounced",
     "messages processing": "messages.processing",
@@ -418,9 +459,29 @@ COMMANDS = {
     "messages print": "messages.get",
     "messages attachments": "messages.download",
     "messages download": "messages.raw",
+    "secure send": "secure.send",
+    "secure reply": "secure.reply",
+    "secure list": "secure.list",
+    "secure show": "secure.get",
+    "secure print": "secure.print",
+    "secure download": "secure.download",
+    "secure mark": "secure.mark",
+    "secure delete": "secure.delete",
+    "secure restore": "secure.restore",
+    "secure recall": "secure.recall",
+    "secure extend": "secure.extend",
+    "secure expire": "secure.expire",
+    "secure notify": "secure.notify",
+    "secure definitions": "secure.definitions",
+    "secure settings": "secure.settings",
+    "secure monitor": "secure.monitor",
+    "secure log": "secure.log",
     "senders list": "senders.list",
     "senders add": "senders.add",
     "senders remove": "senders.remove",
+    "senders check": "senders.check",
+    "senders import": "senders.import_entries",
+    "senders export": "senders.list",
     "account show": "account.show",
     "account password": "account.set_password",
     "account capabilities": "account.capabilities",
@@ -442,10 +503,19 @@ UNNAMED = {
     "auth.token": "part of every call of API 2.0",
     "holds.lookup": "how ids become messages",
     "messages.info": "`messages track ID`",
+    "messages.compose_forward": "`messages forward --dry-run`",
+    "messages.compose_reply": "`messages reply --dry-run`",
+    "messages.lookup": "how ids become messages",
+    "messages.plan_block": "the plan of `messages block`",
+    "messages.upload": "part of `messages send`",
     "messages.hold_ids": "`messages track --hold-ids`",
     "messages.part": "part of `messages show`, where a portal tells no bodies",
+    "secure.lookup": "how ids become messages",
+    "secure.plan": "the plan of `secure mark`, `delete`, `restore`, `recall` and `expire`",
     "holds.plan": "the plan of `holds release` and `holds reject`",
     "holds.states": "looked at after a lost answer",
+    "senders.plan": "the plan of `senders add` and `senders remove`",
+    "senders.remove_everywhere": "`senders remove --every-mailbox`",
 }
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 UNASKED = 10  # typed ids that are released without a question
 _SECTION = "Acting"
+_SHOWN = 5
 
 # As `mimeportal.report.REPORT_FIELDS`; a test compares them.
 REPORT_FIELDS = (
@@ -123,7 +124,7 @@ def decide(
     plan.refuse_above(acting.maximum)
     if len(plan) and asks and not acting.yes:
         ask(plan, survey, verb, _time_cell(portal, choice))
-    ending.result, ending.fault = _run(portal, plan, acting, output)
+    run(portal, plan, acting, output, ending)
     return ending
 
 
@@ -154,8 +155,8 @@ def _time_cell(portal: Portal, choice: Choice) -> Callable[[Any, Any, Any], str]
     return lambda value, _, __: short(parse_date(value), zone) if value else ""
 
 
-def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[BulkResult, Exception | None]:
-    """Act. Whoever stops reading our records stops the records, never the act."""
+def run(portal: Portal, plan: Plan, acting: Acting, output: Output, ending: Ending) -> None:
+    """Act, and note how it ended. Whoever stops reading our records stops the records, never the act."""
     from mimeportal.report import line_of
 
     console = settings().console
@@ -166,7 +167,7 @@ def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[Bu
     try:
         with (
             output.open() as writer,
-            console.progress(len(plan), "Deciding", hidden=every and output.on_terminal) as bar,
+            console.progress(len(plan), ending.verb.doing, hidden=every and output.on_terminal) as bar,
         ):
 
             def take(outcomes: Sequence[Outcome]) -> None:
@@ -200,7 +201,24 @@ def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[Bu
     if isinstance(fault, BrokenPipeError):
         console.close_stdout()
         fault = None
-    return result, fault
+    ending.result, ending.fault = result, fault
+
+
+def ask_by_subject(plan: Plan, ending: Ending) -> None:
+    """Show the first few, and ask. Raises `DeclinedError` for no."""
+    from itertools import islice
+
+    from mimeportal.untrusted import visible
+
+    console = settings().console
+    first = list(islice(plan.selection, _SHOWN))
+    for item in first:
+        facts = item.described
+        parts = (as_reference(item.id, None, None), facts.get("to_address"), facts.get("subject"))
+        console.warn(("  " + visible("  ".join(str(part) for part in parts if part)))[: console.width - 1])
+    if len(plan) > len(first):
+        console.warn(f"  and {len(plan) - len(first):,} more")
+    console.confirm(f"{ending.verb.asks} {ending.verb.count(len(plan))} ({ending.where})?")
 
 
 # -- options -----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from mimeportal.errors import UsageError
 from mimeportal.holds import contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
-from mimeportal_server import deciding, senders
+from mimeportal_server import deciding, sender_lists
 from mimeportal_server.asked import date_given, first_search
 from mimeportal_server.clock import DAY, iso, milliseconds, moment
 from mimeportal_server.deciding import HELD
@@ -192,7 +192,7 @@ def _rows(
     queue: str | None,
     caller: Caller | None = None,
 ) -> list[JsonObject]:
-    blocked = senders.blocked(tx, {(row.person_id, row.from_address, row.from_header) for row in rows})
+    blocked = sender_lists.blocked(tx, {(row.person_id, row.from_address, row.from_header) for row in rows})
     keep = portal.settings.hold_days * DAY
     seal = portal.sealer.id
     shown = []

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, true, update
 
 from mimeportal.auth import flows
-from mimeportal_server import audit, deciding, delivery, requested, searching
+from mimeportal_server import audit, auto_permit, deciding, delivery, digests, requested, searching
+from mimeportal_server import uploads as uploading
 from mimeportal_server.clock import DAY, HOUR
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
@@ -25,6 +26,7 @@ from mimeportal_server.store.schema import (
     people,
     signed_requests,
     tokens,
+    uploads,
 )
 
 _BATCH = 500
@@ -32,7 +34,8 @@ _REFRESHED = 30  # days for which an expired binding can be refreshed; later a l
 
 
 def sweep(portal: Portal) -> Counter[str]:
-    """Everything that time brings; counts of `expired`, `marked`, `purged`, `delivered`, `failed`, `queued`.
+    """Everything that time brings; counts of `expired`, `marked`, `purged`, `digests`, `delivered`, `failed`,
+    `queued`.
 
     While the clock is not believed nothing expires and nothing is let go (promises F.2).
     """
@@ -40,14 +43,25 @@ def sweep(portal: Portal) -> Counter[str]:
     portal.follow_lab()
     if portal.clock.fault() is None:
         counts["expired"] = deciding.expire_overdue(portal, true())
+        _lapse(portal)
         counts["marked"] = _mark(portal)
         counts["purged"] = _purge(portal)
+        uploading.sweep(portal)
         _remove_strays(portal)
         _forget_log_ins(portal)
         with portal.write() as tx:
             requested.forget(tx, now=portal.clock.now())
+        counts += digests.send_due(portal)
     counts += delivery.deliver(portal)
     return counts
+
+
+def _lapse(portal: Portal) -> None:
+    """Let go of auto-permitted senders that were not written to for their time (portal-rules D.18)."""
+    more = True
+    while more:
+        with portal.write() as tx:
+            more = bool(auto_permit.lapse(tx, portal.clock.steady(), portal.clock.now()))
 
 
 def _mark(portal: Portal) -> int:
@@ -188,6 +202,8 @@ def _remove_strays(portal: Portal) -> None:
 def _named(tx: Connection, name: str) -> bool:
     message = select(func.count()).select_from(messages).where(messages.c.blob == name)
     if tx.scalar(message.where(messages.c.purged.is_(None))):
+        return True
+    if tx.scalar(select(func.count()).select_from(uploads).where(uploads.c.blob == name)):
         return True
     return bool(
         tx.scalar(

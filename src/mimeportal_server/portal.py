@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ class Call:
     request_id: str
     request: Request = field(default_factory=lambda: Request("POST", ""))
     faults: frozenset[str] = frozenset()  # of the lab: what this answer is to get wrong on purpose
+    octets: bytes = b""  # the body, where the operation takes octets
 
 
 @dataclass(slots=True)
@@ -77,7 +79,10 @@ class Refused(Exception):
 
 
 class Portal:
-    """An open portal home. `wall` is the machine's clock in seconds, `new_id` makes request ids."""
+    """An open portal home. `wall` is the machine's clock in seconds, `new_id` makes request ids.
+
+    `chance` draws a number of 0 to 1, less than 1: which auto-permitted mail is in the sample (portal-rules D.19).
+    """
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class Portal:
         *,
         wall: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.home = home
         self._wall = wall
@@ -92,6 +98,7 @@ class Portal:
         self.database = home.database
         self.sealer = Sealer(home.key)
         self.new_id = new_id
+        self.chance = chance
         with self.database.read() as tx:
             known = {row.name: row.value for row in tx.execute(select(facts))}
         self.clock = Clock(wall, offset=int(known.get("clock_offset", 0)), seen=int(known.get("clock_seen", 0)))

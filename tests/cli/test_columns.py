@@ -6,19 +6,36 @@ from dataclasses import fields
 
 from mimeportal import limits, profiles, report
 from mimeportal.account import contract as account_contract
+from mimeportal.account import formats as preferred
 from mimeportal.account import persons
 from mimeportal.account.capabilities import Capability
 from mimeportal.account.contract import AccountRow, PreferencesRow, WhoAmIRow
 from mimeportal.account.preferences import CHECKS
 from mimeportal.holds import contract as holds_contract
 from mimeportal.holds import hold as held_mail
-from mimeportal.messages import message, tracked
+from mimeportal.messages import composing, message, reporting, tracked, writing
 from mimeportal.messages.contract import finder as messages_contract
 from mimeportal.messages.contract import mailbox as mailbox_contract
-from mimeportal.senders import client as senders_client
+from mimeportal.secure import contract as secure_contract
+from mimeportal.secure import message as secure_message
 from mimeportal.senders import contract as senders_contract
-from mimeportal_cli import acting, choosing, formats, times
-from mimeportal_cli.commands import account, account_mailbox, holds, messages, messages_read, senders
+from mimeportal.senders import entry as senders_entry
+from mimeportal.senders import importing as senders_importing
+from mimeportal_cli import acting, choosing, formats
+from mimeportal_cli.commands import (
+    account,
+    account_mailbox,
+    holds,
+    messages,
+    messages_read,
+    messages_report,
+    messages_write,
+    secure,
+    secure_act,
+    secure_write,
+    senders,
+    senders_change,
+)
 from mimeportal_cli.commands import profiles as profiles_command
 
 
@@ -43,9 +60,13 @@ def test_summary_and_log() -> None:
 
 
 def test_senders() -> None:
-    assert senders.ENTRIES.names == senders_client.SENDER_FIELDS
-    assert senders.CHANGES.names == senders_client.CHANGE_FIELDS
-    assert senders.LISTS == senders_contract.WRITABLE
+    assert senders.ENTRIES.names == senders_entry.SENDER_FIELDS
+    assert senders.CHECK.names == tuple(senders_contract.CheckSenderRow.model_fields)
+    assert senders_change.CHANGES.names == senders_change.PLANNED.names == report.REPORT_FIELDS
+    assert senders_change.BAD_LINES.names == senders_importing.BAD_LINE_FIELDS
+    assert senders_change.LISTS == senders_contract.LISTS
+    assert senders_change.WRITABLE == senders_contract.WRITABLE
+    assert senders_change.POLICY_TYPES == senders_contract.POLICY_TYPES
 
 
 def test_messages() -> None:
@@ -64,6 +85,30 @@ def test_mailbox() -> None:
     assert messages_read.FOLDERS == mailbox_contract.FOLDERS
 
 
+def test_mail_that_is_written() -> None:
+    assert messages_write.SENT.names == composing.SENT_FIELDS
+    assert messages_write.RECIPIENTS.names == writing.DELIVERY_FIELDS
+    assert messages_report.REPORTED.names == reporting.REPORTED_FIELDS
+    assert tuple(entry.name for entry in fields(reporting.ReportedMessage)) == reporting.REPORTED_FIELDS
+    assert all(hasattr(composing.NewMessage, name) for name in messages_write.WRITTEN.names)
+    draft = {entry.name for entry in fields(writing.Draft)} | set(vars(writing.Draft))
+    assert set(messages_write.DRAFTS.names) <= draft
+    assert messages_report.OUTCOMES.names == messages_report.PLANNED.names == report.REPORT_FIELDS
+
+
+def test_secure() -> None:
+    assert secure.SECURE.names == secure_message.SECURE_FIELDS
+    assert secure.MONITOR.names == secure_message.MONITOR_FIELDS
+    assert secure.LOG.names == secure_message.EVENT_FIELDS
+    assert secure.DEFINITIONS.names == tuple(secure_contract.DefinitionRow.model_fields)
+    assert secure.SETTINGS.names == tuple(secure_contract.SettingsRow.model_fields)
+    assert secure_write.RECIPIENTS.names == secure_message.RECIPIENT_FIELDS
+    assert secure.STATUSES == secure_contract.STATUSES
+    assert secure.DIRECTIONS == secure_contract.DIRECTIONS
+    assert secure_write.OPTIONS == secure_contract.OPTIONS
+    assert secure_act.FOLDERS == secure_contract.FOLDERS
+
+
 def test_account() -> None:
     assert set(account.ACCOUNT.names) == {*AccountRow.model_fields, *WhoAmIRow.model_fields}
 
@@ -75,9 +120,9 @@ def test_mailboxes() -> None:
     assert account_mailbox.DELEGATES.names == persons.DELEGATE_FIELDS
     assert account_mailbox.DELEGATE_CHANGES.names == persons.DELEGATE_CHANGE_FIELDS
     assert account_mailbox.ACCESS.names == persons.ACCESS_FIELDS
-    assert tuple(times.DATE_FORMATS) == account_contract.DATE_FORMATS
-    assert tuple(times.TIME_FORMATS) == account_contract.TIME_FORMATS
-    assert times._DAYS == account_contract.DAYS
+    assert tuple(preferred.DATES) == account_contract.DATE_FORMATS
+    assert tuple(preferred.TIMES) == account_contract.TIME_FORMATS
+    assert preferred.WEEKDAYS == account_contract.DAYS
 
 
 def test_profiles() -> None:
@@ -92,12 +137,12 @@ def test_filters_are_those_of_the_sdk() -> None:
 
 
 def test_limits_are_those_of_the_table() -> None:
-    assert acting._MAXIMUM == limits.MAX_ITEMS == senders._MAXIMUM
+    assert acting._MAXIMUM == limits.MAX_ITEMS
     assert acting._CONCURRENCY == limits.CONCURRENCY
 
 
 def test_columns_of_tables_exist() -> None:
-    shapes = (acting.OUTCOMES, acting.PLANNED, holds.HOLDS, holds.LOG, senders.ENTRIES)
+    shapes = (acting.OUTCOMES, acting.PLANNED, holds.HOLDS, holds.LOG, senders.ENTRIES, senders_change.CHANGES)
     for shape in (*shapes, messages.TRACKED, messages.PROCESSING, messages.REJECTIONS):
         assert set(shape.table) <= set(shape.names)
         assert set(shape.cells) <= set(shape.names)

@@ -209,6 +209,7 @@ class TestShow:
             "date",
             "received",
             "size",
+            "recipients",
             "headers",
             "text",
             "html",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cli.conftest import HTML_MAIL, Run, message, plain
+from cli.conftest import HTML_MAIL, Run, at_home, message, plain
 from conftest import ADMIN, ANN, BOB, Lab
 from mimeportal_cli.references import reference
 
@@ -77,13 +76,7 @@ def filled_mailbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(filled_mailbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the home, which `MIMEPORTAL_URL` names, for ann. The working folder is the one around it."""
-    path = tmp_path / "home"
-    shutil.copytree(filled_mailbox, path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MIMEPORTAL_URL", f"local:{path}")
-    monkeypatch.setenv("MIMEPORTAL_USER", ANN)
-    return path
+    return at_home(filled_mailbox, tmp_path, monkeypatch)
 
 
 @pytest.fixture

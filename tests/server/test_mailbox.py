@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 import pytest
@@ -12,8 +13,11 @@ from sqlalchemy import select
 from asking import Asking, Told, asking
 from conftest import ADMIN, ANN, BOB, Lab, mail_of
 from mimeportal import limits
-from mimeportal_server import apps, people
+from mimeportal.portal import Portal
+from mimeportal_server import apps, backup, people
 from mimeportal_server.arrival import accept, incoming
+from mimeportal_server.embedded import EmbeddedTransport
+from mimeportal_server.lab import empty
 from mimeportal_server.store.schema import audit, audit_details
 
 MESSAGES, BROWSE = "/api/archive/get-message-list", "/api/portal/messages/browse"
@@ -498,3 +502,29 @@ class TestOverdue:
             assert ask(DETAIL, {"id": id}, by=ANN).code == "not_found"
             with ask.portal.database.read() as tx:
                 assert tx.exec_driver_sql("SELECT count(*) FROM words WHERE words MATCH 'soon'").scalar() == 0
+
+
+def test_what_is_restored_is_found_as_before(lab: Lab, ask: Asking, tmp_path: Path) -> None:
+    deliver(lab, "kept")
+    backup.backup(lab.server, tmp_path / "one.backup")
+    home = backup.restore(tmp_path / "one.backup", tmp_path / "restored")
+    home.close()
+    transport = EmbeddedTransport(home.path, ANN, wall=lambda: lab.time)
+    with Portal(transport) as portal:
+        (row,) = portal.messages.search("kept")
+        assert portal.messages.get(row.id).subject == "kept"
+
+
+def test_an_emptied_portal_finds_nothing(lab: Lab, ask: Asking) -> None:
+    deliver(lab, "gone")
+    empty(lab.server)
+    assert subjects(ask(BROWSE, {"words": "gone"}, by=ANN)) == []
+    deliver(lab, "come")  # whose number is that of the first
+    assert subjects(ask(BROWSE, {"words": "gone"}, by=ANN)) == []
+    assert subjects(ask(BROWSE, {"words": "come"}, by=ANN)) == ["come"]
+
+
+def test_the_same_octets_twice_are_found_twice(lab: Lab, ask: Asking) -> None:
+    for _ in range(2):
+        deliver(lab, "same")
+    assert subjects(ask(BROWSE, {"words": "same"}, by=ANN)) == ["same", "same"]

@@ -15,7 +15,7 @@ from mimeportal.errors import NotOfferedError, UsageError
 from mimeportal.messages import Correspondent, MailboxMessage
 from mimeportal.portal import Portal
 from mimeportal.wire import Response
-from wire.literal import Recorded, assert_same_shape, literal
+from wire.literal import Recorded, assert_same_shape, literal, without
 
 ID = "eNpVj81ugzAQhN9lr0QYDLF"
 SINCE, UNTIL = datetime(2022, 7, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
@@ -187,13 +187,6 @@ INVOICE = mail_of(
     'Content-Disposition: attachment; filename="invoice.txt"\n\nInvoice 4711\n--b--\n',
 )
 OURS = ("textBody", "htmlBody")
-
-
-def without(document: Any, names: tuple[str, ...]) -> Any:
-    """JSON without some keys, wherever they stand."""
-    if isinstance(document, dict):
-        return {key: without(value, names) for key, value in document.items() if key not in names}
-    return [without(value, names) for value in document] if isinstance(document, list) else document
 
 
 @pytest.fixture

@@ -183,6 +183,11 @@ class TestShow:
         assert any("your bank <http://evil.example/login>" in line for line in lines)
         assert any(re.search(r"run me\.pdf +application/octet-stream +5 ", line) for line in lines)
 
+    def test_a_long_name_leaves_room_for_the_line(self, run: Run, ids: dict[str, str]) -> None:
+        lines = run("messages", "show", ids["files"]).lines
+        assert max(map(len, lines)) < 130
+        assert any(f"{'n' * 40}…{'n' * 15}.pdf  application/octet-stream" in line for line in lines)
+
     def test_a_reference_from_a_table(self, run: Run, on_terminal: Run, ids: dict[str, str]) -> None:
         on_terminal("messages", "list")
         assert run("messages", "show", reference(ids["invoice"])).lines[2] == "Subject:      Your invoice"
@@ -276,6 +281,7 @@ class TestOctets:
     def test_one_file(self, run: Run, ids: dict[str, str]) -> None:
         assert run("messages", "attachments", ids["statement"], "-w", "one").code == 0
         assert Path("one").read_text() == "hello"
+        assert run("messages", "attachments", ids["statement"], "-w", "-").out == "hello"
         assert run("messages", "attachments", ids["files"], "-w", "two").code == 2
         assert not Path("two").exists()
 

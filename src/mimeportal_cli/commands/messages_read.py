@@ -288,7 +288,7 @@ def attachments(id: str, listed: bool, folder: str | None, output: Output) -> No
     if not listed and (output.columns is not None or output.asked_format):
         raise UsageError("-o and --columns are for a list.", remedy="Add --list, or leave them out.")
     if not listed:
-        saving.check_places(1, output.file, folder or (None if output.file else "."))
+        saving.check_places(1, output.write, folder or (None if output.write else "."))
     with opened() as portal:
         (full,) = resolved(portal, [id], RememberedMail(portal))
         found = portal.messages.get(full).attachments
@@ -296,8 +296,8 @@ def attachments(id: str, listed: bool, folder: str | None, output: Output) -> No
             output.rows(found)
             return
         objects = [(entry.id, safe_name(entry.name)) for entry in found]
-        if output.file:
-            saving.save_one(objects, portal.messages.download, output.file)
+        if output.write:
+            saving.save_one(objects, portal.messages.download, output.write)
         elif not objects:
             settings().console.note(ATTACHMENTS.empty)
         else:

@@ -25,6 +25,7 @@ BENCHMARKS = {
     "search": ("benchmarks.searching", "full-text search over 200,000 messages"),
     "release": ("benchmarks.releasing", "release of 10,000 and of 100,000 held messages"),
     "smtp": ("benchmarks.smtp", "mail taken by SMTP, beside Postfix"),
+    "senders": ("benchmarks.sender_lists", "sender lists of 100,000 entries: imported, and asked"),
     "network": ("benchmarks.network", "over HTTP: a release beside one request per message, with faults, in a quota"),
 }
 

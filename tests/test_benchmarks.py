@@ -32,6 +32,13 @@ ROWS = {
         "import of 40 messages (generated mail), floor syncs each file",
         "import of 40 messages (generated mail), floor syncs each batch",
     ],
+    "search": [
+        "search, 200 messages, first page: of few",
+        "search, 200 messages, first page: of a tenth",
+        "search, 200 messages, first page: two words",
+        "search, 200 messages, first page: of all",
+        "messages search, a word of few, whole process",
+    ],
     "release": [
         "release of 40 (seeded): decided",
         "release of 40 (seeded): decided and delivered, synced",
@@ -82,4 +89,4 @@ def test_every_row_is_printed(name: str, tmp_path: Path) -> None:
 def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
     done = run("speed", folder=tmp_path)
     assert done.returncode == 2
-    assert "startup, list, pages, import, release" in done.stderr
+    assert "startup, list, pages, import, search, release" in done.stderr

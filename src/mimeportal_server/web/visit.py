@@ -44,8 +44,8 @@ _OWN = (
 _SANDBOX = "sandbox allow-popups allow-popups-to-escape-sandbox"  # a link in it opens as any other, beside it
 _BODY = f"default-src 'none'; img-src data:{{remote}}; frame-ancestors 'self'; {_SANDBOX}"
 _REMOTE = " http: https:"
-# A message on paper: the same, with our own style.
-_PRINTED = f"default-src 'none'; img-src data:{{remote}}; style-src 'self'; frame-ancestors 'none'; {_SANDBOX}"
+# A message on paper: the same, with one style of our own in it.
+_PRINTED = f"default-src 'none'; img-src data:; style-src 'sha256-{{style}}'; frame-ancestors 'none'; {_SANDBOX}"
 
 _VISITOR = "visitor"  # the cookie of who is not logged in, to which forms are bound
 _CSRF = "csrf"
@@ -220,10 +220,11 @@ class Visit:
         octets = self._render("body.html", {"html": Markup(html)})  # noqa: S704
         return self.reply(200, {"content-security-policy": policy, "x-frame-options": "SAMEORIGIN"}, octets)
 
-    def printed(self, template: str, *, remote_images: bool = False, **values: Any) -> Response:
-        """A message as a document for paper, its safe HTML in it: it can do nothing either."""
-        policy = _PRINTED.format(remote=_REMOTE if remote_images else "")
-        values = {**values, "html": Markup(values["html"])}  # noqa: S704
+    def printed(self, template: str, html: str, **values: Any) -> Response:
+        """A message as a document for paper, its body, already made safe, in it: it can do nothing either."""
+        style, digest = rendering.print_style()
+        policy = _PRINTED.format(style=digest)
+        values = {**values, "style": style, "html": Markup(html)}  # noqa: S704
         return self.reply(200, {"content-security-policy": policy}, self._render(template, values))
 
     def go(self, path: str) -> Response:

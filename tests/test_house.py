@@ -67,7 +67,7 @@ def imports_of(path: Path) -> set[str]:
 # What the server may use of the SDK (`untrusted_html` is the larger half of `untrusted`), and its command of ours.
 SHARED = {"wire", "untrusted", "untrusted_html", "limits", "addresses", "patterns", "errors", "_version"}
 FOR_SERVER = re.compile(
-    rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract(\.\w+)?|auth\.flows|account\.preferences)"
+    rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract(\.\w+)?|auth\.flows|account\.(formats|preferences))"
 )
 FOR_SERVER_COMMAND = {f"mimeportal_cli.{name}" for name in ("console", "output", "options", "exits")}
 

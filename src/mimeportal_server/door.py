@@ -36,7 +36,7 @@ from mimeportal_server.tokens import InvalidToken
 NOUNS = ("account", "auth", "holds", "messages", "secure", "senders")
 Operation = Callable[[Portal, Call], Answer]
 
-_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _endpoints: dict[tuple[str, str], Endpoint[Any, Any]] = {}
 _read: set[str] = set()
 
@@ -107,7 +107,7 @@ class Door:
     def _name(self, request: Request) -> str:
         """The id of a request: as its client named it, where that is a GUID."""
         named = request.headers.get(REQUEST_ID) or request.headers.get("x-request-id", "")
-        return named if _GUID.fullmatch(named) else self.portal.new_id()
+        return named if GUID.fullmatch(named) else self.portal.new_id()
 
 
 class _Answering:

@@ -18,8 +18,11 @@ from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.secure_access import Found
 from mimeportal_server.secure_notices import receipt
 from mimeportal_server.secure_states import Refusal
+from mimeportal_server.store.schema import audit as acts
 from mimeportal_server.store.schema import messages, secure_copies, secure_messages
 from mimeportal_server.tokens import InvalidToken
+
+_ONE_PAGE = 60_000  # ms within which a page has asked for all that it shows
 
 
 def show(portal: Portal, call: Call) -> Answer:
@@ -66,6 +69,9 @@ def file(portal: Portal, call: Call) -> Answer:
 def opened(portal: Portal, tx: Connection, call: Call, found: Found) -> None:
     """Note that a message is opened; the first time by a recipient is the reading that its sender learns of."""
     own, now = found.own, portal.clock.now()
+    action = "view" if own is None or own.part == "sender" else "open"
+    if _same_act(tx, call, action, found, now):
+        return
     if own is None or own.part == "sender":
         record(portal, tx, call, "view", found)
         return
@@ -78,6 +84,19 @@ def opened(portal: Portal, tx: Connection, call: Call, found: Found) -> None:
         tx.execute(update(secure_messages).where(first).values(opened=now))
         if found.message.read_receipt:
             receipt(portal, tx, found, own, caller=call.caller, request_id=call.request_id)
+
+
+def _same_act(tx: Connection, call: Call, action: str, found: Found, now: int) -> bool:
+    """Whether this is the other half of an opening moments ago: a page asks once for itself and once for its frame."""
+    same = (
+        (acts.c.object_kind == "secure")
+        & (acts.c.object_id == found.message.id)
+        & (acts.c.action == f"secure {action}")
+        & (acts.c.actor == call.caller.person_id)
+        & (acts.c.request_id == call.request_id)
+        & (acts.c.at > now - _ONE_PAGE)
+    )
+    return tx.scalar(select(acts.c.id).where(same).limit(1)) is not None
 
 
 def record(portal: Portal, tx: Connection, call: Call, action: str, found: Found, **facts: str) -> None:

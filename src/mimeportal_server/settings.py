@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from mimeportal import limits
 from mimeportal.addresses import parse_domain, parse_entry
 from mimeportal.errors import ConfigurationError, UsageError
+from mimeportal_server.password_rules import PasswordRules
 from mimeportal_server.settings_reading import CONDITIONS, Conditions, Reading, Values
 from mimeportal_server.settings_secure import SecureReader, SecureSettings
 
@@ -131,6 +132,7 @@ class Settings:
     hold_rules: tuple[HoldRule, ...] = ()
     secure: SecureSettings = field(default_factory=SecureSettings)
     session_hours: int = limits.SESSION_HOURS
+    passwords: PasswordRules = field(default_factory=PasswordRules)
     limits: Mapping[str, int] = field(default_factory=lambda: dict(limits.LOWERABLE))
 
 
@@ -215,6 +217,7 @@ class _Reader(Reading):
             auto_permit_days=auto_days,
             auto_permit_sample=self._share(auto, "sample", 0.01),
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
+            passwords=self._passwords(),
             secure=SecureReader(self._document).secure(),
             session_hours=self._within(pages, "session_hours", limits.SESSION_HOURS, 1, limits.BROWSER_DAYS * 24),
             limits=lowered,
@@ -240,6 +243,22 @@ class _Reader(Reading):
             reason=self._text(given, "reason", f"Message Hold Applied - {policy} policy"),
             level=level,
             **self._conditions(given, name, "hold all mail"),
+        )
+
+    def _passwords(self) -> PasswordRules:
+        names = ("shortest", "longest", "classes", "expire_days", "lock_failures", "lock_minutes", "reset_by_mail")
+        given, rules = self._section("passwords", names), PasswordRules()
+        shortest = self._within(given, "shortest", rules.shortest, rules.shortest, limits.PASSWORD_LONGEST // 2)
+        return PasswordRules(
+            shortest=shortest,
+            longest=self._within(
+                given, "longest", rules.longest, limits.PASSWORD_LONGEST // 2, limits.PASSWORD_LONGEST
+            ),
+            classes=self._within(given, "classes", rules.classes, 0, 4),
+            expire_days=self._within(given, "expire_days", rules.expire_days, 0, 3650),
+            lock_failures=self._within(given, "lock_failures", rules.lock_failures, 1, limits.LOCK_FAILURES_ANYWHERE),
+            lock_minutes=self._within(given, "lock_minutes", rules.lock_minutes, 1, 24 * 60),
+            reset_by_mail=self._flag(given, "reset_by_mail", rules.reset_by_mail),
         )
 
     def _limits(self, given: Values) -> dict[str, int]:
@@ -275,8 +294,9 @@ _TABLES = (
     "digests",
     "delivery",
     "policies",
-    "auto_allow",
     "pages",
+    "passwords",
+    "auto_allow",
     "limits",
     "hold",
     "secure",

@@ -6,6 +6,7 @@ from dataclasses import fields
 
 from mimeportal import limits, profiles, report
 from mimeportal.account import contract as account_contract
+from mimeportal.account import formats as preferred
 from mimeportal.account import persons
 from mimeportal.account.capabilities import Capability
 from mimeportal.account.contract import AccountRow, PreferencesRow, WhoAmIRow
@@ -20,7 +21,7 @@ from mimeportal.secure import message as secure_message
 from mimeportal.senders import contract as senders_contract
 from mimeportal.senders import entry as senders_entry
 from mimeportal.senders import importing as senders_importing
-from mimeportal_cli import acting, choosing, formats, times
+from mimeportal_cli import acting, choosing, formats
 from mimeportal_cli.commands import (
     account,
     account_mailbox,
@@ -119,9 +120,9 @@ def test_mailboxes() -> None:
     assert account_mailbox.DELEGATES.names == persons.DELEGATE_FIELDS
     assert account_mailbox.DELEGATE_CHANGES.names == persons.DELEGATE_CHANGE_FIELDS
     assert account_mailbox.ACCESS.names == persons.ACCESS_FIELDS
-    assert tuple(times.DATE_FORMATS) == account_contract.DATE_FORMATS
-    assert tuple(times.TIME_FORMATS) == account_contract.TIME_FORMATS
-    assert times._DAYS == account_contract.DAYS
+    assert tuple(preferred.DATES) == account_contract.DATE_FORMATS
+    assert tuple(preferred.TIMES) == account_contract.TIME_FORMATS
+    assert preferred.WEEKDAYS == account_contract.DAYS
 
 
 def test_profiles() -> None:

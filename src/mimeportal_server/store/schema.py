@@ -60,6 +60,7 @@ people = Table(
     _text("role"),  # user | administrator | outside
     Column("login", Text, nullable=False, default="cloud"),  # cloud | domain | sso | two-step
     _text("password"),  # its Argon2 hash; "" where none was ever set
+    _number("password_set"),  # when it was
     _flag("content_view"),  # an administrator may see the content of held mail
     _flag("disabled"),
     _number("epoch"),  # raised by whatever must end the person's tokens

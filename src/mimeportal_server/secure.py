@@ -8,12 +8,12 @@ from sqlalchemy import ColumnElement, Select, exists, select
 
 from mimeportal import limits
 from mimeportal.secure import contract
-from mimeportal_server import listing, secure_monitoring, secure_reading, secure_sender, secure_sending
+from mimeportal_server import listing, searching, secure_monitoring, secure_reading, secure_sender, secure_sending
 from mimeportal_server import secure_access as access
 from mimeportal_server.asked import date_given, not_allowed
 from mimeportal_server.clock import DAY, milliseconds
 from mimeportal_server.portal import Answer, Call, Portal
-from mimeportal_server.store.schema import secure_copies, secure_messages
+from mimeportal_server.store.schema import secure_copies, secure_messages, words
 from mimeportal_server.tokens import InvalidToken
 from mimeportal_server.tracking import address_condition
 
@@ -57,7 +57,8 @@ def _narrowed(portal: Portal, query: Select[Any], item: contract.ListItem) -> Se
     if item.subject:
         about.append(listing.may_match(_pattern(item.subject, "subject"), secure_messages.c.folded, folded=True))
     if item.search:
-        about.append(listing.may_match(_pattern(item.search, "search"), secure_messages.c.folded, folded=True))
+        matching = searching.matching(searching.terms(item.search, "search"))
+        about.append(secure_messages.c.message_id.in_(select(words.c.rowid).where(matching)))
     if item.attachments is not None:
         about.append(secure_messages.c.has_attachments == item.attachments)
     if about:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimeportal import limits
 from mimeportal.addresses import domain_of, normalise
-from mimeportal.bulk import BulkResult, Plan, Worker
+from mimeportal.bulk import BulkResult, Keyed, Plan, Worker
 from mimeportal.errors import ApiError, LostAnswerError, UsageError
 from mimeportal.holds.hold import checked_id, checked_ids
 from mimeportal.messages.asking import Asking
@@ -190,19 +190,7 @@ def _recorded(entry: object, options: Mapping[str, Any]) -> Item:
 # -- how it is sent --------------------------------------------------------------------------------------------
 
 
-class _Keyed:
-    """An entry that stands twice is one: after a lost answer it is simply sent again."""
-
-    looks_at_end = False
-
-    def look(self, items: Sequence[Item]) -> list[Verdict | None]:
-        return [None] * len(items)
-
-    def again(self, item: Item) -> Item:
-        return item
-
-
-class BlockWorker(_Keyed):
+class BlockWorker(Keyed):
     """Blocks through a local portal's own operation, which knows whose message it is."""
 
     batch_size = limits.LOCAL_BATCH
@@ -233,7 +221,7 @@ class BlockWorker(_Keyed):
         return [verdicts.get(item.id) for item in items]
 
 
-class MimecastBlockWorker(_Keyed):
+class MimecastBlockWorker(Keyed):
     """Blocks through Mimecast's permit-or-block-sender, which wants the address and whose list."""
 
     batch_size = 1

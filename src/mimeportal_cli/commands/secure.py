@@ -120,7 +120,9 @@ def list_(since: str | None, until: str | None, tz: str | None, output: Output, 
 
 
 def _is_outside(portal: Portal) -> bool:
-    return portal.account.whoami().role == "outside"
+    from mimeportal.account import contract
+
+    return portal.session.offers(contract.WHOAMI) and portal.account.whoami().role == "outside"
 
 
 def _yes(value: Any, _record: Any, _columns: Any) -> str:

@@ -420,7 +420,7 @@ def _addressed(
         )
     if not writer.outside and not terms.option and not outside:
         raise Refused(
-            "internal_only",
+            "err_validation_internal_only",
             "All recipients are inside, where no definition applies. Send ordinary mail, or choose an option.",
             field="to",
         )
@@ -431,11 +431,15 @@ def _way(portal: Portal, tx: Connection, address: str, part: str, inside: str) -
     person = people.find(tx, address)
     if domain_of(address) not in portal.settings.domains:
         if person is not None and person.disabled:
-            raise Refused("recipient_disabled", f"{address} is locked out of this portal.", field=part)
+            raise Refused("err_validation_recipient_disabled", f"{address} is locked out of this portal.", field=part)
         return "portal"
     if person is None or person.kind != "person" or person.disabled:
-        raise Refused("unknown_recipient", f"{address} is none of the portal's people.", field=part)
+        raise _nobody(address, part)
     return inside
+
+
+def _nobody(address: str, field: str) -> Refused:
+    return Refused("err_validation_unknown_recipient", f"{address} is none of the portal's people.", field=field)
 
 
 def _answered(portal: Portal, tx: Connection, found: access.Found, own: str, *, all: bool) -> list[Recipient]:
@@ -461,7 +465,9 @@ def _number(portal: Portal, tx: Connection, recipient: Recipient) -> int:
         return outsiders.invite(tx, portal, recipient.address)
     person = people.find(tx, recipient.address)
     if person is None:
-        raise Refused("unknown_recipient", f"{recipient.address} is none of the portal's people.", field="to")
+        raise Refused(
+            "err_validation_unknown_recipient", f"{recipient.address} is none of the portal's people.", field="to"
+        )
     return int(person.id)
 
 
@@ -496,5 +502,5 @@ def _files(
         raise Refused("err_validation_count", sentence, field="attachments")
     rows = [(item, uploads.find(portal, tx, caller, item.id, "attachments")) for item in attachments]
     if sum(row.size for _, row in rows) > limits.SECURE_ATTACHMENTS:
-        raise Refused("attachments_too_large", contract.TOO_LARGE, field="attachments")
+        raise Refused("err_validation_attachments_too_large", contract.TOO_LARGE, field="attachments")
     return [File(item.filename or "attachment", uploads.read(portal, row)) for item, row in rows]

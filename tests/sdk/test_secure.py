@@ -103,7 +103,7 @@ def test_inside_they_get_mail_with_a_banner_and_the_sender_a_copy(people: People
 def test_only_inside_is_ordinary_mail(people: People) -> None:
     with pytest.raises(ApiError, match="All recipients are inside") as caught:
         people(ANN).send([BOB], "s", "t")
-    assert code(caught) == "internal_only"
+    assert code(caught) == "err_validation_internal_only"
     assert list(people(ANN).list()) == []
     assert people.mail(BOB) == []
 
@@ -626,7 +626,7 @@ def test_too_large_in_all_is_refused_by_the_portal_too(people: People) -> None:
     )
     with pytest.raises(ApiError, match=TOO_LARGE) as caught:
         people.client(ANN).session.one(contract.SEND, item)
-    assert code(caught) == "attachments_too_large"
+    assert code(caught) == "err_validation_attachments_too_large"
     assert list(people(ANN).list()) == []
 
 

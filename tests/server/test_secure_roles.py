@@ -43,7 +43,7 @@ ROLES = {
 
 # act             operation          sender deleg. to   cc   inside other otto mod. admin blind app  mod. app
 MESSAGE = {
-    "see by id":  ("secure.list",    "+",  "-",  "+", "+",  "+",  "-",  "-", "-",  "-",  "-",  "F",  "F"),
+    "see by id":  ("secure.list",    "+",  "+",  "+", "+",  "+",  "-",  "-", "-",  "+",  "+",  "+",  "-"),
     "show":       ("secure.show",    "+",  "+",  "+", "+",  "+",  "-",  "-", "-",  "+",  "F",  "+",  "-"),
     "print":      ("secure.print",   "+",  "+",  "+", "+",  "+",  "-",  "-", "-",  "F",  "F",  "F",  "-"),
     "file":       ("secure.file",    "+",  "+",  "+", "+",  "+",  "-",  "-", "-",  "+",  "F",  "+",  "-"),

@@ -66,8 +66,8 @@ class SecureClient:
         portal (`contract.OPTIONS`); by neither: the default definition. Recipients are written as `carl@b.example` or
         `Carl <carl@b.example>`, attachments are paths, or names with octets: 50 MiB in all. `mailbox` is whose message
         it is, for their delegates. A `request_id` of one's own makes the call repeatable for 7 days. Raises
-        `UsageError` for what cannot be a message, `ApiError` with `internal_only` where a definition has nobody outside
-        to apply to, `ForbiddenError` where the account does not let the caller.
+        `UsageError` for what cannot be a message, `ApiError` with `err_validation_internal_only` where a definition has
+        nobody outside to apply to, `ForbiddenError` where the account does not let the caller.
         """
         self._session.require(contract.SEND, "sending secure messages")
         item = contract.SendItem(

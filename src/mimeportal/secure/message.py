@@ -158,14 +158,13 @@ class SecureContent:
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """What a reader sees above the text: From, To, Cc, Subject, Date."""
+        """What a reader sees above the text: From, To, Cc, Subject."""
         message = self.message
         shown = [
             ("From", f"{message.from_name} <{message.from_address}>" if message.from_name else message.from_address),
             ("To", ", ".join(message.to)),
             ("Cc", ", ".join(message.cc)),
             ("Subject", message.subject),
-            ("Date", f"{message.date:%a, %d %b %Y %H:%M:%S %z}"),
         ]
         return [(name, value) for name, value in shown if value]
 

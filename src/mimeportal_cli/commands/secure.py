@@ -205,6 +205,7 @@ def _facts(portal: Portal, content: SecureContent, tz: str | None) -> Iterator[t
 
     zone = zone_of(portal, tz)
     message = content.message
+    yield "Date", told(message.date, zone)
     if message.status:
         yield "Status", message.status + (", expired" if message.expired else "")
         yield "Sent by", message.option or message.definition or ""

@@ -52,7 +52,7 @@ PAGES = {
     "POST /secure/messages/{id}/delete": {**READ, "nobody": 401, "reader": 303, "sender": 303, "admin": 403},
     "POST /secure/messages/{id}/restore": {**READ, "nobody": 401, "reader": 303, "sender": 303, "admin": 403},
     "GET /secure/files/{id}": READ,
-    "GET /secure/messages/{id}/reply": {**READ, "sender": 403, "admin": 404},
+    "GET /secure/messages/{id}/reply": {**READ, "sender": 403, "admin": 403},
     "POST /secure/messages/{id}/reply": {**READ, "nobody": 401, "reader": 303, "sender": 403, "admin": 403},
     "GET /secure/compose": IN,
     "POST /secure/compose": {**TO_IN, **dict.fromkeys(WHO[1:], 422)},  # without a recipient

@@ -327,10 +327,14 @@ class TestWriting:
         page = visitor.ask(page_of(id, "/reply"))
         shown = visitor.submit(page, page_of(id, "/reply"), step="send", text="Signed.")
         assert shown.header("location") == "/secure/sent?done=sent"
-        until = time.monotonic() + 10
-        while not office.served.lab.outgoing() and time.monotonic() < until:
+        until = time.monotonic() + 20
+        while not self.left(office, b"Signed."):
+            assert time.monotonic() < until
             time.sleep(0.05)
-        assert any(b"Signed." in path.read_bytes() for path in office.served.lab.outgoing())
+
+    def left(self, office: Office, text: bytes) -> bool:
+        """Whether mail with a text in it has left the portal."""
+        return any(text in path.read_bytes() for path in office.served.lab.outgoing())
 
     def test_sent_twice_is_sent_once(self, office: Office) -> None:
         id = office.send()
@@ -364,6 +368,18 @@ class TestWriting:
         assert failed.status == 422
         assert alert(failed)
         assert "Letter</textarea>" in failed.text
+
+    def test_what_was_written_is_given_back_when_the_session_has_ended(self, office: Office) -> None:
+        id = office.send()
+        visitor = office.visitor()
+        action = page_of(id, "/reply")
+        fields = {**visitor.ask(action).fields(action), "step": "send", "text": "A long <letter>"}
+        office.served.lab.time += 9 * 3600
+        body, headers = multipart(fields, {"a.bin": b"a" * (2 * MIB)})
+        shown = visitor.ask(action, body, headers=headers)
+        assert shown.status == 401
+        assert "nothing was sent" in alert(shown)
+        assert "A long &lt;letter&gt;</textarea>" in shown.text
 
     def test_people_outside_write_to_the_account_s_people_alone(self, office: Office) -> None:
         office.send()

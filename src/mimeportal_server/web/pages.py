@@ -63,6 +63,10 @@ class Pages:
             self._on_act()
         return response
 
+    def over(self, visit: Visit, form: Form) -> Response:
+        """The session has ended meanwhile: nothing was done, and what was written is given back."""
+        return visit.page("session_over.html", 401, text=form.get("text"), subject=form.get("subject"))
+
     def finish(self, visit: Visit) -> None:
         """What is left to do once the answer was given. Raises what the store raises."""
         if visit.afterwards is not None:

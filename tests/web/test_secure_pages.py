@@ -37,6 +37,11 @@ def alert(shown: Shown) -> str:
     return match[1].strip() if match else ""
 
 
+def page_id(page: Shown) -> str:
+    """The id of the message that a page shows."""
+    return re.findall(r'action="/secure/messages/([^/]+)/mark"', page.text)[0]
+
+
 def page_of(id: str, act: str = "") -> str:
     return f"/secure/messages/{id}{act}"
 
@@ -163,6 +168,18 @@ class TestCustomers:
 
 def compose(visitor: Visitor, page: Shown, **fields: str) -> Shown:
     return visitor.submit(page, "/secure/compose", **{"step": "options", "cc": "", **fields})
+
+    def test_a_read_receipt(self, office: Office) -> None:
+        office.send()
+        client = office.visitor()
+        options = compose(client, client.ask("/secure/compose"), to=ANN, subject="A question", text="Where?")
+        client.submit(options, "/secure/compose", step="send", option="read-receipt")
+        ann, before = inside(office), len(written_to(office.served.lab, CLIENT))
+        page = ann.follow(office.link(ANN))
+        body_of(ann, page)
+        ann.ask("/secure/open/" + page_id(page))
+        (receipt,) = written_to(office.served.lab, CLIENT)[before:]
+        assert ANN in receipt.get_content()
 
 
 class TestReading:

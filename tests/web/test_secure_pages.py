@@ -71,6 +71,10 @@ def inside(office: Office, address: str = ANN) -> Visitor:
     return visitor
 
 
+def compose(visitor: Visitor, page: Shown, **fields: str) -> Shown:
+    return visitor.submit(page, "/secure/compose", **{"step": "options", "cc": "", **fields})
+
+
 class TestTheWayIn:
     def test_the_first_visit(self, office: Office) -> None:
         id = office.send()
@@ -164,10 +168,6 @@ class TestCustomers:
         shown = ann.follow(office.link(ANN))
         assert heading(shown) == "A question"
         assert "Printing is not available for this message." in shown.text
-
-
-def compose(visitor: Visitor, page: Shown, **fields: str) -> Shown:
-    return visitor.submit(page, "/secure/compose", **{"step": "options", "cc": "", **fields})
 
     def test_a_read_receipt(self, office: Office) -> None:
         office.send()

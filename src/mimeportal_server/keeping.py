@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 
 from mimeportal import limits
 from mimeportal.auth import flows
-from mimeportal_server import audit, auto_permit, deciding, delivery, digests, requested, searching
+from mimeportal_server import audit, auto_permit, deciding, delivery, digests, requested, searching, secure_access
 from mimeportal_server import uploads as uploading
 from mimeportal_server.clock import DAY, HOUR
 from mimeportal_server.portal import Portal
@@ -26,6 +26,7 @@ from mimeportal_server.store.schema import (
     messages,
     people,
     rejections,
+    secure_messages,
     signed_requests,
     tokens,
     uploads,
@@ -84,6 +85,8 @@ def _mark(portal: Portal) -> int:
 def _kept(portal: Portal) -> ColumnElement[bool]:
     """Whether anything keeps a message: it is held, on its way or refused there, or archived (portal-rules B.4, B.22).
 
+    A secure message is kept for as long as the account sets.
+
     Of a rejected message only the metadata is kept; of what lies in a mailbox, the archive copy.
     """
     hold = holds.c.message_id == messages.c.id
@@ -95,6 +98,8 @@ def _kept(portal: Portal) -> ColumnElement[bool]:
             or_(deliveries.c.finished.is_(None), deliveries.c.state == "failed"),
         ),
     ]
+    secure = secure_messages.c.message_id == messages.c.id
+    reasons.append(exists().where(secure, secure_messages.c.sent > secure_access.edge(portal)))
     if portal.settings.archiving:
         reasons.append(exists().where(mailbox.c.message_id == messages.c.id))
     return or_(*reasons)

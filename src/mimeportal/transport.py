@@ -24,6 +24,7 @@ from mimeportal.retry import ONCE, Policy, Tried, may_repeat, retry_after
 from mimeportal.wire import (
     REQUEST_ID,
     Api,
+    Content,
     Endpoint,
     Envelope,
     Failure,
@@ -122,9 +123,10 @@ class Session:
         page_size: int | None = None,
         page_token: str | None = None,
         headers: Mapping[str, str] | None = None,
+        content: Content | None = None,
     ) -> Answer[RowT]:
         """One call, repeated where its row allows. Failures of single items are in the answer; a request that
-        failed whole raises.
+        failed whole raises. `content` is the body of an operation that takes octets.
 
         Raises `NotOfferedError` before sending, `ApiError` and its kin after.
         """
@@ -136,7 +138,7 @@ class Session:
         written = [item.to_json() for item in items]
         if least == 0:  # an operation without argument has no items, rather than empty ones
             written = [item for item in written if item]
-        sent = self._ask(endpoint, lambda: encoded(endpoint, written, page_size, page_token, headers))
+        sent = self._ask(endpoint, lambda: encoded(endpoint, written, page_size, page_token, headers, content))
         envelope = self._checked(endpoint, sent)
         try:
             rows = [decoded_row(endpoint, row) for row in envelope.rows]
@@ -144,21 +146,34 @@ class Session:
             raise unreadable(endpoint, sent.request_id, "a field is not as documented") from None
         return Answer(rows, envelope.failures, envelope.page, sent.request_id)
 
-    def one(self, endpoint: Endpoint[Any, RowT], item: Item, *, headers: Mapping[str, str] | None = None) -> RowT:
+    def one(
+        self,
+        endpoint: Endpoint[Any, RowT],
+        item: Item,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: Content | None = None,
+    ) -> RowT:
         """Call with one item that must succeed; its failure is raised as the exception that fits."""
-        answer = self.call(endpoint, [item], headers=headers)
+        answer = self.call(endpoint, [item], headers=headers, content=content)
         for failure in answer.failures:
             raise as_error(failure, request_id=answer.request_id)
         if not answer.rows:
             raise api_error("not_found", "there is no such object.", request_id=answer.request_id)
         return answer.rows[0]
 
-    def stream(self, endpoint: Endpoint[Any, RowT], item: Item) -> Iterator[bytes]:
-        """Call an operation that answers with octets, or with a URL to fetch them from, and give them in pieces."""
+    def stream(
+        self, endpoint: Endpoint[Any, RowT], item: Item, *, start: int = 0, most: int = limits.FILE
+    ) -> Iterator[bytes]:
+        """Call an operation that answers with octets, or with a URL to fetch them from, and give them in pieces.
+
+        `start` leaves out what comes before it; `most` is how many octets there may be.
+        """
         self.require(endpoint)
-        sent = self._ask(endpoint, lambda: encoded(endpoint, [item.to_json()]))
+        part = {"range": f"bytes={start}-"} if start else None
+        sent = self._ask(endpoint, lambda: encoded(endpoint, [item.to_json()], headers=part))
         if sent.envelope is None and sent.fault is None:
-            return _bounded(sent.response.body)
+            return _bounded(_from(start, sent.response), most)
         envelope = self._checked(endpoint, sent)
         for failure in envelope.failures:
             raise as_error(failure, status=envelope.status, request_id=sent.request_id)
@@ -267,16 +282,25 @@ class Session:
         return envelope
 
 
-def _bounded(body: Iterator[bytes]) -> Iterator[bytes]:
+def _from(start: int, response: Response) -> Iterator[bytes]:
+    """The octets from `start` on, also where all of them came."""
+    left = 0 if response.status == 206 else start
+    for piece in response.body:
+        if len(piece) > left:
+            yield piece[left:]
+        left = max(0, left - len(piece))
+
+
+def _bounded(body: Iterator[bytes], most: int = limits.FILE) -> Iterator[bytes]:
     """A file in pieces; one without an end fills no disk."""
-    room = limits.FILE
+    room = most
     for piece in body:
         room -= len(piece)
         if room < 0:
             raise LostAnswerError(
-                f"The file is longer than {limits.FILE} octets; it was not read to its end.",
+                f"The file is longer than {most} octets; it was not read to its end.",
                 code="err_file_too_long",
-                why="No message and no attachment is that long.",
+                why="No file of a portal is that long.",
                 remedy="Look at the message in the portal itself.",
             )
         yield piece

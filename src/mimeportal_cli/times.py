@@ -22,10 +22,20 @@ def past_time(text: str, zone: tzinfo, now: datetime) -> datetime:
         raise UsageError(
             f"A filter looks back, and {text!r} lies ahead.", remedy=f"Write {wanted[1:]} for that long ago."
         )
-    ago = _AGO.fullmatch(wanted.lower())
+    return _instant(text, wanted, zone, now, -1)
+
+
+def coming_time(text: str, zone: tzinfo, now: datetime) -> datetime:
+    """The instant until which something lasts: `7d`, or `+7d`, is that long from now. Raises `UsageError`."""
+    return _instant(text, text.strip().removeprefix("+"), zone, now, 1)
+
+
+def _instant(text: str, wanted: str, zone: tzinfo, now: datetime, direction: int) -> datetime:
+    span = _AGO.fullmatch(wanted.lower())
     try:
-        if ago:
-            moment = (now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).astimezone(zone).replace(microsecond=0)
+        if span:
+            length = timedelta(**{_UNITS[span[2]]: int(span[1])})
+            moment = (now + direction * length).astimezone(zone).replace(microsecond=0)
         else:
             moment = _named(wanted, zone, now.astimezone(zone))
         for day in (-1, 1):  # the first and last days there are do not exist in every zone

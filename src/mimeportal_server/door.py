@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from mimeportal import limits
 from mimeportal.errors import UnavailableError
 from mimeportal.wire import (
+    ARGUMENT,
     REQUEST_ID,
     Endpoint,
     Failure,
@@ -32,7 +33,7 @@ from mimeportal_server.quota import Quota
 from mimeportal_server.store.database import StoreError
 from mimeportal_server.tokens import InvalidToken
 
-NOUNS = ("account", "auth", "holds", "messages", "senders")
+NOUNS = ("account", "auth", "holds", "largefiles", "messages", "senders")
 Operation = Callable[[Portal, Call], Answer]
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -133,7 +134,7 @@ class _Answering:
         if answer.body is not None:
             headers = self._headers("application/octet-stream")
             headers["content-disposition"] = f'attachment; filename="{_ascii(answer.filename)}"'
-            return self._response(200, headers, answer.body)
+            return self._response(answer.status, {**headers, **answer.headers}, answer.body)
         if answer.object is not None:
             body = json.dumps(answer.object, separators=(",", ":")).encode()
         else:
@@ -187,18 +188,21 @@ class _Answering:
 
     def _call(self, endpoint: Endpoint[Any, Any]) -> Answer:
         portal, request = self._portal, self._request
-        size, token = limits.DEFAULT_PAGE_SIZE, None
+        size, token, octets = limits.DEFAULT_PAGE_SIZE, None, b""
         most = self._door.most_octets(endpoint)
         if endpoint.form == "form":
             items = [_form(_body(request, most))]
         elif endpoint.form == "query":
             items = [_form(request.query.encode())]
+        elif endpoint.form == "bytes":
+            items = _items(_document(request.headers.get(ARGUMENT, "").encode()), endpoint)
+            octets = _body(request, most)
         else:
             document = _document(_body(request, most))
             items = _items(document, endpoint)
             size, token = _paging(document, portal.settings.limits["page_size"])
         self._items = sum(len(item[endpoint.counted]) for item in items) if endpoint.counted else len(items)
-        call = Call(self._caller, items, size, token, self._request_id, request, self._faults)
+        call = Call(self._caller, items, size, token, self._request_id, request, self._faults, octets)
         try:
             return _operation(endpoint.name)(portal, call)
         except InvalidToken:
@@ -257,12 +261,14 @@ def _operation(name: str) -> Operation:
 
 
 def _body(request: Request, most: int) -> bytes:
-    body = bytearray()
+    pieces: list[bytes] = []
+    length = 0
     for piece in request.body:
-        body += piece
-        if len(body) > most:
+        pieces.append(piece)
+        length += len(piece)
+        if length > most:
             raise Refused("err_request_too_large", f"A body has at most {most} octets.", status=413)
-    return bytes(body)
+    return b"".join(pieces)  # one alone is not copied
 
 
 def _form(body: bytes) -> JsonObject:

@@ -32,17 +32,23 @@ class Call:
     request_id: str
     request: Request = field(default_factory=lambda: Request("POST", ""))
     faults: frozenset[str] = frozenset()  # of the lab: what this answer is to get wrong on purpose
+    octets: bytes = b""  # the body, where the operation takes octets
 
 
 @dataclass(slots=True)
 class Answer:
-    """What an operation answers: rows, failures of single items, a page block; a stream of octets; a bare object."""
+    """What an operation answers: rows, failures of single items, a page block; a stream of octets; a bare object.
+
+    `status` and `headers` are those of a stream: a part of a file has its own.
+    """
 
     rows: list[JsonObject] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     page: Page | None = None
     body: Iterator[bytes] | None = None
     filename: str = ""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
     object: JsonObject | None = None
 
 

@@ -52,6 +52,15 @@ public_providers = ["gmail.com", "googlemail.com", "hotmail.com", "live.com", "m
                     "mail.ru", "qq.com", "163.com", "proton.me", "protonmail.com"]
 # authserv_id = "mx.example.com"             # whose Authentication-Results are believed
 
+[largefiles]
+expire_access_after_days = 30                # 1 to 90: unless whoever sends chooses otherwise
+access_key = false                           # whether recipients are asked for a key
+notify_on_download = false                   # whether the sender is told of each download
+enforced = []                                # names of these three that nobody may change
+
+# [scan]
+# clamd = "/run/clamav/clamd.ctl"            # or host:port: large files are scanned before they are offered
+
 [[hold]]
 policy = "Spam Scanning"
 kind = "spam"
@@ -86,6 +95,16 @@ class HoldRule:
 
 
 @dataclass(frozen=True, slots=True)
+class LargeFiles:
+    """`[largefiles]`: what holds for a send unless its sender chooses otherwise, and what of it is `enforced`."""
+
+    expire_access_after_days: int = 30
+    access_key: bool = False
+    notify_on_download: bool = False
+    enforced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What portal.toml says, defaults filled in."""
 
@@ -108,6 +127,8 @@ class Settings:
     public_providers: frozenset[str] = frozenset()
     authserv_id: str | None = None
     hold_rules: tuple[HoldRule, ...] = ()
+    large_files: LargeFiles = field(default_factory=LargeFiles)
+    scan: str = ""  # where clamd listens: the path of its socket, or host:port; "": nothing is scanned
     limits: Mapping[str, int] = field(default_factory=lambda: dict(limits.LOWERABLE))
 
 
@@ -160,6 +181,7 @@ class _Reader:
             "policies", ("blocked_senders", "permitted_senders", "public_providers", "authserv_id")
         )
         listen = self._section("listen", ("http", "smtp", "tls_cert", "tls_key", "behind_proxy"))
+        scan = self._section("scan", ("clamd",))
         lowered = self._limits(self._section("limits", tuple(limits.LOWERABLE)))
         domains = self._each(top, "domains", parse_domain)
         if not domains:
@@ -195,6 +217,8 @@ class _Reader:
             public_providers=frozenset(self._each(policies, "public_providers", parse_domain)),
             authserv_id=self._text(policies, "authserv_id", "") or None,
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
+            large_files=self._large_files(self._section("largefiles", _PREFERENCES)),
+            scan=self._text(scan, "clamd", ""),
             limits=lowered,
         )
 
@@ -252,6 +276,25 @@ class _Reader:
             attachment_name=self._each(given, "attachment_name", _text_condition),
             attachment_type=self._each(given, "attachment_type", _text_condition),
             larger_than=larger,
+        )
+
+    def _large_files(self, given: _Table) -> LargeFiles:
+        days = self._number(given, "expire_access_after_days", 30)
+        if not 1 <= days <= limits.LARGE_FILE_DAYS:
+            raise UsageError(
+                f"{given.named('expire_access_after_days')} is {days}.", remedy=f"Use 1 to {limits.LARGE_FILE_DAYS}."
+            )
+        enforced = self._strings(given, "enforced")
+        for name in enforced:
+            if name not in _PREFERENCES[:-1]:
+                raise UsageError(
+                    f"{given.named('enforced')} names {name!r}.", remedy=f"Known: {', '.join(_PREFERENCES[:-1])}."
+                )
+        return LargeFiles(
+            days,
+            self._flag(given, "access_key", False),
+            self._flag(given, "notify_on_download", False),
+            tuple(dict.fromkeys(enforced)),
         )
 
     def _limits(self, given: _Table) -> dict[str, int]:
@@ -313,7 +356,8 @@ class _Reader:
 
 
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
-_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "limits", "hold")
+_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "limits", "hold", "largefiles", "scan")
+_PREFERENCES = ("expire_access_after_days", "access_key", "notify_on_download", "enforced")
 _CONDITIONS = (
     "sender",
     "recipient",

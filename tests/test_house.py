@@ -66,7 +66,9 @@ def imports_of(path: Path) -> set[str]:
 
 # What the server may use of the SDK (`untrusted_html` is the larger half of `untrusted`), and its command of ours.
 SHARED = {"wire", "untrusted", "untrusted_html", "limits", "addresses", "patterns", "errors", "_version"}
-FOR_SERVER = re.compile(rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract(\.\w+)?|auth\.flows)")
+FOR_SERVER = re.compile(
+    rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract(\.\w+)?|auth\.flows|account\.preferences)"
+)
 FOR_SERVER_COMMAND = {f"mimeportal_cli.{name}" for name in ("console", "output", "options", "exits")}
 
 
@@ -195,7 +197,7 @@ IMPORT_NAMES = {
     "google-re2": "re2",
     "pyyaml": "yaml",
     "xlsxwriter": "xlsxwriter",
-    "python-multipart": "multipart",
+    "python-multipart": "starlette",  # whose reader of forms is made of it
     "argon2-cffi": "argon2",
     "httptools": "uvicorn",  # by its protocol of that name, which is what we extend
 }
@@ -290,6 +292,14 @@ METHODS = {
     "account.show": ["account.show"],
     "account.whoami": ["account.whoami"],
     "account.password": ["account.set_password"],
+    "account.preferences": ["account.preferences"],
+    "account.set_preferences": ["account.set_preferences"],
+    "account.most_used_contacts": ["account.contacts"],
+    "account.find_contacts": ["account.contacts"],
+    "account.find_delegates": ["account.delegates", "account.remove_delegate"],
+    "account.add_delegate": ["account.add_delegate"],
+    "account.remove_delegate": ["account.remove_delegate"],
+    "account.delegated_access": ["account.delegated_access"],
     "auth.token": ["auth.token"],
     "auth.discover": ["auth.discover"],
     "auth.login": ["auth.login"],
@@ -401,6 +411,12 @@ COMMANDS = {
     "account show": "account.show",
     "account password": "account.set_password",
     "account capabilities": "account.capabilities",
+    "account preferences": "account.preferences",
+    "account contacts": "account.contacts",
+    "account delegates list": "account.delegates",
+    "account delegates add": "account.add_delegate",
+    "account delegates remove": "account.remove_delegate",
+    "account delegates access": "account.delegated_access",
     "api": "(any function: Portal.call)",
     "help": "(text)",
 }
@@ -408,6 +424,7 @@ COMMANDS = {
 UNNAMED = {
     "account.code": "part of every plan and report",
     "account.whoami": "part of `account show`",
+    "account.set_preferences": "`account preferences --set`",
     "auth.app": "part of `auth login --person`",
     "auth.token": "part of every call of API 2.0",
     "holds.lookup": "how ids become messages",

@@ -149,7 +149,7 @@ class Response:
     """One HTTP-shaped answer; `body` may be long and is read once.
 
     A portal's own doors also tell, for their log, the `operation` that answered, the number of the `caller`, and
-    how many `items` the operation was called with.
+    how many `items` the operation was called with; its pages the `cookies` to set.
     """
 
     status: int
@@ -158,6 +158,7 @@ class Response:
     operation: str = ""
     caller: int = 0
     items: int = 0
+    cookies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,8 @@ class Choice:
 
     def one_mailbox(self, portal: Portal) -> bool:
         """Whether only one mailbox can be meant, so that a table need not name it."""
-        return not self.by_id and portal.is_person and self.queue in (None, "personal")
+        several = self._given.get("mailboxes_from") is not None or len(self._given.get("mailbox") or ()) > 1
+        return not self.by_id and not several and portal.is_person and self.queue in (None, "personal")
 
     def require(self, verb: str) -> None:
         """Raise `UsageError` unless anything was chosen."""
@@ -272,7 +273,7 @@ def _choose(*names: str, **attributes: Any) -> Callable[[Any], Any]:
 
 
 _TZ = _choose("--tz", metavar="ZONE", help="Read and show times in this zone. Default: the account's.")
-_SINCE = _choose("--since", metavar="TIME", help="Received at or after: 7d, 24h, yesterday, a date, a time.")
+_SINCE = _choose("--since", metavar="TIME", help="Received at or after: 7d, 24h, yesterday, week, a date, a time.")
 _UNTIL = _choose("--until", metavar="TIME", help="Received before.")
 _FILTER_OPTIONS = [
     _choose("--queue", type=click.Choice(QUEUES), help="Default: personal for a person, admin for an app."),

@@ -26,3 +26,9 @@ def first_search(item: JsonObject) -> JsonObject:
 def not_allowed(message: str, field: str) -> Refused:
     """The refusal of a value, for whoever raises it (mimecast-api-core 5.3)."""
     return Refused("err_validation_value_not_allowed", message, field=field)
+
+
+def forbidden() -> Refused:
+    """The refusal of what is not the caller's, there or not, for whoever raises it (promises E.1)."""
+    message = "0003 Forbidden To Perform Operation For Address"
+    return Refused("err_xdk_operation_forbidden_for_address", message, status=403)

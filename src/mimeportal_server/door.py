@@ -90,7 +90,7 @@ class Door:
             sentence = f"The portal's files cannot be used: {fault.strerror or type(fault).__name__}."
             response = answering.failed(Failure("err_portal_store", sentence), 503)
         except Exception as fault:
-            response = answering.failed(Failure("err_internal", _defect(fault)), 500)
+            response = answering.failed(Failure("err_internal", defect(fault)), 500)
         return response
 
     def refused(self, request: Request, refusal: Refused) -> Response:
@@ -247,7 +247,7 @@ def is_loopback(peer: str) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def _defect(fault: Exception) -> str:
+def defect(fault: Exception) -> str:
     """Where the portal failed, in our words: nothing of what was asked is in it."""
     place = traceback.extract_tb(fault.__traceback__)[-1]
     where = f"{Path(place.filename).name}, line {place.lineno}"

@@ -61,8 +61,14 @@ def visible(caller: Caller) -> ColumnElement[bool]:
     """The holds a caller may see at all: `people.allow(..., "see", ...)` as a condition."""
     if caller.administrator:
         return true()
-    own = and_(holds.c.recipient == caller.address, holds.c.level == "user")
+    own = _personal([caller.address, *sorted(caller.delegated)])
     return or_(own, _moderated(caller)) if caller.scopes else own
+
+
+def _personal(addresses: Sequence[str]) -> ColumnElement[bool]:
+    """The personal queues of some mailboxes."""
+    (first, *others) = addresses
+    return and_(holds.c.recipient.in_(addresses) if others else holds.c.recipient == first, holds.c.level == "user")
 
 
 def _moderated(caller: Caller) -> ColumnElement[bool]:
@@ -77,9 +83,10 @@ def _queue(caller: Caller, queue: str, mailboxes: Sequence[str] | None) -> Colum
     """One queue as a condition. Raises `Refused` for what is not the caller's."""
     forbidden = Refused(_FORBIDDEN, _FORBIDDEN_TEXT, status=403)
     if queue == "personal":
-        if mailboxes and any(normalise(mailbox) != caller.address for mailbox in mailboxes):
+        asked = list(dict.fromkeys(normalise(mailbox) for mailbox in mailboxes or [caller.address]))
+        if not all(caller.acts_for(mailbox) for mailbox in asked):
             raise forbidden
-        return and_(holds.c.recipient == caller.address, holds.c.level == "user")
+        return _personal(asked)
     if queue == "moderated":
         condition = _moderated(caller)
     elif queue == "admin":
@@ -216,7 +223,7 @@ def _rows(
 
 
 def _queue_of(row: Row[Any], caller: Caller) -> str:
-    if row.recipient == caller.address and row.level == "user":
+    if caller.acts_for(row.recipient) and row.level == "user":
         return "personal"
     return "moderated" if row.level == "moderator" and caller.covers(row.recipient) else "admin"
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 
 from mimeportal.auth import flows
-from mimeportal_server import audit, deciding, delivery, requested
+from mimeportal_server import audit, deciding, delivery, digests, requested
 from mimeportal_server.clock import DAY, HOUR
 from mimeportal_server.holds import HELD
 from mimeportal_server.portal import Portal
@@ -33,7 +33,8 @@ _REFRESHED = 30  # days for which an expired binding can be refreshed; later a l
 
 
 def sweep(portal: Portal) -> Counter[str]:
-    """Everything that time brings; counts of `expired`, `marked`, `purged`, `delivered`, `failed`, `queued`.
+    """Everything that time brings; counts of `expired`, `marked`, `purged`, `digests`, `delivered`, `failed`,
+    `queued`.
 
     While the clock is not believed nothing expires and nothing is let go (promises F.2).
     """
@@ -47,6 +48,7 @@ def sweep(portal: Portal) -> Counter[str]:
         _forget_log_ins(portal)
         with portal.write() as tx:
             requested.forget(tx, now=portal.clock.now())
+        counts += digests.send_due(portal)
     counts += delivery.deliver(portal)
     return counts
 

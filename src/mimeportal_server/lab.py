@@ -332,6 +332,7 @@ def empty(portal: Portal) -> None:
             schema.copies,
             schema.mailbox,
             schema.contacts,
+            schema.digests,
             schema.requested,
             schema.imports,
             schema.holds,

@@ -40,6 +40,10 @@ archiving = true                             # keep an archive copy of what was 
 from = {sender!r}           # the one address of mail that the portal itself writes
 security = {security!r}         # where reported spam and phishing goes
 
+[digests]
+hours = []                                   # as [8, 13]: when people are mailed what is newly held for them
+kinds = ["spam", "attachment", "content", "impersonation", "other"]   # which holds they tell of
+
 [delivery]
 to = "maildir"                               # maildir: outgoing/ in this home; smtp: the relay below
 # relay = "127.0.0.1:25"
@@ -120,6 +124,8 @@ class Settings:
     archiving: bool = True
     mail_from: str = ""
     security_address: str = ""
+    digest_hours: tuple[int, ...] = ()  # of the day, in the account's zone
+    digest_kinds: tuple[str, ...] = KINDS
     deliver_to: str = "maildir"
     relay: tuple[str, int] = ("127.0.0.1", 25)
     blocked_senders: frozenset[str] = frozenset()
@@ -129,6 +135,7 @@ class Settings:
     hold_rules: tuple[HoldRule, ...] = ()
     large_files: LargeFiles = field(default_factory=LargeFiles)
     scan: str = ""  # where clamd listens: the path of its socket, or host:port; "": nothing is scanned
+    session_hours: int = limits.SESSION_HOURS
     limits: Mapping[str, int] = field(default_factory=lambda: dict(limits.LOWERABLE))
 
 
@@ -177,11 +184,13 @@ class _Reader:
         keeping = self._section("keeping", ("hold_days", "archiving"))
         mail = self._section("mail", ("from", "security"))
         delivery = self._section("delivery", ("to", "relay"))
+        digests = self._section("digests", ("hours", "kinds"))
         policies = self._section(
             "policies", ("blocked_senders", "permitted_senders", "public_providers", "authserv_id")
         )
         listen = self._section("listen", ("http", "smtp", "tls_cert", "tls_key", "behind_proxy"))
         scan = self._section("scan", ("clamd",))
+        pages = self._section("pages", ("session_hours",))
         lowered = self._limits(self._section("limits", tuple(limits.LOWERABLE)))
         domains = self._each(top, "domains", parse_domain)
         if not domains:
@@ -210,6 +219,8 @@ class _Reader:
             archiving=self._flag(keeping, "archiving", True),
             mail_from=self._address(mail, "from", f"no-reply@{domains[0]}"),
             security_address=self._address(mail, "security", f"security@{domains[0]}"),
+            digest_hours=self._hours(digests, "hours"),
+            digest_kinds=self._each(digests, "kinds", _kind) if "kinds" in digests else KINDS,
             deliver_to=to,
             relay=self._host_port(delivery, "relay", "127.0.0.1:25"),
             blocked_senders=frozenset(self._each(policies, "blocked_senders", _entry)),
@@ -219,6 +230,7 @@ class _Reader:
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
             large_files=self._large_files(self._section("largefiles", _PREFERENCES)),
             scan=self._text(scan, "clamd", ""),
+            session_hours=self._within(pages, "session_hours", limits.SESSION_HOURS, 1, limits.BROWSER_DAYS * 24),
             limits=lowered,
         )
 
@@ -279,11 +291,7 @@ class _Reader:
         )
 
     def _large_files(self, given: _Table) -> LargeFiles:
-        days = self._number(given, "expire_access_after_days", 30)
-        if not 1 <= days <= limits.LARGE_FILE_DAYS:
-            raise UsageError(
-                f"{given.named('expire_access_after_days')} is {days}.", remedy=f"Use 1 to {limits.LARGE_FILE_DAYS}."
-            )
+        days = self._within(given, "expire_access_after_days", 30, 1, limits.LARGE_FILE_DAYS)
         enforced = self._strings(given, "enforced")
         for name in enforced:
             if name not in _PREFERENCES[:-1]:
@@ -342,10 +350,23 @@ class _Reader:
             raise UsageError(f"{table.named(key)} is not text or a list of texts.", remedy='Write ["a", "b"].')
         return tuple(value)
 
+    def _hours(self, table: _Table, key: str) -> tuple[int, ...]:
+        value = table.get(key, [])
+        value = value if isinstance(value, list) else [value]
+        if not all(type(hour) is int and 0 <= hour < 24 for hour in value):
+            raise UsageError(f"{table.named(key)} is {value!r}.", remedy="Write hours of the day, as [8, 13].")
+        return tuple(sorted(set(value)))
+
     def _number(self, table: _Table, key: str, default: int) -> int:
         value = table.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool):
             raise UsageError(f"{table.named(key)} is {value!r}, not a whole number.")
+        return value
+
+    def _within(self, table: _Table, key: str, default: int, least: int, most: int) -> int:
+        value = self._number(table, key, default)
+        if not least <= value <= most:
+            raise UsageError(f"{table.named(key)} is {value}.", remedy=f"Use {least} to {most}.")
         return value
 
     def _flag(self, table: _Table, key: str, default: bool) -> bool:
@@ -356,8 +377,10 @@ class _Reader:
 
 
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
-_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "limits", "hold", "largefiles", "scan")
 _PREFERENCES = ("expire_access_after_days", "access_key", "notify_on_download", "enforced")
+_TABLES = (
+    "listen", "keeping", "mail", "digests", "delivery", "policies", "pages", "limits", "hold", "largefiles", "scan",
+)  # fmt: skip
 _CONDITIONS = (
     "sender",
     "recipient",
@@ -375,6 +398,12 @@ def _zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(f"time_zone {name!r} is not known.", remedy="Use a name such as Europe/London.") from None
     return name
+
+
+def _kind(text: str) -> str:
+    if text not in KINDS:
+        raise UsageError(f"there is no kind {text!r}.", remedy=f"Use some of: {', '.join(KINDS)}.")
+    return text
 
 
 def _entry(text: str) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import fields
 
 from mimeportal import limits, profiles, report
+from mimeportal.account import contract as account_contract
+from mimeportal.account import persons
 from mimeportal.account.capabilities import Capability
-from mimeportal.account.contract import AccountRow, WhoAmIRow
+from mimeportal.account.contract import AccountRow, PreferencesRow, WhoAmIRow
+from mimeportal.account.preferences import CHECKS
 from mimeportal.holds import contract as holds_contract
 from mimeportal.holds import hold as held_mail
 from mimeportal.messages import tracked
 from mimeportal.messages.contract import finder as messages_contract
 from mimeportal.senders import client as senders_client
 from mimeportal.senders import contract as senders_contract
-from mimeportal_cli import acting, choosing, formats
-from mimeportal_cli.commands import account, holds, messages, senders
+from mimeportal_cli import acting, choosing, formats, times
+from mimeportal_cli.commands import account, account_mailbox, holds, messages, senders
 from mimeportal_cli.commands import profiles as profiles_command
 
 
@@ -56,6 +59,18 @@ def test_messages() -> None:
 
 def test_account() -> None:
     assert set(account.ACCOUNT.names) == {*AccountRow.model_fields, *WhoAmIRow.model_fields}
+
+
+def test_mailboxes() -> None:
+    assert account_mailbox.PREFERENCES.names == tuple(PreferencesRow.model_fields)
+    assert tuple(CHECKS) == account_mailbox.NAMES
+    assert account_mailbox.CONTACTS.names == persons.CONTACT_FIELDS
+    assert account_mailbox.DELEGATES.names == persons.DELEGATE_FIELDS
+    assert account_mailbox.DELEGATE_CHANGES.names == persons.DELEGATE_CHANGE_FIELDS
+    assert account_mailbox.ACCESS.names == persons.ACCESS_FIELDS
+    assert tuple(times.DATE_FORMATS) == account_contract.DATE_FORMATS
+    assert tuple(times.TIME_FORMATS) == account_contract.TIME_FORMATS
+    assert times._DAYS == account_contract.DAYS
 
 
 def test_profiles() -> None:

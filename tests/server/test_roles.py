@@ -111,11 +111,28 @@ OTHERS = {
     "see what is queued":  ("messages.processing",     "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "see the queues":      ("messages.queues",         "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "see what was refused": ("messages.rejections",    "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "own preferences":     ("account.preferences",     "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "ann's preferences":   ("account.preferences",     "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "preferences of nobody": ("account.preferences",   "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "prefer for oneself":  ("account.set_preferences", "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "prefer for ann":      ("account.set_preferences", "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "contacts most used":  ("account.most_used_contacts", "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "find own contacts":   ("account.find_contacts",   "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "find ann's contacts": ("account.find_contacts",   "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "own delegates":       ("account.find_delegates",  "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "ann's delegates":     ("account.find_delegates",  "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "delegates of nobody": ("account.find_delegates",  "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "appoint for oneself": ("account.add_delegate",    "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "appoint for ann":     ("account.add_delegate",    "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "dismiss of ann":      ("account.remove_delegate", "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "reached by delegation": ("account.delegated_access", "+", "+", "+", "+", "+", "+", "+", "+", "+"),
 }  # fmt: skip
 
 
 class World:
     """One portal with everybody in it. Each message has a sender of its own, so that no cell meets another's entry."""
+
+    helper = "helper@example.com"
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -134,6 +151,7 @@ class World:
                         domains=("example.com",),
                         now=0,
                     )
+            people.add(tx, self.helper, domains=("example.com",), now=0)
             gone, _ = people.add(tx, NOBODY["disabled"], scopes=(ANN,), domains=("example.com",), now=0)
             people.disable(tx, gone, True)
         self.ask = Asking(lab)
@@ -165,6 +183,11 @@ class World:
             assert app is not None
             assert person is not None
             return apps.bind(server, tx, app.id, person.id, person.epoch, None)  # type: ignore[arg-type]
+
+    def delegation(self, owner: str) -> str:
+        """The id of a delegation of somebody's, which there is."""
+        told = self.ask(APPOINT, {"primaryAddress": owner, "delegateAddress": self.helper})
+        return str(told.row["id"])
 
     def part(self, id: str) -> str:
         """The id of the message's attachment."""
@@ -203,6 +226,10 @@ LOGOUT, PASSWORD = "/api/login/logout", "/api/portal/account/password"
 TRACK, INFO = "/api/message-finder/search", "/api/message-finder/get-message-info"
 PROCESSING, QUEUES = "/api/gateway/find-processing-messages", "/api/email/get-email-queues"
 REJECTIONS = "/api/gateway/get-rejections"
+PREFERENCES, PREFER = "/api/portal/account/preferences", "/api/portal/account/set-preferences"
+MOST_USED, CONTACTS = "/api/user/get-most-used-contacts", "/api/portal/account/contacts"
+DELEGATES, APPOINT = "/api/user/find-delegate-users", "/api/user/add-delegate-user"
+DISMISS, REACHED = "/api/user/remove-delegate-user", "/api/user/get-delegated-access"
 READING = ("see by id", "state", "content", "octets", "octets of a part")
 
 
@@ -301,6 +328,14 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         "queued": lambda: ask(PROCESSING, {"searchBy": {"fieldName": "all", "value": "text"}}, by=by),
         "queues": lambda: ask(QUEUES, hour_before(ask), by=by),
         "refused": lambda: ask(REJECTIONS, {}, by=by),
+        "preferences": lambda: ask(PREFERENCES, {"mailbox": mailbox}, by=by),
+        "prefer for": lambda: ask(PREFER, {"mailbox": mailbox, "preferences": {"language": "de"}}, by=by),
+        "most used": lambda: ask(MOST_USED, by=by),
+        "contacts": lambda: ask(CONTACTS, {"mailbox": mailbox}, by=by),
+        "delegates": lambda: ask(DELEGATES, {"primaryAddress": mailbox}, by=by),
+        "appoint": lambda: ask(APPOINT, {"primaryAddress": mailbox, "delegateAddress": world.helper}, by=by),
+        "dismiss": lambda: ask(DISMISS, {"id": world.delegation(ANN)}, by=by),
+        "reached": lambda: ask(REACHED, by=by),
     }
     told = acts[max((word for word in acts if word in act), key=len)]()
     if cell == "F" and "password" in act:
@@ -316,6 +351,7 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         assert (told.status, told.code) == (404, "not_found")
     else:
         listing = act in ("own lists", "ann's lists", "track", "see what is queued", "see what was refused")
+        listing |= "contacts" in act or "delegates" in act
         assert len(told.rows) >= (0 if listing else 1)
         if act.startswith(("add", "permit")):
             assert ask.lists(mailbox)[entry] == "permitted"

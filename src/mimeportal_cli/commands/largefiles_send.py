@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -219,7 +220,7 @@ def _read(source: str) -> str:
 
     try:
         if source == "-":
-            return bytes(click.get_binary_stream("stdin").read()).decode()
+            return sys.stdin.buffer.read().decode() if sys.stdin else ""
         return Path(source).read_bytes().decode()
     except OSError as fault:
         raise UsageError(f"{source} cannot be read: {fault.strerror}.", remedy="Name a file, or - for stdin.") from None

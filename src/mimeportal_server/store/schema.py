@@ -290,6 +290,14 @@ Index("held_from_header", holds.c.from_header, holds.c.id, **_HELD)
 Index("held_received", holds.c.received, **_HELD)
 Index("holds_decided", holds.c.decided)
 
+# Up to which hold somebody's digests told of them (portal-rules B.40).
+digests = Table(
+    "digests",
+    metadata,
+    Column("person_id", Integer, ForeignKey("people.id"), primary_key=True),
+    _number("last_hold"),
+)
+
 # Managed senders. One sender stands on one list of a person (portal-rules D.14).
 senders = Table(
     "senders",

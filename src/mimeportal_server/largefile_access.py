@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
@@ -15,8 +13,8 @@ from mimeportal import limits
 from mimeportal.largefiles import contract
 from mimeportal.patterns import fold
 from mimeportal.untrusted import visible, visible_lines
-from mimeportal_server import audit, compose, passwords, requested, tokens
-from mimeportal_server.clock import DAY, moment
+from mimeportal_server import audit, compose, passwords, requested, tokens, told
+from mimeportal_server.clock import DAY
 from mimeportal_server.largefile_rows import changed, facts, files_of, find, following, record, status_of
 from mimeportal_server.largefile_states import ALREADY, KEPT, gone
 from mimeportal_server.portal import Answer, Call, Portal, Refused
@@ -125,9 +123,9 @@ def _notification(portal: Portal, row: Row[Any], files: Sequence[Row[Any]], link
     if row.body.strip():
         lines += [*visible_lines(row.body).rstrip("\n").split("\n"), ""]
     lines += ["Download them from this page:", "", link, ""]
-    lines += [f"  {visible(file.name)}  ({octets_told(file.size)})" for file in files]
-    until = moment(row.expires).astimezone(ZoneInfo(portal.settings.time_zone))
-    lines += ["", f"They can be downloaded until {day_told(until)}."]
+    lines += [f"  {visible(file.name)}  ({told.size(file.size)})" for file in files]
+    until = told.day(row.expires, portal.settings.time_zone)
+    lines += ["", f"They can be downloaded until {until}."]
     if row.access_key:
         lines += ["An access key is asked for there; its sender has it."]
     lines += ["", "Whoever has the link can download the files: do not pass it on.",
@@ -137,20 +135,6 @@ def _notification(portal: Portal, row: Row[Any], files: Sequence[Row[Any]], link
 
 def _counted(files: int) -> str:
     return "a file" if files == 1 else f"{files} files"
-
-
-def octets_told(size: int) -> str:
-    """A size as people read it: `1.4 GB`, as their own programs count."""
-    amount, units = float(size), ("octets", "kB", "MB", "GB")
-    unit = 0
-    while amount >= 999.5 and unit < len(units) - 1:
-        amount, unit = amount / 1000, unit + 1
-    return f"{amount:,.0f} {units[unit]}" if unit == 0 or amount >= 99.5 else f"{amount:.1f} {units[unit]}"
-
-
-def day_told(when: datetime) -> str:
-    """A time as a person reads it, with its zone."""
-    return f"{when:%d %B %Y, %H:%M} ({when.tzinfo})".lstrip("0")
 
 
 # -- access keys ------------------------------------------------------------------------------------------
@@ -229,15 +213,16 @@ def opened(portal: Portal, recipient: str) -> Opened | None:
         return Opened(row, found, files_of(tx, row.id))
 
 
-def fetch_url(portal: Portal, opened: Opened, file: int) -> str | None:
-    """The path of a URL that gives one file for some hours; None for what is no file of this send."""
-    if file not in {entry.id for entry in opened.files}:
-        return None
+def fetch_path(portal: Portal, opened: Opened, file: Row[Any]) -> str:
+    """The path of a URL that gives one of its files for some hours: its fetching is a download of its own."""
     expires = portal.clock.machine() + limits.FETCH_SECONDS * 1000
     with portal.write() as tx:
         values = {
-            "file_id": file, "recipient_id": opened.recipient.id, "begun": portal.clock.now(), "covered": "[]",
-        }  # fmt: skip
+            "file_id": file.id,
+            "recipient_id": opened.recipient.id,
+            "begun": portal.clock.now(),
+            "covered": "[]",
+        }
         begun = tx.execute(insert(largefile_downloads), values).inserted_primary_key
         assert begun is not None
         secret = tokens.issue(tx, FETCH, opened.send.person_id, object=str(begun[0]), expires=expires, lasting=True)
@@ -309,13 +294,12 @@ def _count(portal: Portal, found: Fetched, start: int, end: int) -> None:
 
 
 def _tell_sender(portal: Portal, tx: Connection, found: Fetched, now: int) -> None:
-    when = moment(now).astimezone(ZoneInfo(portal.settings.time_zone))
     lines = [
         f"{found.recipient.address} has downloaded a file that you sent.",
         "",
         f"File: {visible(found.file.name)}",
         f"Subject: {visible(found.send.subject)}",
-        f"When: {day_told(when)}",
+        f"When: {told.day(now, portal.settings.time_zone)}",
         "",
         "This message was written automatically; replies to it are not read.",
     ]

@@ -1,14 +1,23 @@
-"""Which octets of a file a request asks for, by Range and If-Range (RFC 9110, 14)."""
+"""Which octets of a file a request asks for, by Range and If-Range (RFC 9110, 14), and its name."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from mimeportal_server.portal import Refused
 
 _ONE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+def attachment(name: str) -> str:
+    """Content-Disposition for a file that is put down: its name as every browser reads it (RFC 6266)."""
+    plain = "".join(sign if sign.isascii() and sign.isprintable() and sign not in '"\\%' else "_" for sign in name)
+    if plain == name:
+        return f'attachment; filename="{name}"'
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,14 @@ from mimeportal.account.contract import AccountRow, PreferencesRow, WhoAmIRow
 from mimeportal.account.preferences import CHECKS
 from mimeportal.holds import contract as holds_contract
 from mimeportal.holds import hold as held_mail
+from mimeportal.largefiles import contract as largefiles_contract
+from mimeportal.largefiles import largefile
 from mimeportal.messages import tracked
 from mimeportal.messages.contract import finder as messages_contract
 from mimeportal.senders import client as senders_client
 from mimeportal.senders import contract as senders_contract
 from mimeportal_cli import acting, choosing, formats, times
-from mimeportal_cli.commands import account, account_mailbox, holds, messages, senders
+from mimeportal_cli.commands import account, account_mailbox, holds, largefiles, largefiles_send, messages, senders
 from mimeportal_cli.commands import profiles as profiles_command
 
 
@@ -45,6 +47,14 @@ def test_senders() -> None:
     assert senders.ENTRIES.names == senders_client.SENDER_FIELDS
     assert senders.CHANGES.names == senders_client.CHANGE_FIELDS
     assert senders.LISTS == senders_contract.WRITABLE
+
+
+def test_large_files() -> None:
+    assert largefiles.LARGE_FILES.names == largefile.LARGE_FILE_FIELDS
+    assert largefiles.DETAILS.names == largefile.LARGE_FILE_DETAILS
+    assert largefiles.PREFERENCES.names == largefile.PREFERENCE_FIELDS
+    assert largefiles_send.SENT.names == (*largefile.LARGE_FILE_FIELDS, "access_key")
+    assert largefiles.STATUSES == largefiles_contract.STATUSES
 
 
 def test_messages() -> None:

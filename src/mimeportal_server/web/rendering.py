@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mimeportal.untrusted import visible, visible_lines
+from mimeportal_server import told
 from mimeportal_server.web import static
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -26,15 +27,6 @@ def _shown(value: Any) -> Any:
     return visible_lines(value) if isinstance(value, Lines) else visible(value)
 
 
-def _size(octets: int) -> str:
-    """A size for people: 1 MB is 1024 KB, as Mimecast's limits count."""
-    if octets < 1024:
-        return f"{octets} bytes"
-    if octets < 1024 * 1024:
-        return f"{octets / 1024:.0f} KB"
-    return f"{octets / 1024 / 1024:.1f} MB"
-
-
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -46,7 +38,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters["size"] = _size
+    environment.filters["size"] = told.size
     environment.filters["lines"] = lambda text: Lines(text)
     environment.globals["static"] = static.url
     return environment

@@ -335,10 +335,20 @@ METHODS = {
     "messages.processing": ["messages.processing"],
     "messages.queues": ["messages.queues"],
     "messages.rejections": ["messages.rejected"],
+    "messages.list": ["messages.list"],
+    "messages.browse": ["messages.list", "messages.search"],
+    "messages.find": ["messages.search"],
+    "messages.detail": ["messages.get"],
+    "messages.part": ["messages.get", "messages.part", "messages.raw"],
+    "messages.file": ["messages.download", "messages.raw"],
+    "messages.fetch": ["messages.download", "messages.raw"],
     "senders.permit_or_block": ["senders.add"],
+    "senders.bulk_delete": ["senders.remove_everywhere"],
     "senders.list": ["senders.list"],
     "senders.add": ["senders.add"],
     "senders.remove": ["senders.remove"],
+    "senders.import": ["senders.import_entries"],
+    "senders.check": ["senders.check"],
 }
 
 
@@ -361,7 +371,7 @@ def test_names_and_paths_are_unique() -> None:
 def test_a_row_says_what_fits_together(endpoint: Endpoint[Any, Any]) -> None:
     names = {row.name for row in ENDPOINTS}
     assert endpoint.noun in NOUNS
-    assert endpoint.path.startswith("/api/") or endpoint.form == "form"
+    assert endpoint.path.startswith("/api/") or endpoint.form in ("form", "json")
     assert endpoint.offered
     assert ("/api/portal/" in endpoint.path) == (set(endpoint.offered) == {"local"})
     least, most = endpoint.count
@@ -428,9 +438,18 @@ COMMANDS = {
     "messages processing": "messages.processing",
     "messages queues": "messages.queues",
     "messages rejected": "messages.rejected",
+    "messages list": "messages.list",
+    "messages search": "messages.search",
+    "messages show": "messages.get",
+    "messages print": "messages.get",
+    "messages attachments": "messages.download",
+    "messages download": "messages.raw",
     "senders list": "senders.list",
     "senders add": "senders.add",
     "senders remove": "senders.remove",
+    "senders check": "senders.check",
+    "senders import": "senders.import_entries",
+    "senders export": "senders.list",
     "account show": "account.show",
     "account password": "account.set_password",
     "account capabilities": "account.capabilities",
@@ -455,8 +474,11 @@ UNNAMED = {
     "holds.lookup": "how ids become messages",
     "messages.info": "`messages track ID`",
     "messages.hold_ids": "`messages track --hold-ids`",
+    "messages.part": "part of `messages show`, where a portal tells no bodies",
     "holds.plan": "the plan of `holds release` and `holds reject`",
     "holds.states": "looked at after a lost answer",
+    "senders.plan": "the plan of `senders add` and `senders remove`",
+    "senders.remove_everywhere": "`senders remove --every-mailbox`",
 }
 
 

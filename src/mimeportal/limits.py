@@ -17,6 +17,12 @@ PARTS_TRUSTED = 250  # more: held for administrators as Suspicious Message Struc
 MIME_DEPTH = 20
 TEXT_SHOWN = 1 * MIB  # of one text part, in a preview
 
+# Search.
+SEARCHED_TEXT = 256 * KIB  # of a message's body, by which it is found
+SEARCH_TEXT = 4 * KIB  # characters of what is searched for
+SEARCH_TERMS = 100  # words and phrases of one search
+SEARCH_QUERY = 64 * KIB  # characters of a query in XML
+
 # HTML that is shown.
 HTML = 1 * MIB
 HTML_DEPTH = 200
@@ -132,6 +138,9 @@ FILE_PIECE = 1 * MIB
 # Senders.
 ADDRESS_CHARACTERS = 254
 SENDERS_ADDED = 1_000  # entries in one senders.add
+SENDERS_IMPORTED = 2_000  # entries in one senders.import
+SENDERS_DELETED = 1_000  # senders in one managed-senders/senders/bulk-delete
+AUTO_PERMIT_DAYS = 120  # an auto-permitted entry lapses so long after the last mail to it
 
 # Mailboxes.
 SIGNATURE = 10_000  # characters

@@ -246,17 +246,21 @@ def read_ids(source: str) -> Iterator[str | Mapping[str, Any]]:
 
 def _lines(source: str) -> Iterator[tuple[int, str]]:
     """The lines of a file, or of stdin for `-`, numbered, without blank ones."""
-    if source == "-" and sys.stdin is None:
-        raise _usage("stdin is closed.", "", "Name a file.")
-    try:
-        file: BinaryIO = sys.stdin.buffer if source == "-" else open(source, "rb")  # noqa: SIM115
-    except OSError as fault:
-        raise _usage(f"{source} cannot be read: {fault.strerror}.", "", "Name a file, or - for stdin.") from None
-    with file:
+    with opened_lines(source) as file:
         for number, raw in enumerate(file, 1):
             line = raw.decode("utf-8", "replace").lstrip("\ufeff").strip()
             if line:
                 yield number, line
+
+
+def opened_lines(source: str) -> BinaryIO:
+    """A file, or stdin for `-`, to be read line by line. Raises `UsageError`."""
+    if source == "-" and sys.stdin is None:
+        raise _usage("stdin is closed.", "", "Name a file.")
+    try:
+        return sys.stdin.buffer if source == "-" else open(source, "rb")
+    except OSError as fault:
+        raise _usage(f"{source} cannot be read: {fault.strerror}.", "", "Name a file, or - for stdin.") from None
 
 
 def _usage(what: str, why: str, remedy: str) -> Exception:

@@ -100,7 +100,7 @@ class Door:
 
     def most_octets(self, endpoint: Endpoint[Any, Any] | None) -> int:
         """How long the body of a request may be; None is a path without an operation."""
-        if endpoint is None or endpoint.form in ("envelope", "query"):
+        if endpoint is None or endpoint.form in ("envelope", "json", "query"):
             return self.portal.settings.limits["json_body"]
         return endpoint.bytes_in
 
@@ -138,7 +138,9 @@ class _Answering:
         if answer.object is not None:
             body = json.dumps(answer.object, separators=(",", ":")).encode()
         else:
-            body = encode_answer(answer.rows, answer.failures, page=answer.page, rows_at=endpoint.rows_at)
+            body = encode_answer(
+                answer.rows, answer.failures, page=answer.page, rows_at=endpoint.rows_at, beside=answer.beside
+            )
         return self._response(200, self._headers("application/json"), iter([body]))
 
     def failed(self, failure: Failure, status: int, *, gateway: bool = False) -> Response:
@@ -199,7 +201,7 @@ class _Answering:
             octets = _body(request, most)
         else:
             document = _document(_body(request, most))
-            items = _items(document, endpoint)
+            items = _items({"data": [document]} if endpoint.form == "json" else document, endpoint)
             size, token = _paging(document, portal.settings.limits["page_size"])
         self._items = sum(len(item[endpoint.counted]) for item in items) if endpoint.counted else len(items)
         call = Call(self._caller, items, size, token, self._request_id, request, self._faults, octets)

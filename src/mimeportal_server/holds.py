@@ -14,9 +14,10 @@ from mimeportal.errors import UsageError
 from mimeportal.holds import contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
-from mimeportal_server import deciding, senders
+from mimeportal_server import deciding, sender_lists
 from mimeportal_server.asked import date_given, first_search
 from mimeportal_server.clock import DAY, iso, milliseconds, moment
+from mimeportal_server.deciding import HELD
 from mimeportal_server.listing import Keyset, may_match
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Answer, Call, Portal, Refused
@@ -27,8 +28,6 @@ _FORBIDDEN_TEXT = "0003 Forbidden To Perform Operation For Address"
 
 _MAILBOXES = 1_000  # more are not looked for here: whoever asks filters again
 
-# Written out, not bound, so that the partial indexes over what is held are used.
-HELD = holds.c.state == literal_column("'held'")
 _SHOWN = [
     holds.c[name]
     for name in (
@@ -193,7 +192,7 @@ def _rows(
     queue: str | None,
     caller: Caller | None = None,
 ) -> list[JsonObject]:
-    blocked = senders.blocked(tx, {(row.person_id, row.from_address, row.from_header) for row in rows})
+    blocked = sender_lists.blocked(tx, {(row.person_id, row.from_address, row.from_header) for row in rows})
     keep = portal.settings.hold_days * DAY
     seal = portal.sealer.id
     shown = []

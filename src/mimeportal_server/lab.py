@@ -331,6 +331,7 @@ def empty(portal: Portal) -> None:
             schema.deliveries,
             schema.copies,
             schema.mailbox,
+            schema.words,
             schema.contacts,
             schema.digests,
             schema.requested,

@@ -1,4 +1,4 @@
-"""Mail on its way, for administrators: the message finder, what waits, what was refused."""
+"""Mail on its way, for administrators: the message finder, what waits, what was refused. Mailboxes: `mailbox.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mimeportal.addresses import normalise
 from mimeportal.messages.contract import finder as contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
-from mimeportal_server import audit, tracking
+from mimeportal_server import audit, mailbox, tracking
 from mimeportal_server.asked import date_given, first_search, forbidden, not_allowed
 from mimeportal_server.clock import DAY, HOUR, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
@@ -332,4 +332,5 @@ OPERATIONS: Mapping[str, Callable[[Portal, Call], Answer]] = {
     "messages.processing": processing,
     "messages.queues": queues,
     "messages.rejections": refused,
+    **mailbox.OPERATIONS,
 }

@@ -202,6 +202,8 @@ def _body(row: Endpoint[Any, Any], item: JsonObject) -> JsonObject:
         return {"required": True, "content": {"application/octet-stream": {"schema": octets}}}
     if row.form == "form":
         return {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": item}}}
+    if row.form == "json":
+        return {"required": True, "content": {"application/json": {"schema": item}}}
     least = row.count[0] if row.counted is None else 1
     return {"required": least > 0, "content": {"application/json": {"schema": _envelope(row, item)}}}
 

@@ -65,6 +65,11 @@ enforced = []                                # names of these three that nobody 
 # [scan]
 # clamd = "/run/clamav/clamd.ctl"            # or host:port: large files are scanned before they are offered
 
+[auto_allow]
+create = true                                # whom people write to is permitted: an entry of their auto-permitted list
+days = 120                                   # 1 to 120: it lapses so long after the last mail to them
+sample = 0.01                                # 0 to 1: the share of their mail that is scanned for spam all the same
+
 [[hold]]
 policy = "Spam Scanning"
 kind = "spam"
@@ -132,6 +137,9 @@ class Settings:
     permitted_senders: frozenset[str] = frozenset()
     public_providers: frozenset[str] = frozenset()
     authserv_id: str | None = None
+    auto_permit: bool = True
+    auto_permit_days: int = limits.AUTO_PERMIT_DAYS
+    auto_permit_sample: float = 0.01
     hold_rules: tuple[HoldRule, ...] = ()
     large_files: LargeFiles = field(default_factory=LargeFiles)
     scan: str = ""  # where clamd listens: the path of its socket, or host:port; "": nothing is scanned
@@ -188,6 +196,10 @@ class _Reader:
         policies = self._section(
             "policies", ("blocked_senders", "permitted_senders", "public_providers", "authserv_id")
         )
+        auto = self._section("auto_allow", ("create", "days", "sample"))
+        auto_days = self._number(auto, "days", limits.AUTO_PERMIT_DAYS)
+        if not 1 <= auto_days <= limits.AUTO_PERMIT_DAYS:
+            raise UsageError(f"auto_allow.days is {auto_days}.", remedy=f"Use 1 to {limits.AUTO_PERMIT_DAYS} days.")
         listen = self._section("listen", ("http", "smtp", "tls_cert", "tls_key", "behind_proxy"))
         scan = self._section("scan", ("clamd",))
         pages = self._section("pages", ("session_hours",))
@@ -227,6 +239,9 @@ class _Reader:
             permitted_senders=frozenset(self._each(policies, "permitted_senders", _entry)),
             public_providers=frozenset(self._each(policies, "public_providers", parse_domain)),
             authserv_id=self._text(policies, "authserv_id", "") or None,
+            auto_permit=self._flag(auto, "create", True),
+            auto_permit_days=auto_days,
+            auto_permit_sample=self._share(auto, "sample", 0.01),
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
             large_files=self._large_files(self._section("largefiles", _PREFERENCES)),
             scan=self._text(scan, "clamd", ""),
@@ -369,6 +384,13 @@ class _Reader:
             raise UsageError(f"{table.named(key)} is {value}.", remedy=f"Use {least} to {most}.")
         return value
 
+    def _share(self, table: _Table, key: str, default: float) -> float:
+        value = table.get(key, default)
+        # What is no number, as nan, compares with nothing.
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+            raise UsageError(f"{table.named(key)} is {value!r}.", remedy="Use a share: 0 to 1.")
+        return float(value)
+
     def _flag(self, table: _Table, key: str, default: bool) -> bool:
         value = table.get(key, default)
         if not isinstance(value, bool):
@@ -379,8 +401,19 @@ class _Reader:
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
 _PREFERENCES = ("expire_access_after_days", "access_key", "notify_on_download", "enforced")
 _TABLES = (
-    "listen", "keeping", "mail", "digests", "delivery", "policies", "pages", "limits", "hold", "largefiles", "scan",
-)  # fmt: skip
+    "listen",
+    "keeping",
+    "mail",
+    "digests",
+    "delivery",
+    "policies",
+    "auto_allow",
+    "pages",
+    "limits",
+    "hold",
+    "largefiles",
+    "scan",
+)
 _CONDITIONS = (
     "sender",
     "recipient",

@@ -14,12 +14,24 @@ from mimeportal.holds import contract as holds_contract
 from mimeportal.holds import hold as held_mail
 from mimeportal.largefiles import contract as largefiles_contract
 from mimeportal.largefiles import largefile
-from mimeportal.messages import tracked
+from mimeportal.messages import message, tracked
 from mimeportal.messages.contract import finder as messages_contract
-from mimeportal.senders import client as senders_client
+from mimeportal.messages.contract import mailbox as mailbox_contract
 from mimeportal.senders import contract as senders_contract
+from mimeportal.senders import entry as senders_entry
+from mimeportal.senders import importing as senders_importing
 from mimeportal_cli import acting, choosing, formats, times
-from mimeportal_cli.commands import account, account_mailbox, holds, largefiles, largefiles_send, messages, senders
+from mimeportal_cli.commands import (
+    account,
+    account_mailbox,
+    holds,
+    largefiles,
+    largefiles_send,
+    messages,
+    messages_read,
+    senders,
+    senders_change,
+)
 from mimeportal_cli.commands import profiles as profiles_command
 
 
@@ -44,9 +56,13 @@ def test_summary_and_log() -> None:
 
 
 def test_senders() -> None:
-    assert senders.ENTRIES.names == senders_client.SENDER_FIELDS
-    assert senders.CHANGES.names == senders_client.CHANGE_FIELDS
-    assert senders.LISTS == senders_contract.WRITABLE
+    assert senders.ENTRIES.names == senders_entry.SENDER_FIELDS
+    assert senders.CHECK.names == tuple(senders_contract.CheckSenderRow.model_fields)
+    assert senders_change.CHANGES.names == senders_change.PLANNED.names == report.REPORT_FIELDS
+    assert senders_change.BAD_LINES.names == senders_importing.BAD_LINE_FIELDS
+    assert senders_change.LISTS == senders_contract.LISTS
+    assert senders_change.WRITABLE == senders_contract.WRITABLE
+    assert senders_change.POLICY_TYPES == senders_contract.POLICY_TYPES
 
 
 def test_large_files() -> None:
@@ -65,6 +81,12 @@ def test_messages() -> None:
     assert set(messages.INFO.names) < {entry.name for entry in fields(tracked.MessageInfo)}
     assert messages.STATUSES == messages_contract.STATUSES
     assert messages.ROUTES == messages_contract.ROUTES
+
+
+def test_mailbox() -> None:
+    assert messages_read.MAIL.names == message.MAIL_FIELDS
+    assert messages_read.ATTACHMENTS.names == tuple(entry.name for entry in fields(held_mail.Attachment))
+    assert messages_read.FOLDERS == mailbox_contract.FOLDERS
 
 
 def test_account() -> None:
@@ -95,12 +117,12 @@ def test_filters_are_those_of_the_sdk() -> None:
 
 
 def test_limits_are_those_of_the_table() -> None:
-    assert acting._MAXIMUM == limits.MAX_ITEMS == senders._MAXIMUM
+    assert acting._MAXIMUM == limits.MAX_ITEMS
     assert acting._CONCURRENCY == limits.CONCURRENCY
 
 
 def test_columns_of_tables_exist() -> None:
-    shapes = (acting.OUTCOMES, acting.PLANNED, holds.HOLDS, holds.LOG, senders.ENTRIES)
+    shapes = (acting.OUTCOMES, acting.PLANNED, holds.HOLDS, holds.LOG, senders.ENTRIES, senders_change.CHANGES)
     for shape in (*shapes, messages.TRACKED, messages.PROCESSING, messages.REJECTIONS):
         assert set(shape.table) <= set(shape.names)
         assert set(shape.cells) <= set(shape.names)

@@ -113,6 +113,8 @@ def chunk(portal: Portal, call: Call) -> Answer:
     except Vanished:
         raise _not_uploaded(portal, call, item.file) from None
     except InUse:
+        with portal.database.read() as tx:
+            find_file(portal, tx, call.caller, item.file)  # what is not the caller's is not there either
         raise _in_use() from None
     now = portal.clock.now()
     if row.state != "uploading" or now - row.touched > _NOTED_EVERY:

@@ -70,7 +70,7 @@ _YES = option("--yes", is_flag=True, help="Do not ask.")
 
 @click.group(cls=Group)
 def largefiles() -> None:
-    """Large files: send them, follow their downloads, extend or end the access to them."""
+    """Large files: send, follow, extend, fetch."""
 
 
 @largefiles.command("list")

@@ -321,6 +321,7 @@ def empty(portal: Portal) -> None:
     """Let go of everything but people, apps, log-ins and settings."""
     from sqlalchemy import delete, update
 
+    from mimeportal_server import tokens
     from mimeportal_server.delivery import only_one
     from mimeportal_server.store import schema
 
@@ -329,6 +330,10 @@ def empty(portal: Portal) -> None:
             raise UsageError("The portal is delivering mail just now.", remedy="Try again when it has.")
         for table in (
             schema.deliveries,
+            schema.largefile_downloads,
+            schema.largefile_recipients,
+            schema.largefile_files,
+            schema.largefiles,
             schema.copies,
             schema.mailbox,
             schema.words,
@@ -346,7 +351,10 @@ def empty(portal: Portal) -> None:
             schema.signed_requests,
         ):
             tx.execute(delete(table))
+        tokens.end_lasting(tx)  # numbers begin anew, and no link may lead to another send
         tx.execute(update(schema.people).values(octets=0))
+        for number in portal.home.large_files.numbers():
+            portal.home.large_files.delete(number)
         for folder in (portal.home.spool, *(portal.home.outgoing / name for name in ("tmp", "new", "cur"))):
             for path in folder.iterdir():
                 path.unlink(missing_ok=True)

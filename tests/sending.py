@@ -23,9 +23,9 @@ def sha256(octets: bytes) -> str:
     return hashlib.sha256(octets).hexdigest()
 
 
-def described(files: dict[str, bytes], **more: Any) -> dict[str, Any]:
+def described(contents: dict[str, bytes], /, **more: Any) -> dict[str, Any]:
     """An item of largefiles.create."""
-    named = [{"name": name, "size": len(octets)} for name, octets in files.items()]
+    named = [{"name": name, "size": len(octets)} for name, octets in contents.items()]
     item = {"requestId": str(uuid.uuid4()), "to": [OUT], "subject": "Plans", "body": "Here they are.", "files": named}
     return {**item, **more}
 

@@ -206,7 +206,8 @@ CHUNK = Endpoint(
     ChunkRow,
     _LOCAL,
     form="bytes",
-    repeat="keyed",
+    repeat="look",
+    look="largefiles.missing",
     bytes_in=limits.CHUNK,
 )
 MISSING = Endpoint("largefiles.missing", f"{_PATH}/missing", UploadItem, MissingRow, _LOCAL)

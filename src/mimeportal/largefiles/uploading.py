@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from mimeportal import limits
-from mimeportal.errors import ApiError, MimeportalError, RateLimitedError, UnavailableError, UsageError
+from mimeportal.errors import ApiError, LostAnswerError, MimeportalError, RateLimitedError, UnavailableError, UsageError
 from mimeportal.largefiles import contract
 from mimeportal.largefiles.contract import (
     CheckItem,
@@ -148,7 +148,7 @@ class Upload:
 
     session: Session
     files: list[LocalFile]
-    wanted: dict[str, Any]  # the fields of a CreateItem but for its files
+    wanted: dict[str, Any] = field(repr=False)  # the fields of a CreateItem but for its files
     request_id: str = ""
     id: str = ""
     patience: float = PATIENCE
@@ -298,9 +298,9 @@ class Upload:
                     sending.add_done_callback(lambda _: room.release())
                     flying.add(sending)
                     del octets
-                local.check(source)
                 for future in flying:
                     future.result()
+                local.check(source)
             except BaseException as fault:
                 if not isinstance(fault, KeyboardInterrupt):
                     stop.set()
@@ -315,7 +315,17 @@ class Upload:
     def _put(self, file: FileRow, index: int, octets: bytes, meter: Meter, stop: threading.Event) -> None:
         item = ChunkItem(file=file.id, index=index, sha256=hashlib.sha256(octets).hexdigest())
         content = Chunk(octets)
-        self._patiently(lambda: self.session.one(contract.CHUNK, item, content=content), meter, stop)
+
+        def put() -> None:
+            try:
+                self.session.one(contract.CHUNK, item, content=content)
+            except LostAnswerError:
+                # It may have arrived all the same: what has is not sent again.
+                told = self.session.one(contract.MISSING, UploadItem(file=file.id))
+                if any(first <= index <= last for first, last in told.missing):
+                    raise
+
+        self._patiently(put, meter, stop)
         meter.add(file.name, len(octets))
 
     def _patiently(self, call: Callable[[], T], meter: Meter, stop: threading.Event | None = None) -> T:

@@ -192,9 +192,8 @@ class Upload:
                 row = self.session.one(contract.RESUBMIT, again)
         else:
             described = [contract.FileItem(name=file.name, size=file.size) for file in self.files]
-            row = self.session.one(
-                contract.CREATE, CreateItem(request_id=self.request_id, files=described, **self.wanted)
-            )
+            item = CreateItem(request_id=self.request_id, files=described, **self.wanted)
+            row = self._patiently(lambda: self.session.one(contract.CREATE, item), Meter(0, None))
             self.id = row.id
         return from_row(row)
 

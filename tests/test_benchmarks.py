@@ -41,6 +41,13 @@ ROWS = {
         "release of 120 (seeded): the delivery alone, beside its files",
         "release of 120 (seeded): peak memory, beside the smaller",
     ],
+    "senders": [
+        "import of 400 entries, each audited, beside executemany of the entries",
+        "import of 400 entries and 200: peak memory",
+        "400 entries and none: senders check",
+        "400 entries and none: a message arrives",
+        "400 entries and none: senders check, whole process",
+    ],
     "smtp": [
         "SMTP in of 40 messages (generated mail), 1 at once",
         "SMTP in of 40 messages (generated mail), 8 at once",

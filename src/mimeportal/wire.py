@@ -139,6 +139,7 @@ class Endpoint(Generic[ItemT, RowT]):
                 a repeat by its key), `look` (only after `look` has shown that nothing was done), `never`
     look        the operation that shows what became of a `look` operation
     bytes_in    for byte and form bodies: the most octets a body may have
+    outsiders   whether people outside, who only have secure messages here, may call it
     """
 
     name: str
@@ -158,6 +159,7 @@ class Endpoint(Generic[ItemT, RowT]):
     repeat: Literal["safe", "keyed", "look", "never"] = "safe"
     look: str | None = None
     bytes_in: int = limits.JSON_BODY
+    outsiders: bool = False
 
     @property
     def noun(self) -> str:

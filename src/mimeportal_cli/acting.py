@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 UNASKED = 10  # typed ids that are released without a question
 _SECTION = "Acting"
+_SHOWN = 5
 
 # As `mimeportal.report.REPORT_FIELDS`; a test compares them.
 REPORT_FIELDS = (
@@ -203,6 +204,23 @@ def run(portal: Portal, plan: Plan, acting: Acting, output: Output, ending: Endi
     ending.result, ending.fault = result, fault
 
 
+def ask_by_subject(plan: Plan, ending: Ending) -> None:
+    """Show the first few, and ask. Raises `DeclinedError` for no."""
+    from itertools import islice
+
+    from mimeportal.untrusted import visible
+
+    console = settings().console
+    first = list(islice(plan.selection, _SHOWN))
+    for item in first:
+        facts = item.described
+        parts = (as_reference(item.id, None, None), facts.get("to_address"), facts.get("subject"))
+        console.warn(("  " + visible("  ".join(str(part) for part in parts if part)))[: console.width - 1])
+    if len(plan) > len(first):
+        console.warn(f"  and {len(plan) - len(first):,} more")
+    console.confirm(f"{ending.verb.asks} {ending.verb.count(len(plan))} ({ending.where})?")
+
+
 # -- options -----------------------------------------------------------------------------------------------
 
 
@@ -224,12 +242,12 @@ _OPTIONS = {
         show_default=True,
         help="Refuse to act on more than N.",
     ),
-    "report": _act("--report", metavar="FILE", help="Write one line of jsonl per message, as it is decided."),
+    "report": _act("--report", metavar="FILE", help="Write one line of jsonl per item, as it is done."),
     "append": _act("--append", is_flag=True, help="Add to the report."),
     "retry_from": _act("--retry-from", metavar="REPORT", help="Take up what a report left undone."),
     "fail_fast": _act("--fail-fast", is_flag=True, help="Begin no more batches after the first failure."),
     "batch_size": _act(
-        "--batch-size", metavar="N", type=click.IntRange(min=1), help="Messages in one request. Default: the most."
+        "--batch-size", metavar="N", type=click.IntRange(min=1), help="Items in one request. Default: the most."
     ),
     "concurrency": _act(
         "--concurrency",

@@ -12,6 +12,7 @@ from mimeportal import limits
 from mimeportal.addresses import domain_of, parse_address
 from mimeportal.errors import UsageError
 from mimeportal.untrusted import header_value, visible
+from mimeportal_server import compose_message
 from mimeportal_server.clock import HOUR, moment
 from mimeportal_server.portal import Portal
 from mimeportal_server.store.blobs import name_of
@@ -51,30 +52,73 @@ def queue_delivery_failure_notice(
     to: str,
     recipient: str,
     subject: str,
-    released: int,
+    verb: str,
+    at: int,
     error: str,
     delivery: str,
     maybe_delivered: bool,
 ) -> str:
-    """Queue the notice that a released message could not be delivered; `queued`, or why it was left out.
+    """Queue the notice that a message could not be delivered; `queued`, or why it was left out.
 
-    It goes to whoever released it, one of the portal's own people, never to the sender (promises C.5).
+    It goes to whoever, of the portal's own people, did the `verb` to it: `released` or `sent`, `at` which time. It
+    never goes to a sender outside (promises C.5).
     """
     lines = [
-        f"A message to {recipient} that you released on {format_datetime(moment(released))}",
+        f"A message to {recipient} that you {verb} on {format_datetime(moment(at))}",
         "could not be delivered.",
         "",
         f"Subject: {visible(subject)}",
         f"Delivery: {delivery}",
         f"Reason: {visible(error)}",
         "",
-        "The message is kept by the portal; its sender was not told.",
+        "The message is kept by the portal" + ("." if verb == "sent" else "; its sender was not told."),
     ]
     if maybe_delivered:
         lines += ["An earlier try ended without an answer: it may have been delivered then."]
     if _written_lately(portal, tx, to) == limits.WRITTEN_PER_HOUR - 1:
         lines += ["", "More of these notices within this hour are left out; the portal's status shows all."]
-    return queue_written(portal, tx, to=to, subject="Released message not delivered", lines=lines)
+    return queue_written(portal, tx, to=to, subject=f"{verb.capitalize()} message not delivered", lines=lines)
+
+
+def queue_report(
+    portal: Portal,
+    tx: Connection,
+    *,
+    type: str,
+    by: str,
+    mailbox: str,
+    recipient: str,
+    sender: str,
+    subject: str,
+    octets: bytes,
+) -> str:
+    """Queue a reported message for the security team, the original attached in its own octets; returns their address.
+
+    However many are reported, none is left out: each message is reported once.
+    """
+    settings = portal.settings
+    lines = [
+        f"Reported as {type} by {by}.",
+        "",
+        f"From: {visible(sender)}",
+        f"To: {visible(recipient or mailbox)}",
+        f"Subject: {visible(subject)}",
+        "",
+        "The message is attached as it came. Nobody answered its sender.",
+    ]
+    parts = compose_message.Parts(
+        sender=compose_message.Mailbox(settings.mail_from),
+        to=[compose_message.Mailbox(settings.security_address)],
+        subject=f"Reported {type}",
+        text="\n".join(lines),
+        enclosed=[("reported.eml", octets)],
+        headers=[("Auto-Submitted", "auto-generated")],
+        message_id=make_msgid(domain=domain_of(settings.mail_from)),
+        date=portal.clock.now(),
+    )
+    written = compose_message.write(parts, new_id=portal.new_id, outside=False, keep_inline=False)
+    _queue(portal, tx, settings.security_address, written.octets)
+    return settings.security_address
 
 
 def queue_written(
@@ -108,7 +152,11 @@ def queue_written(
     # Any next hop can take it: what we write ourselves is never 8-bit, nor are its lines too long.
     plain = text.isascii() and all(len(line) <= 76 for line in text.splitlines())
     message.set_content(text, cte="7bit" if plain else "quoted-printable")
-    octets = bytes(message)
+    _queue(portal, tx, to, bytes(message))
+    return "queued"
+
+
+def _queue(portal: Portal, tx: Connection, to: str, octets: bytes) -> None:
     name = name_of(octets)
     portal.home.blobs.add({name: octets})
     tx.execute(
@@ -122,7 +170,6 @@ def queue_written(
             "queued": portal.clock.now(),
         },
     )
-    return "queued"
 
 
 def _usable(address: str) -> bool:

@@ -33,10 +33,10 @@ from mimeportal_server.quota import Quota
 from mimeportal_server.store.database import StoreError
 from mimeportal_server.tokens import InvalidToken
 
-NOUNS = ("account", "auth", "holds", "largefiles", "messages", "senders")
+NOUNS = ("account", "auth", "holds", "largefiles", "messages", "secure", "senders")
 Operation = Callable[[Portal, Call], Answer]
 
-_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _endpoints: dict[tuple[str, str], Endpoint[Any, Any]] = {}
 _read: set[str] = set()
 
@@ -107,7 +107,7 @@ class Door:
     def _name(self, request: Request) -> str:
         """The id of a request: as its client named it, where that is a GUID."""
         named = request.headers.get(REQUEST_ID) or request.headers.get("x-request-id", "")
-        return named if _GUID.fullmatch(named) else self.portal.new_id()
+        return named if GUID.fullmatch(named) else self.portal.new_id()
 
 
 class _Answering:
@@ -130,6 +130,8 @@ class _Answering:
         endpoint = self._endpoint
         if endpoint is None:
             raise self._no_function()
+        if self._caller.outside and not endpoint.outsiders:
+            raise Refused("forbidden", "People outside have secure messages here, and nothing else.", status=403)
         answer = self._call(endpoint)
         if answer.body is not None:
             headers = self._headers("application/octet-stream")

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, true, update
 
+from mimeportal import limits
 from mimeportal.auth import flows
 from mimeportal_server import (
     audit,
@@ -21,6 +22,7 @@ from mimeportal_server import (
     requested,
     searching,
 )
+from mimeportal_server import uploads as uploading
 from mimeportal_server.clock import DAY, HOUR
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
@@ -33,8 +35,10 @@ from mimeportal_server.store.schema import (
     mailbox,
     messages,
     people,
+    rejections,
     signed_requests,
     tokens,
+    uploads,
 )
 
 _BATCH = 500
@@ -56,8 +60,10 @@ def sweep(portal: Portal, *, scan: bool = True) -> Counter[str]:
         _lapse(portal)
         counts["marked"] = _mark(portal)
         counts["purged"] = _purge(portal)
+        uploading.sweep(portal)
         _remove_strays(portal)
         _forget_log_ins(portal)
+        _forget_rejections(portal)
         with portal.write() as tx:
             requested.forget(tx, now=portal.clock.now())
         counts += digests.send_due(portal)
@@ -197,6 +203,12 @@ def _forget_log_ins(portal: Portal) -> None:
         tx.execute(delete(bindings).where(bindings.c.expires < now - _REFRESHED * DAY))
 
 
+def _forget_rejections(portal: Portal) -> None:
+    """Forget what was refused once it is told no more (portal-rules C.12)."""
+    with portal.write() as tx:
+        tx.execute(delete(rejections).where(rejections.c.at < portal.clock.now() - limits.REJECTION_DAYS * DAY))
+
+
 def _remove_strays(portal: Portal) -> None:
     """Files that no message names: what a kill left between the file and the row, once it is a day old."""
     old = time.time() - DAY / 1000
@@ -214,6 +226,8 @@ def _remove_strays(portal: Portal) -> None:
 def _named(tx: Connection, name: str) -> bool:
     message = select(func.count()).select_from(messages).where(messages.c.blob == name)
     if tx.scalar(message.where(messages.c.purged.is_(None))):
+        return True
+    if tx.scalar(select(func.count()).select_from(uploads).where(uploads.c.blob == name)):
         return True
     return bool(
         tx.scalar(

@@ -44,6 +44,10 @@ class TestWhatItSays:
         assert (read.tls_cert, read.tls_key, read.behind_proxy) == ("", "", False)
         assert read.hold_rules == ()
         assert read.limits == limits.LOWERABLE
+        assert read.session_hours == 8
+        rules = read.passwords
+        assert (rules.shortest, rules.longest, rules.classes, rules.expire_days) == (8, 128, 3, 0)
+        assert (rules.lock_failures, rules.lock_minutes, rules.reset_by_mail) == (5, 15, True)
 
     def test_where_it_listens(self, config: Path) -> None:
         read = loaded(
@@ -96,6 +100,12 @@ class TestWhatIsWrong:
             (LEAST + "keeping = 5\n", "keeping"),
             (LEAST + "[keeping]\ncolour = 1\n", "keeping.colour"),
             (LEAST + "[keeping]\nhold_days = 15\n", "keeping.hold_days"),
+            (LEAST + "[passwords]\nshortest = 7\n", "passwords.shortest"),
+            (LEAST + "[passwords]\nlongest = 129\n", "passwords.longest"),
+            (LEAST + "[passwords]\nclasses = 5\n", "passwords.classes"),
+            (LEAST + "[passwords]\nlock_failures = 0\n", "passwords.lock_failures"),
+            (LEAST + "[passwords]\nreset_by_mail = 1\n", "passwords.reset_by_mail"),
+            (LEAST + "[pages]\nsession_hours = 0\n", "pages.session_hours"),
             (LEAST + "[keeping]\nhold_days = 0\n", "keeping.hold_days"),
             (LEAST + '[keeping]\nhold_days = "7"\n', "keeping.hold_days"),
             (LEAST + "[keeping]\nhold_days = true\n", "keeping.hold_days"),
@@ -121,6 +131,13 @@ class TestWhatIsWrong:
             (LEAST + "[policies]\npermitted_senders = [5]\n", "policies.permitted_senders"),
             (LEAST + '[policies]\npublic_providers = ["gmail"]\n', "policies.public_providers"),
             (LEAST + "[policies]\nauthserv_id = 5\n", "policies.authserv_id"),
+            (LEAST + "[auto_allow]\ncreate = 1\n", "auto_allow.create"),
+            (LEAST + "[auto_allow]\ndays = 121\n", "auto_allow.days"),
+            (LEAST + "[auto_allow]\ndays = 0\n", "auto_allow.days"),
+            (LEAST + "[auto_allow]\nsample = 1.5\n", "auto_allow.sample"),
+            (LEAST + "[auto_allow]\nsample = nan\n", "auto_allow.sample"),
+            (LEAST + "[auto_allow]\nsample = true\n", "auto_allow.sample"),
+            (LEAST + "[auto_allow]\nshare = 0\n", "auto_allow.share"),
             (LEAST + "[limits]\npage_size = 501\n", "limits.page_size"),
             (LEAST + "[limits]\npage_size = 0\n", "limits.page_size"),
             (LEAST + '[limits]\npage_size = "10"\n', "limits.page_size"),

@@ -73,6 +73,7 @@ def _wanted(given: Sequence[str]) -> dict[str, Any]:
     """Name to value, as typed. Raises `UsageError` for what is no NAME=VALUE, or names no preference."""
     from mimeportal.account.preferences import checked
     from mimeportal.errors import UsageError
+    from mimeportal_cli.texts import typed_text
 
     wanted: dict[str, Any] = {}
     for text in given:
@@ -82,32 +83,15 @@ def _wanted(given: Sequence[str]) -> dict[str, Any]:
         name = name.strip().replace("-", "_")
         if name in wanted:
             raise UsageError(f"{name} is set twice.", remedy="Set it once.")
-        wanted[name] = checked(name, _text(value) if name == "signature" else value.strip())
+        wanted[name] = checked(name, typed_text(value) if name == "signature" else value.strip())
     return wanted
-
-
-def _text(value: str) -> str:
-    """Text as typed, or of a file. Raises `UsageError` for a file that cannot be read."""
-    from pathlib import Path
-
-    from mimeportal.errors import UsageError
-
-    if value.startswith("@@"):
-        return value[1:]
-    if not value.startswith("@"):
-        return value
-    try:
-        return Path(value[1:]).read_text("utf-8").rstrip("\n")
-    except (OSError, UnicodeDecodeError) as fault:
-        reason = getattr(fault, "strerror", None) or "it is no UTF-8 text"
-        raise UsageError(f"{value[1:]} cannot be read: {reason}.", remedy="Name a file of text.") from None
 
 
 @click.command(cls=Command)
 @option("--search", metavar="TEXT", help="In the address or the name; with * a glob.")
 @option("--global", "everyone", is_flag=True, help="Everybody who has a mailbox here, by address.")
 @_MAILBOX
-@option("--tz", metavar="ZONE", help="Show times in this zone. Default: the account's.")
+@option("--tz", metavar="ZONE", help="Show times in this zone. Default: yours, or the account's.")
 @output_options(CONTACTS)
 def contacts(search: str | None, everyone: bool, mailbox: str | None, tz: str | None, output: Output) -> None:
     """List those whom you wrote to, the most used first; or everybody's address with --global."""

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from mimeportal_server.web.visit import Visit
 
 # The modules that have pages. A new page is one module here, and its templates.
-MODULES = ("static", "entrance", "digest", "largefiles")
+MODULES = (
+    "static",
+    "entrance",
+    "new_password",
+    "secure_link",
+    "secure",
+    "secure_writing",
+    "preferences",
+    "digest",
+    "largefiles",
+)
 
 Handler = Callable[["Visit"], Response]
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -57,7 +67,7 @@ def _routes() -> tuple[Route, ...]:
 
 def is_page(path: str) -> bool:
     """Whether a path is a page's, or nobody's that a page should say so of: not the API's, nor the lab's."""
-    return not re.match(r"/(api|oauth|lab)(/|$)", path)
+    return not re.match(r"/(api|email|oauth|lab)(/|$)", path)
 
 
 def route_at(method: str, path: str) -> tuple[Route, dict[str, str]] | None:

@@ -12,7 +12,7 @@ _UNITS = ("KB", "MB", "GB")
 def size(octets: int) -> str:
     """A size: 1 MB is 1024 KB, as Mimecast's limits count."""
     if octets < 1024:
-        return f"{octets} bytes"
+        return "1 byte" if octets == 1 else f"{octets} bytes"
     amount, unit = octets / 1024, 0
     while amount >= 1023.95 and unit < len(_UNITS) - 1:
         amount, unit = amount / 1024, unit + 1

@@ -80,7 +80,7 @@ class TestSend:
         ("options", "text"),
         [
             (("--body", "plain"), "plain"),
-            (("--body", "@text"), "from a file\n"),
+            (("--body", "@text"), "from a file"),
             (("--body", "@@text"), "@text"),
             (("--body-file", "text"), "from a file\n"),
             (("--body-file", "-"), "from stdin\n"),
@@ -110,7 +110,7 @@ class TestSend:
             (("absent", *SEND), "absent cannot be read: No such file or directory."),
             (("big.bin", *SEND, "--expire-after", "91"), "Invalid value for '--expire-after'"),
             (("big.bin", *SEND, "--body", "@absent"), "absent cannot be read"),
-            (("big.bin", *SEND, "--body", "a", "--body-file", "b"), "Two texts are given."),
+            (("big.bin", *SEND, "--body", "a", "--body-file", "b"), "--body and --body-file exclude each other."),
         ):
             done = run("largefiles", "send", *options)
             assert done.code == 2, done.err

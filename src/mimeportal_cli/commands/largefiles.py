@@ -83,25 +83,12 @@ def list_(status: str | None, search: str | None, mailbox: str | None, tz: str |
     """List what was sent, newest first: status, size, end of access, how often it was downloaded."""
     from mimeportal_cli.opening import opened
     from mimeportal_cli.references import RememberedLarge
+    from mimeportal_cli.tables import print_rows
 
     with opened() as portal:
         found = portal.largefiles.list(status=status, search=search, mailbox=mailbox)
-        if output.format != "table":
-            output.rows(found)
-            return
-        seen: list[str] = []
-
-        def id_cell(value: Any, _: Any, __: Any) -> str:
-            seen.append(value)
-            return reference(value)
-
-        time = _time(portal, tz)
-        cells = {"id": id_cell, "files": _several, "to": _several, "size": _size, "sent": time, "expires": time}
-        output.shape = Shape(LARGE_FILES.names, table=LARGE_FILES.table, cells=cells, empty=LARGE_FILES.empty)
-        try:
-            output.rows(found)
-        finally:
-            RememberedLarge(portal).keep(seen)
+        cells = {"files": _several, "to": _several, "size": _size}
+        print_rows(portal, output, tz, found, RememberedLarge, "sent", "expires", **cells)
 
 
 def _several(value: Any, _: Any, __: Any) -> str:
@@ -113,14 +100,6 @@ def _size(value: Any, _: Any, __: Any) -> str:
     return f"{value:,}"
 
 
-def _time(portal: Portal, tz: str | None) -> Callable[[Any, Any, Any], str]:
-    from mimeportal_cli.opening import zone_of
-    from mimeportal_cli.times import short
-
-    zone = zone_of(portal, tz)
-    return lambda value, _, __: short(value, zone) if value else ""
-
-
 @largefiles.command()
 @_ID
 @_TZ
@@ -130,15 +109,14 @@ def show(id: str, tz: str | None, output: Output) -> None:
     from dataclasses import asdict
 
     from mimeportal_cli.opening import opened
+    from mimeportal_cli.tables import with_times
 
     with opened() as portal:
         large = portal.largefiles.get(_resolved(portal, id))
         record = asdict(large)
         if output.format == "table":
-            time = _time(portal, tz)
-            times = dict.fromkeys(("sent", "expires", "created", "kept_until"), time)
-            cells = {"id": as_reference, "size": _size, "arrived": _size, **times}
-            output.shape = Shape(DETAILS.names, cells=cells)
+            times = ("sent", "expires", "created", "kept_until")
+            with_times(portal, output, tz, *times, id=as_reference, size=_size, arrived=_size)
             record["attachments"] = [_file_line(file) for file in large.attachments]
             record["recipients"] = _recipient_lines(large)
         output.one(record)
@@ -173,7 +151,9 @@ def preferences(output: Output) -> None:
 @largefiles.command()
 @_ID
 @option("--until", metavar="WHEN", help="Open until then: 7d (from now), a date, a time.")
-@option("--days", metavar="N", type=click.IntRange(min=1), help="Open for N days from now.")
+@option(
+    "--days", metavar="N", type=click.IntRange(min=1), help="Open for N days longer, or from now if it has expired."
+)
 @_TZ
 @output_options(LARGE_FILES, limit=False)
 def extend(id: str, until: str | None, days: int | None, tz: str | None, output: Output) -> None:
@@ -190,9 +170,14 @@ def extend(id: str, until: str | None, days: int | None, tz: str | None, output:
     if (until is None) == (days is None):
         raise UsageError("Until when?", remedy="Give one of --until WHEN and --days N.")
     with opened() as portal:
+        full = _resolved(portal, id)
         zone, now = zone_of(portal, tz), datetime.now(UTC)
-        end = now + timedelta(days=days) if days is not None else coming_time(str(until), zone, now)
-        changed = portal.largefiles.extend(_resolved(portal, id), end.replace(microsecond=0))
+        if days is not None:
+            large = portal.largefiles.get(full)
+            end = (large.expires if large.expires and large.status == "active" else now) + timedelta(days=days)
+        else:
+            end = coming_time(str(until), zone, now)
+        changed = portal.largefiles.extend(full, end.replace(microsecond=0))
         _show(output, changed)
         assert changed.expires is not None
         settings().console.note(f"{_named(changed)} is open until {told(changed.expires, zone)}.")

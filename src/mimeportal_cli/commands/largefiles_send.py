@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -205,33 +204,18 @@ def _named(large: LargeFile) -> str:
 
 def _text(body: str | None, body_file: str | None) -> str:
     from mimeportal.errors import UsageError
+    from mimeportal_cli.texts import file_text, typed_text
 
     if body is not None and body_file is not None:
-        raise UsageError("Two texts are given.", remedy="Give --body or --body-file, not both.")
-    if body_file is not None:
-        return _read(body_file)
-    if body is not None and body.startswith("@"):
-        return body[1:] if body.startswith("@@") else _read(body[1:])
-    return body or ""
-
-
-def _read(source: str) -> str:
-    from mimeportal.errors import UsageError
-
-    try:
-        if source == "-":
-            return sys.stdin.buffer.read().decode() if sys.stdin else ""
-        return Path(source).read_bytes().decode()
-    except OSError as fault:
-        raise UsageError(f"{source} cannot be read: {fault.strerror}.", remedy="Name a file, or - for stdin.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{source} is not UTF-8.", remedy="Write the text in UTF-8.") from None
+        raise UsageError("--body and --body-file exclude each other.", remedy="Leave one of them out.")
+    return file_text(body_file) if body_file is not None else typed_text(body or "")
 
 
 def _first_line(source: str) -> str:
     from mimeportal.errors import UsageError
+    from mimeportal_cli.texts import file_text
 
-    lines = _read(source).splitlines()
+    lines = file_text(source).splitlines()
     if not lines or not lines[0]:
         raise UsageError(f"{source} holds no access key.", remedy="Write it in the first line.")
     return lines[0]

@@ -303,7 +303,7 @@ class _Writer:
     def _keep(self, entry: Incoming, message_id: int, by: Caller, recipient: str) -> Result:
         """A message waits in the secure portal for somebody: nothing is queued, the copy is kept as its sender's."""
         self._has_room(by.person_id, len(entry.octets))
-        self._note(entry, message_id, None, by.person_id, recipient, "secure", "")
+        self._note(entry, message_id, None, by.person_id, recipient, "secure", "Secure Messaging")
         return Result(recipient, "secure", "", entry.summary.notes)
 
     def _queue(self, entry: Incoming, name: str, message_id: int, kind: str, recipient: str) -> None:

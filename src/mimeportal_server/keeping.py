@@ -21,6 +21,7 @@ from mimeportal_server import (
     largefile_scan,
     requested,
     searching,
+    secure_access,
 )
 from mimeportal_server import uploads as uploading
 from mimeportal_server.clock import DAY, HOUR
@@ -36,6 +37,7 @@ from mimeportal_server.store.schema import (
     messages,
     people,
     rejections,
+    secure_messages,
     signed_requests,
     tokens,
     uploads,
@@ -99,6 +101,8 @@ def _mark(portal: Portal) -> int:
 def _kept(portal: Portal) -> ColumnElement[bool]:
     """Whether anything keeps a message: it is held, on its way or refused there, or archived (portal-rules B.4, B.22).
 
+    A secure message is kept for as long as the account sets.
+
     Of a rejected message only the metadata is kept; of what lies in a mailbox, the archive copy.
     """
     hold = holds.c.message_id == messages.c.id
@@ -110,6 +114,8 @@ def _kept(portal: Portal) -> ColumnElement[bool]:
             or_(deliveries.c.finished.is_(None), deliveries.c.state == "failed"),
         ),
     ]
+    secure = secure_messages.c.message_id == messages.c.id
+    reasons.append(exists().where(secure, secure_messages.c.sent > secure_access.edge(portal)))
     if portal.settings.archiving:
         reasons.append(exists().where(mailbox.c.message_id == messages.c.id))
     return or_(*reasons)

@@ -340,6 +340,8 @@ def empty(portal: Portal) -> None:
             schema.copies,
             schema.mailbox,
             schema.words,
+            schema.secure_copies,
+            schema.secure_messages,
             schema.contacts,
             schema.preferences,
             schema.delegates,

@@ -145,7 +145,7 @@ ACCESS_KEY_LONGEST = 128
 ACCESS_KEY_HOURS = 8  # for which a recipient's browser is believed to know it
 FETCH_SECONDS = 4 * 3_600  # how long the URL of a large file is good for: a slow line may have to resume
 FILE_THREADS = 4  # that read files which are being fetched
-FILE_PIECES = 32 * MIB  # of all of them in memory, a mebibyte of each at the most
+FILE_PIECES = 8 * MIB  # of all of them in memory, a mebibyte of each at the most
 FILE_PIECE = 1 * MIB
 
 # Senders.

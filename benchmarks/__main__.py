@@ -28,6 +28,7 @@ BENCHMARKS = {
     "smtp": ("benchmarks.smtp", "mail taken by SMTP, beside Postfix"),
     "senders": ("benchmarks.sender_lists", "sender lists of 100,000 entries: imported, and asked"),
     "network": ("benchmarks.network", "over HTTP: a release beside one request per message, with faults, in a quota"),
+    "largefiles": ("benchmarks.largefiles", "large files sent and fetched, beside nginx; peak memory of both sides"),
 }
 
 

@@ -59,6 +59,15 @@ ROWS = {
         "400 entries and none: a message arrives",
         "400 entries and none: senders check, whole process",
     ],
+    "largefiles": [
+        "upload of 9 MiB of zeros",
+        "upload of 9 MiB of random",
+        "download of 9 MiB by a recipient",
+        "4 downloads of 5 MiB at once",
+        "4 downloads at once: peak memory of the server, beside the one before",
+        "9 MiB sent and fetched: peak memory of the client, beside 5 MiB",
+        "9 MiB sent and fetched: peak memory of the server, beside 5 MiB",
+    ],
     "smtp": [
         "SMTP in of 40 messages (generated mail), 1 at once",
         "SMTP in of 40 messages (generated mail), 8 at once",

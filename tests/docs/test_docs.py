@@ -139,6 +139,12 @@ def test_the_limits_that_docs_state_are_those_of_the_code() -> None:
         f"up to {limits.TOTAL_COUNTED:,}",
         f"{limits.LOCAL_BATCH} on a local portal, {limits.MIMECAST_BATCH} on Mimecast",
         f"{limits.WRITTEN_PER_HOUR} an hour",
+        f"{limits.LARGE_FILE // limits.MIB // 1024} GiB each, {limits.LARGE_FILES} of one send",
+        f"{limits.LARGE_FILE_RECIPIENTS} recipients; chunks of {limits.CHUNK // limits.MIB} MiB",
+        f"kept for {limits.LARGE_FILE_DAYS} days",
+        f"after {limits.UPLOAD_IDLE_SECONDS} s without a chunk, given up after {limits.UPLOAD_DAYS} days",
+        f"{limits.ACCESS_KEY_SHORTEST} to {limits.ACCESS_KEY_LONGEST} characters; a right one is believed for",
+        f"good for {limits.FETCH_SECONDS // 3600} hours",
         f"below {limits.FREE_DISK_SHARE:.0%}".replace("%", " %"),
     ):
         assert stated in page, stated

@@ -27,6 +27,9 @@ SCHEMA = 4
 
 metadata = MetaData()
 
+# Rows of these tables are deleted, and people hold ids of them: an id must never come to name another row.
+_NEVER_AGAIN: dict[str, Any] = {"sqlite_autoincrement": True}
+
 
 def _id() -> Column[int]:
     return Column("id", Integer, primary_key=True)
@@ -85,6 +88,7 @@ delegates = Table(
     _to("delegate_id", "people.id"),
     _number("added"),
     UniqueConstraint("delegate_id", "owner_id"),
+    **_NEVER_AGAIN,
 )
 
 # How somebody wants dates, pages and mail; what is not set is the account's (portal-rules C.9, F.21).
@@ -321,6 +325,7 @@ drafts = Table(
     _to("person_id", "people.id"),
     _text("content"),  # the message as it was asked for, JSON
     _number("changed"),
+    **_NEVER_AGAIN,
 )
 Index("drafts_person", drafts.c.person_id, drafts.c.id)
 draft_files = Table(
@@ -344,6 +349,7 @@ rejections = Table(
     _text("remote_host"),
     _text("type"),  # a word for the reason
     _text("info"),  # the reply that was given
+    **_NEVER_AGAIN,
 )
 Index("rejections_at", rejections.c.at)
 
@@ -411,6 +417,7 @@ senders = Table(
     Column("expires", Integer),  # auto-permitted: when it lapses, unless mail is sent there again (D.18)
     _flag("disabled"),  # auto-permitted: mail from there was suspected spam (D.19)
     UniqueConstraint("person_id", "key"),
+    **_NEVER_AGAIN,
 )
 Index("senders_expires", senders.c.expires, sqlite_where=text("expires IS NOT NULL"))
 

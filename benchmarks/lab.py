@@ -35,7 +35,7 @@ RARE = "claims@insurer.example"
 RARE_HOLDS = 200
 COUNTED_HOLDS = 9_600
 
-_DAY = 24 * 3_600_000
+DAY = 24 * 3_600_000
 
 
 class Lab:
@@ -180,7 +180,7 @@ def seed(home: Path, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     ).fetchall()
     for name, _ in indexes:
         database.execute(f"DROP INDEX {name}")
-    messages, holds = _Inserting(schema.messages), _Inserting(schema.holds)
+    messages, holds = Inserting(schema.messages), Inserting(schema.holds)
 
     def both() -> Iterator[tuple[list[Any], list[Any]]]:
         for number, (blob, hold) in enumerate(rows, 1):
@@ -201,7 +201,7 @@ def seed(home: Path, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     os.sync()
 
 
-class _Inserting:
+class Inserting:
     """The statement and the values that put a row into a table, with its defaults."""
 
     def __init__(self, table: Table) -> None:
@@ -290,7 +290,7 @@ def _varied(count: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for number in range(count):
         ours = number * counted // count != (number + 1) * counted // count
         recipient = ANN if ours else _mailbox(int(MAILBOXES * chance.random() ** 2))
-        received = now - 13 * _DAY + number * (13 * _DAY - 60_000) // count
+        received = now - 13 * DAY + number * (13 * DAY - 60_000) // count
         hold = _hold(chance, received, recipient)
         if ours:
             hold["level"] = "user"
@@ -308,7 +308,7 @@ def _with_octets(blobs: Path, count: int) -> Iterator[tuple[str, Mapping[str, An
         octets = message(number)
         name = name_of(octets)
         (blobs / name[:2] / name).write_bytes(octets)
-        hold = _hold(chance, now - 10 * _DAY + number * 5_000, ANN)
+        hold = _hold(chance, now - 10 * DAY + number * 5_000, ANN)
         yield name, hold | {"level": "user", "size": len(octets)}
 
 

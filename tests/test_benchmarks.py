@@ -41,6 +41,11 @@ ROWS = {
         "release of 120 (seeded): the delivery alone, beside its files",
         "release of 120 (seeded): peak memory, beside the smaller",
     ],
+    "secure": [
+        "Inbox of secure messages, a page of 400 and of 40",
+        "search in 400 secure messages, 20 hits, beside SQL by hand",
+        "search in 400 secure messages, half of them hits, beside SQL by hand",
+    ],
     "smtp": [
         "SMTP in of 40 messages (generated mail), 1 at once",
         "SMTP in of 40 messages (generated mail), 8 at once",

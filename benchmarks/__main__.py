@@ -24,6 +24,7 @@ BENCHMARKS = {
     "import": ("benchmarks.importing", "import of a folder of mail"),
     "release": ("benchmarks.releasing", "release of 10,000 and of 100,000 held messages"),
     "smtp": ("benchmarks.smtp", "mail taken by SMTP, beside Postfix"),
+    "senders": ("benchmarks.sender_lists", "sender lists of 100,000 entries: imported, and asked"),
     "secure": ("benchmarks.secure", "the Inbox of 50,000 secure messages, and search in it"),
     "network": ("benchmarks.network", "over HTTP: a release beside one request per message, with faults, in a quota"),
 }

@@ -4,6 +4,8 @@ import   hashes, parses headers, writes, syncs and inserts what an import does, 
 release  releases all that a person holds through the SDK, and delivers it
 loop     decides the same by hand, with the same rows and commits: the floor
 copy     copies the same octets to where they are delivered, with the same syncs, and nothing else: the floor
+entries  imports a file of entries into a sender list through the SDK
+executemany  inserts the lines of the same file, with the same commits, and nothing else: the floor
 """
 
 from __future__ import annotations
@@ -210,11 +212,48 @@ def loop(home: str, user: str) -> dict[str, float]:
     return {"decided": time.perf_counter() - start}
 
 
+def entries(home: str, user: str, file: str) -> dict[str, float]:
+    """An import of entries, its time and the most memory it took."""
+    from mimeportal.portal import Portal
+
+    with Portal.open(f"local:{home}", user=user) as portal, open(file, "rb") as lines:
+        start = time.perf_counter()
+        told = portal.senders.import_entries(lines, "blocked")
+        taken = time.perf_counter() - start
+    if told.refused != 3:
+        raise SystemExit(f"{told} is not what this measures")
+    return {"imported": taken, "peak": _peak()}
+
+
+def executemany(path: str, _: str, file: str) -> dict[str, float]:
+    """The same entries in one table with the same key, 2,000 a commit."""
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute(
+        "CREATE TABLE entry (id INTEGER PRIMARY KEY, person, entry, type, list, added, UNIQUE (person, entry))"
+    )
+    start = time.perf_counter()
+    with open(file) as lines:
+        rows = [(1, line.strip(), "address", "blocked", 0) for line in lines if line != "*\n"]
+    for first in range(0, len(rows), 2_000):
+        database.execute("BEGIN IMMEDIATE")
+        database.executemany(
+            "INSERT INTO entry (person, entry, type, list, added) VALUES (?, ?, ?, ?, ?)", rows[first : first + 2_000]
+        )
+        database.execute("COMMIT")
+    taken = time.perf_counter() - start
+    database.close()
+    return {"imported": taken}
+
+
 PROGRAMS: dict[str, Callable[..., dict[str, float]]] = {
     "import": import_,
     "release": release,
     "loop": loop,
     "copy": copy,
+    "entries": entries,
+    "executemany": executemany,
 }
 
 if __name__ == "__main__":

@@ -41,6 +41,13 @@ ROWS = {
         "release of 120 (seeded): the delivery alone, beside its files",
         "release of 120 (seeded): peak memory, beside the smaller",
     ],
+    "senders": [
+        "import of 400 entries, each audited, beside executemany of the entries",
+        "import of 400 entries and 200: peak memory",
+        "400 entries and none: senders check",
+        "400 entries and none: a message arrives",
+        "400 entries and none: senders check, whole process",
+    ],
     "secure": [
         "Inbox of secure messages, a page of 400 and of 40",
         "search in 400 secure messages, 20 hits, beside SQL by hand",

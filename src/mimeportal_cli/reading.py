@@ -61,7 +61,7 @@ def show_options(function: Callable[..., Any]) -> Callable[..., Any]:
             option(
                 "--remote-images", is_flag=True, help="Let the page load images from the net: the sender learns of it."
             ),
-            option("--tz", metavar="ZONE", help="Show times in this zone. Default: the account's."),
+            option("--tz", metavar="ZONE", help="Show times in this zone. Default: yours, or the account's."),
             option("-o", "--output", "form", type=click.Choice(["text", "json"]), help="Default: text."),
             option(
                 "-w",

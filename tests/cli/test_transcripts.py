@@ -32,7 +32,7 @@ WRITE = os.environ.get("MIMEPORTAL_TRANSCRIPTS") == "write"
 CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?\+00:00"), "2027-01-15T08:00:00+00:00"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00"), "2027-01-15 08:00:00+00:00"),
-    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?= )"), "2027-01-15 08:00"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?= |$)", re.MULTILINE), "2027-01-15 08:00"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<request>"),
     (re.compile(r"LOCAL-[0-9A-F]{8}"), "<account>"),
 )

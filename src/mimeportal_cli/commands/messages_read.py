@@ -246,7 +246,7 @@ def _facts(portal: Portal, message: Message, tz: str | None) -> Iterator[tuple[s
 
 @click.command("print", cls=Command)
 @click.argument("id")
-@option("--tz", metavar="ZONE", help="Show times in this zone. Default: the account's.")
+@option("--tz", metavar="ZONE", help="Show times in this zone. Default: yours, or the account's.")
 @option(
     "-w", "--write", metavar="FILE", type=click.Path(), help="The page. Default: stdout, where that is no terminal."
 )

@@ -27,6 +27,7 @@ BENCHMARKS = {
     "send": ("benchmarks.sending", "1,000 messages through send-email, beside a Maildir"),
     "smtp": ("benchmarks.smtp", "mail taken by SMTP, beside Postfix"),
     "senders": ("benchmarks.sender_lists", "sender lists of 100,000 entries: imported, and asked"),
+    "secure": ("benchmarks.secure", "the Inbox of 50,000 secure messages, and search in it"),
     "network": ("benchmarks.network", "over HTTP: a release beside one request per message, with faults, in a quota"),
 }
 

@@ -59,6 +59,11 @@ ROWS = {
         "400 entries and none: a message arrives",
         "400 entries and none: senders check, whole process",
     ],
+    "secure": [
+        "Inbox of secure messages, a page of 400 and of 40",
+        "search in 400 secure messages, 20 hits, beside SQL by hand",
+        "search in 400 secure messages, half of them hits, beside SQL by hand",
+    ],
     "smtp": [
         "SMTP in of 40 messages (generated mail), 1 at once",
         "SMTP in of 40 messages (generated mail), 8 at once",

@@ -450,6 +450,13 @@ class TestAttachments:
         assert heading(shown) == "Too large"
         self.nothing_sent(office)
 
+    def test_a_hundred_files_and_no_more(self, office: Office) -> None:
+        id = office.send()
+        visitor = office.visitor()
+        shown = self.reply(visitor, id, {f"{number}.txt": b"x" for number in range(101)})
+        assert shown.status == 400
+        self.nothing_sent(office)
+
     def nothing_sent(self, office: Office) -> None:
         with office.served.lab.server.database.read() as tx:
             assert len(tx.execute(select(secure_copies.c.id).where(secure_copies.c.part == "sender")).all()) == 1

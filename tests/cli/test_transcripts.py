@@ -2,10 +2,9 @@
 
     # terminal                    on a terminal of 100 columns; without this line on pipes
     @ carl@elsewhere.example      who types from here on; ann@example.com until then
-    $ mimeportal holds list       typed; `#ref-0001` and `<id-1>` stand for the newest of the messages, and so on,
-                                  `#sec-0001` and `<secure-1>` for the first secure message
     $ mimeportal holds list       typed; `#ref-0001` and `<id-1>` stand for the newest of the held messages, and so on;
-                                  `#mail-001` and `<mail-1>` for the oldest of ann's mailbox
+                                  `#mail-001` and `<mail-1>` for the oldest of ann's mailbox, `#sec-0001` and
+                                  `<secure-1>` for the first secure message
     < y                           the answer to a question
     ? 0                           the exit code
     ...                           what stdout shows; on pipes, after a line `--- stderr`, what stderr shows
@@ -61,10 +60,10 @@ class Names:
     def steady(self, text: str) -> str:
         for number, id in enumerate(self.ids, 1):
             text = text.replace(id, f"<id-{number}>").replace(reference(id), f"#ref-{number:04}")
-        for number, id in enumerate(self.secure, 1):
-            text = text.replace(id, f"<secure-{number}>").replace(reference(id), f"#sec-{number:04}")
         for number, id in enumerate(self.mail(), 1):
             text = text.replace(id, f"<mail-{number}>").replace(reference(id), f"#mail-{number:03}")
+        for number, id in enumerate(self.secure, 1):
+            text = text.replace(id, f"<secure-{number}>").replace(reference(id), f"#sec-{number:04}")
         text = text.replace(self.home, "HOME").replace(os.environ["MIMEPORTAL_CONFIG_DIR"], "CONFIG")
         for pattern, steady in CHANGING:
             text = pattern.sub(steady, text)
@@ -73,10 +72,10 @@ class Names:
     def real(self, line: str) -> str:
         for number, id in enumerate(self.ids, 1):
             line = line.replace(f"<id-{number}>", id).replace(f"#ref-{number:04}", reference(id))
-        for number, id in enumerate(self.secure, 1):
-            line = line.replace(f"<secure-{number}>", id).replace(f"#sec-{number:04}", reference(id))
         for number, id in enumerate(self.mail() if "mail-" in line else (), 1):
             line = line.replace(f"<mail-{number}>", id).replace(f"#mail-{number:03}", reference(id))
+        for number, id in enumerate(self.secure, 1):
+            line = line.replace(f"<secure-{number}>", id).replace(f"#sec-{number:04}", reference(id))
         return line
 
 

@@ -116,6 +116,36 @@ def test_from_the_link_to_logging_out(browser: Browser, office: Office, tmp_path
     context.close()
 
 
+HOSTILE = """
+<script>top.document.title = "owned"</script><img src=x onerror="top.document.title = 'owned'">
+<a href="javascript:alert(1)">Click</a><form action="/log-out" method="post"><button>Log out</button></form>
+<meta http-equiv="refresh" content="0; url=https://evil.example/"><base href="https://evil.example/">
+<svg><animate onbegin="alert(1)" attributeName="x"></svg><iframe src="https://evil.example/"></iframe>
+<style>@import "https://evil.example/x.css"; * { background: url(https://evil.example/y) }</style>
+<img src="https://evil.example/pixel.png"><link rel="stylesheet" href="https://evil.example/z.css">
+<p>The text</p>
+"""
+
+
+def test_what_a_message_says_is_not_done(browser: Browser, office: Office) -> None:
+    id = office.send(html=HOSTILE, text="The text", subject="<script>alert(1)</script>")
+    visitor = office.visitor()
+    url = office.served.server.http_url
+    context = browser.new_context()
+    context.add_cookies([{"name": name, "value": value, "url": url} for name, value in visitor.cookies.items()])
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: asked.append(f"dialog {dialog.message}"))
+    page.goto(f"{url}/secure/messages/{id}")
+    expect(page.frame_locator("iframe").locator("body")).to_contain_text("The text")
+    page.wait_for_timeout(300)
+    assert [entry for entry in asked if not entry.startswith(url)] == []
+    expect(page).to_have_title(re.compile(re.escape("<script>alert(1)</script>")))
+    assert page.frame_locator("iframe").get_by_role("button").count() == 0
+    context.close()
+
+
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
 def test_composing(browser: Browser, office: Office, script: bool) -> None:
     from browsing import set_password

@@ -180,6 +180,10 @@ class TestCustomers:
         ann.ask("/secure/open/" + page_id(page))
         (receipt,) = written_to(office.served.lab, CLIENT)[before:]
         assert ANN in receipt.get_content()
+        until = time.monotonic() + 20
+        while undelivered(office):
+            assert time.monotonic() < until, "it leaves at once, not with the next sweep"
+            time.sleep(0.05)
 
 
 class TestReading:

@@ -202,6 +202,23 @@ def test_a_signature_stands_under_what_one_sends(people: People) -> None:
     assert "Yes\n\n-- \nCarl\n\nOn " in people.mail(ANN)[0].replace("\r\n", "\n")
 
 
+PNG = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+)
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_images_inside_the_text_are_left_out_or_attached(people: People, attached: bool) -> None:
+    html = f'<p>See <img src="{PNG}" alt="the plan"></p>'
+    sent = people(ANN).send([CARL], "s", "See the plan", html=html, inline_as_attachments=attached)
+    content = people(CARL).get(sent.id)
+    assert content.html is not None
+    assert "the plan" in content.html
+    assert "base64" not in content.html
+    assert [file.name for file in content.attachments] == (["image1.png"] if attached else [])
+    assert sent.left_out == (() if attached else ("image1.png",))
+
+
 def test_the_same_request_sends_once(people: People) -> None:
     first = people(ANN).send([CARL], "s", "t", request_id="mine")
     assert people(ANN).send([CARL], "s", "t", request_id="mine") == first

@@ -58,6 +58,7 @@ class SecureClient:
         option: str | None = None,
         mailbox: str | None = None,
         signature: bool = True,
+        inline_as_attachments: bool = False,
         request_id: str | None = None,
     ) -> SentSecure:
         """Send a secure message (portal-rules F.1 to F.10).
@@ -65,7 +66,8 @@ class SecureClient:
         What recipients may do is said by a `definition` of the account, or by one of the six options of the secure
         portal (`contract.OPTIONS`); by neither: the default definition. Recipients are written as `carl@b.example` or
         `Carl <carl@b.example>`, attachments are paths, or names with octets: 50 MiB in all. `mailbox` is whose message
-        it is, for their delegates. A `request_id` of one's own makes the call repeatable for 7 days. Raises
+        it is, for their delegates. Images inside `html` are left out, and named in the answer, or attached with
+        `inline_as_attachments`. A `request_id` of one's own makes the call repeatable for 7 days. Raises
         `UsageError` for what cannot be a message, `ApiError` with `err_validation_internal_only` where a definition has
         nobody outside to apply to, `ForbiddenError` where the account does not let the caller.
         """
@@ -82,6 +84,7 @@ class SecureClient:
             option=option,
             mailbox=mailbox,
             signature=signature,
+            inline_as_attachments=inline_as_attachments,
         )
         return SentSecure.from_row(self._session.one(contract.SEND, item))
 

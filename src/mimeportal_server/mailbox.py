@@ -218,7 +218,7 @@ def _ranked(
     found = (
         _MAIL.join(words, words.c.rowid == mailbox.c.message_id)
         .where(mailbox.c.id <= newest, *conditions)
-        .order_by(searching.RANK, mailbox.c.id.desc())
+        .order_by(searching.RANK)
         .offset(offset)
         .limit(size + 1)
     )

@@ -2,8 +2,9 @@
 
     # terminal                    on a terminal of 100 columns; without this line on pipes
     @ carl@elsewhere.example      who types from here on; ann@example.com until then
-    $ mimeportal holds list       typed; `#ref-0001` and `<id-1>` stand for the newest of the messages, and so on,
-                                  `#sec-0001` and `<secure-1>` for the first secure message
+    $ mimeportal holds list       typed; `#ref-0001` and `<id-1>` stand for the newest of the held messages, and so on;
+                                  `#mail-001` and `<mail-1>` for the oldest of ann's mailbox, `#sec-0001` and
+                                  `<secure-1>` for the first secure message
     < y                           the answer to a question
     ? 0                           the exit code
     ...                           what stdout shows; on pipes, after a line `--- stderr`, what stderr shows
@@ -16,6 +17,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,8 @@ CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00"), "2027-01-15 08:00:00+00:00"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?= |$)", re.MULTILINE), "2027-01-15 08:00"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<request>"),
+    (re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \+0000"), "Fri, 15 Jan 2027 08:00:00 +0000"),
+    (re.compile(r"bounce\+[\w-]{43}"), "bounce+<token>"),
     (re.compile(r"LOCAL-[0-9A-F]{8}"), "<account>"),
 )
 
@@ -48,9 +52,16 @@ class Names:
         sealer = Sealer((home / "secret.key").read_bytes())
         self.secure = [sealer.id("secure", number) for number in range(1, 10)]
 
+    def mail(self) -> list[str]:
+        """What lies in ann's mailbox by now: commands add to it."""
+        with Portal.open(f"local:{self.home}", user="ann@example.com") as portal:
+            return [message.id for message in portal.messages.search(since=datetime(2000, 1, 1, tzinfo=UTC))][::-1]
+
     def steady(self, text: str) -> str:
         for number, id in enumerate(self.ids, 1):
             text = text.replace(id, f"<id-{number}>").replace(reference(id), f"#ref-{number:04}")
+        for number, id in enumerate(self.mail(), 1):
+            text = text.replace(id, f"<mail-{number}>").replace(reference(id), f"#mail-{number:03}")
         for number, id in enumerate(self.secure, 1):
             text = text.replace(id, f"<secure-{number}>").replace(reference(id), f"#sec-{number:04}")
         text = text.replace(self.home, "HOME").replace(os.environ["MIMEPORTAL_CONFIG_DIR"], "CONFIG")
@@ -61,6 +72,8 @@ class Names:
     def real(self, line: str) -> str:
         for number, id in enumerate(self.ids, 1):
             line = line.replace(f"<id-{number}>", id).replace(f"#ref-{number:04}", reference(id))
+        for number, id in enumerate(self.mail() if "mail-" in line else (), 1):
+            line = line.replace(f"<mail-{number}>", id).replace(f"#mail-{number:03}", reference(id))
         for number, id in enumerate(self.secure, 1):
             line = line.replace(f"<secure-{number}>", id).replace(f"#sec-{number:04}", reference(id))
         return line

@@ -28,6 +28,7 @@ from mimeportal.secure.message import (
     SentSecure,
 )
 from mimeportal.transport import Session, not_offered
+from mimeportal.untrusted import header_value
 from mimeportal.wire import format_date, told_date
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class SecureClient:
             request_id=request_id or str(uuid.uuid4()),
             to=addresses(recipients(to, "to")),
             cc=addresses(recipients(cc, "cc")),
-            subject=_text("subject", subject),
+            subject=header_value(_text("subject", subject), name="subject"),
             text=_text("text", text),
             attachments=self._uploaded(attachments),
             html=html,

@@ -241,7 +241,7 @@ def lay(
         expires = now + definition.expire_days * DAY
     outward = any(recipient.way == "portal" for recipient in recipients)
     named = {one.address: one.name for one in recipients}
-    names = " ".join([writer.address, *(f"{name} {address}" for address, name in named.items())])
+    addresses = " ".join([writer.address, *named])
     created = tx.execute(
         insert(secure_messages),
         {
@@ -251,7 +251,7 @@ def lay(
             "sender_name": entry.summary.from_name,
             "direction": "inbound" if writer.outside else "outbound" if outward else "internal",
             "subject": entry.summary.subject,
-            "folded": fold(f"{entry.summary.subject}\n{names}"),
+            "folded": fold(f"{entry.summary.subject}\n{addresses}"),
             "size": len(entry.octets),
             "has_attachments": entry.summary.has_attachments,
             "sent": now,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from mimeportal import limits
 from mimeportal.errors import ApiError, ForbiddenError, NotFoundError, NotOfferedError, UsageError
 from mimeportal.secure import SecureMessage, contract
 from mimeportal.secure.contract import OPTIONS, TOO_LARGE
-from mimeportal_server import keeping
+from mimeportal_server import door, keeping
 from mimeportal_server.clock import moment
 from mimeportal_server.store.schema import uploads
 from secure_people import BLIND, CARL, DEFAULT, DEFINITION, DORA, People, people
@@ -560,6 +561,27 @@ def test_the_monitor(people: People) -> None:
         people(ADMIN).monitor(statuses=["expired"])
     with pytest.raises(ForbiddenError):
         list(people(ANN).monitor())
+
+
+@pytest.mark.parametrize("conditions", [{"direction": "inbound"}, {"statuses": ["read"]}, {"search": "no such"}])
+def test_a_portal_that_ignores_filters(
+    people: People, conditions: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a portal filtered, the client filters every row again (promises A.2)."""
+    people(ANN).send([CARL], "s", "t")
+    given = door.Call
+
+    def ignoring(*arguments: Any) -> door.Call:
+        call = given(*arguments)
+        call.faults = frozenset({"ignore_filters"})
+        return call
+
+    assert len(list(people(ADMIN).monitor())) == 1
+    monkeypatch.setattr(door, "Call", ignoring)
+    assert list(people(ADMIN).monitor(**conditions)) == []
+    assert list(people(CARL).list(subject="other")) == []
+    assert list(people(CARL).list(from_="bob@example.com")) == []
+    assert len(list(people(CARL).list())) == 1
 
 
 def test_the_log_of_a_message(people: People) -> None:

@@ -14,8 +14,10 @@ from mimeportal import limits
 from mimeportal.addresses import normalise
 from mimeportal.errors import UsageError
 from mimeportal.holds.hold import check_moment, checked_id, checked_ids, checked_text
+from mimeportal.messages.asking import whole
 from mimeportal.messages.composing import NewFile, addresses, recipients
 from mimeportal.paging import PageOf, Pages
+from mimeportal.patterns import TextPattern
 from mimeportal.secure import contract
 from mimeportal.secure.contract import DefinitionRow, SettingsRow
 from mimeportal.secure.message import (
@@ -331,6 +333,18 @@ class SecureClient:
                 raise UsageError(f"There is no status {status!r}.", remedy=f"Use some of: {known}.")
         for name, moment in (("since", since), ("until", until)):
             check_moment(name, moment)
+        pattern = TextPattern.parse(search) if search else None
+
+        def matches(message: MonitoredMessage) -> bool:
+            return (
+                (statuses is None or message.status in statuses)
+                and direction in (None, message.direction)
+                and expired in (None, message.expired)
+                and (since is None or message.date >= since.replace(microsecond=0))
+                and (until is None or message.date < whole(until))
+                and (pattern is None or any(map(pattern.matches, message.searched)))
+            )
+
         item = contract.MonitorItem(
             statuses=list(statuses) if statuses is not None else None,
             direction=direction,
@@ -344,7 +358,7 @@ class SecureClient:
             size = page_size or limits.PAGE_SIZE
             answer = self._session.call(contract.MONITOR, [item], page_size=size, page_token=token)
             found = [MonitoredMessage.from_row(row) for row in answer.rows]
-            kept = [message for message in found if statuses is None or message.status in statuses]
+            kept = [message for message in found if matches(message)]
             page = answer.page
             return PageOf(kept, page.total_count if page else None, page.next if page else None)
 

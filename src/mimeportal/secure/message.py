@@ -204,6 +204,11 @@ class MonitoredMessage:
     definition: str
     policy: str | None
 
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """What the search of the monitor looks at: the subject and everybody's address."""
+        return (self.subject, self.from_address, *self.to)
+
     @classmethod
     def from_row(cls, row: MonitorRow) -> MonitoredMessage:
         return cls(

@@ -10,12 +10,12 @@ import pytest
 
 from conftest import ADMIN, ANN, BOB
 from mimeportal import limits
-from mimeportal.errors import ApiError, ForbiddenError, NotFoundError, NotOfferedError, UsageError
+from mimeportal.errors import ApiError, ForbiddenError, NotFoundError, NotOfferedError, UnavailableError, UsageError
 from mimeportal.secure import SecureMessage, contract
 from mimeportal.secure.contract import OPTIONS, TOO_LARGE
-from mimeportal_server import door, keeping
+from mimeportal_server import door, keeping, secure_sending
 from mimeportal_server.clock import moment
-from mimeportal_server.store.schema import uploads
+from mimeportal_server.store.schema import deliveries, messages, requested, secure_messages, uploads
 from secure_people import BLIND, CARL, DEFAULT, DEFINITION, DORA, People, people
 
 __all__ = ["people"]
@@ -667,6 +667,24 @@ def test_too_large_in_all_is_refused_by_the_portal_too(people: People) -> None:
         people.client(ANN).session.one(contract.SEND, item)
     assert code(caught) == "err_validation_attachments_too_large"
     assert list(people(ANN).list()) == []
+
+
+@pytest.mark.parametrize("step", ["notify", "with_banner"])
+def test_nothing_is_half_sent(people: People, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails at the very end of a sending takes back all of it."""
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(secure_sending, step, fails)
+        with pytest.raises(UnavailableError, match="No space left"):
+            people(ANN).send([CARL, BOB], "s", "t", request_id="mine")
+    for table in (messages, secure_messages, deliveries, requested):
+        with people.lab.server.database.read() as tx:
+            assert tx.execute(table.select()).all() == [], table.name
+    assert people(ANN).send([CARL, BOB], "s", "t", request_id="mine")
+    assert [message.subject for message in people(CARL).list()] == ["s"]
 
 
 def test_another_s_upload_is_nobody_s(people: People) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimeportal import limits
 from mimeportal.addresses import normalise
-from mimeportal.errors import UsageError
+from mimeportal.errors import LostAnswerError, UsageError
 from mimeportal.holds.hold import check_moment, checked_id, checked_ids, checked_text
 from mimeportal.messages.asking import whole
 from mimeportal.messages.composing import NewFile, addresses, recipients
@@ -31,7 +31,7 @@ from mimeportal.secure.message import (
 )
 from mimeportal.transport import Session, not_offered
 from mimeportal.untrusted import header_value
-from mimeportal.wire import format_date, told_date
+from mimeportal.wire import Endpoint, format_date, told_date
 
 if TYPE_CHECKING:
     from mimeportal.bulk import BulkResult, Plan
@@ -89,7 +89,7 @@ class SecureClient:
             signature=signature,
             inline_as_attachments=inline_as_attachments,
         )
-        return SentSecure.from_row(self._session.one(contract.SEND, item))
+        return self._sent(contract.SEND, item)
 
     def reply(
         self,
@@ -115,7 +115,14 @@ class SecureClient:
             attachments=self._uploaded(attachments),
             signature=signature,
         )
-        return SentSecure.from_row(self._session.one(contract.REPLY, item))
+        return self._sent(contract.REPLY, item)
+
+    def _sent(self, endpoint: Endpoint[Any, contract.SentRow], item: Any) -> SentSecure:
+        try:
+            return SentSecure.from_row(self._session.one(endpoint, item))
+        except LostAnswerError as fault:
+            fault.remedy = f"Send it again with --request-id {item.request_id}: it is never sent twice."
+            raise
 
     def _uploaded(self, given: Any) -> Sequence[contract.AttachmentItem]:
         """Upload the files of a message. Raises `UsageError` before the first, for what is too large in all."""

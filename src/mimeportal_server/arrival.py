@@ -51,8 +51,8 @@ class Incoming:
     What was composed here also says by whom for its owner (`actor`), where each recipient was `named`, what
     recipients outside get where that differs (`outside_octets`), and that its return path is one of ours
     (`bounces`). Once it is stored, `blob` and `outside_blob` are the names of its octets; once it is taken, `number`
-    is that of its row. `vouched`: the portal knows who wrote it. `secure` are recipients for whom it waits in the
-    secure portal.
+    is that of its row, and `return_path` is known: a secret, which only the outbox keeps. `vouched`: the portal knows
+    who wrote it. `secure` are recipients for whom it waits in the secure portal.
     """
 
     octets: bytes
@@ -76,6 +76,7 @@ class Incoming:
     named: Mapping[str, str] = field(default_factory=dict)
     outside_octets: bytes | None = None
     bounces: bool = False
+    return_path: str = ""
     blob: str = ""
     outside_blob: str = ""
     number: int = 0
@@ -257,7 +258,7 @@ class _Writer:
         summary = entry.summary
         number = entry.number = self._next(messages)
         if entry.bounces and entry.by is not None:
-            entry.envelope_from = bounces.return_path(self._portal, self._tx, entry.by, number)
+            entry.return_path = bounces.return_path(self._portal, self._tx, entry.by, number)
         self._rows[messages].append(
             {
                 "id": number,
@@ -312,7 +313,7 @@ class _Writer:
                 "message_id": message_id,
                 "blob": name,
                 "kind": kind,
-                "sender": entry.envelope_from,
+                "sender": entry.return_path or entry.envelope_from,
                 "recipient": recipient,
                 "state": "queued",
                 "queued": self._portal.clock.now(),

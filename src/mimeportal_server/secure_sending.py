@@ -88,10 +88,9 @@ def send(portal: Portal, call: Call) -> Answer:
     """A new secure message, by a definition or with one of the options of the secure portal."""
     access.require_on(portal)
     item = contract.SendItem.model_validate(call.items[0])
+    if (earlier := requested.before(portal, call.caller, item.request_id, call.items[0])) is not None:
+        return Answer([earlier])
     with portal.database.read() as tx:
-        # Before anything else: what it named then may be gone by now.
-        if (earlier := requested.earlier(tx, call.caller, item.request_id, call.items[0])) is not None:
-            return Answer([earlier])
         writer = _writer(tx, call.caller, item.mailbox)
         terms = _terms(portal, writer, item)
         recipients = _addressed(portal, tx, writer, item, terms)
@@ -113,9 +112,9 @@ def send(portal: Portal, call: Call) -> Answer:
 def reply(portal: Portal, call: Call) -> Answer:
     """An answer: its recipients are those of the message, and it is restricted, and expires, as what it quotes."""
     item = contract.ReplyItem.model_validate(call.items[0])
+    if (earlier := requested.before(portal, call.caller, item.request_id, call.items[0])) is not None:
+        return Answer([earlier])
     with portal.database.read() as tx:
-        if (earlier := requested.earlier(tx, call.caller, item.request_id, call.items[0])) is not None:
-            return Answer([earlier])
         answers = (item.id, "reply_all" if item.all else "reply")
         found = access.one(portal, tx, call, *answers)
         assert found.own is not None  # only recipients may answer

@@ -105,7 +105,8 @@ def send(portal: Portal, call: Call) -> Answer:
         html=item.html,
         files=files,
     )
-    return _Sending(portal, call, writer, terms, item.request_id).send(written, recipients)
+    sending = _Sending(portal, call, writer, terms, item.request_id)
+    return sending.send(written, recipients, keep_inline=item.inline_as_attachments)
 
 
 def reply(portal: Portal, call: Call) -> Answer:
@@ -159,9 +160,11 @@ class _Sending:
         self._request_id = request_id
         self._now = portal.clock.now()
 
-    def send(self, parts: compose_message.Parts, recipients: Sequence[Recipient]) -> Answer:
+    def send(
+        self, parts: compose_message.Parts, recipients: Sequence[Recipient], *, keep_inline: bool = False
+    ) -> Answer:
         portal, caller = self._portal, self._call.caller
-        octets = self._octets(parts)
+        octets, left_out = self._octets(parts, keep_inline)
         entry = arrival.incoming(
             octets,
             self._writer.address,
@@ -189,17 +192,19 @@ class _Sending:
                 act = audit.Act("secure reply", "done", "secure", answered.message.id, facts)
                 audit.record(tx, [act], at=self._now, caller=caller, request_id=request)
             row = lay(portal, tx, entry, self._writer, who, self._terms, caller=caller, request_id=request)
+            row["inlineLeftOut"] = left_out
             requested.remember(tx, caller, self._request_id, self._call.items[0], row, now=self._now)
         return Answer([row])
 
-    def _octets(self, parts: compose_message.Parts) -> bytes:
+    def _octets(self, parts: compose_message.Parts, keep_inline: bool) -> tuple[bytes, list[str]]:
+        """The octets of the message, and the images inside its text that they are without."""
         domain = self._portal.settings.domains[0]
         complete = replace(parts, date=self._now, message_id=f"<{self._portal.new_id()}@{domain}>")
         try:
-            written = compose_message.write(complete, new_id=self._portal.new_id, outside=True, keep_inline=False)
+            written = compose_message.write(complete, new_id=self._portal.new_id, outside=True, keep_inline=keep_inline)
         except UsageError as fault:
             raise Refused("err_validation_value_not_allowed", f"{fault.what} {fault.remedy}".strip()) from None
-        return written.outside or written.octets
+        return written.outside or written.octets, list(written.left_out)
 
     def _refuse_too_many(self, tx: Connection) -> None:
         if not self._writer.outside:
@@ -235,7 +240,7 @@ def lay(
         expires = now + definition.expire_days * DAY
     outward = any(recipient.way == "portal" for recipient in recipients)
     named = {one.address: one.name for one in recipients}
-    names = " ".join([writer.address, *(f"{name} {address}" for address, name in named.items())])
+    addresses = " ".join([writer.address, *named])
     created = tx.execute(
         insert(secure_messages),
         {
@@ -245,7 +250,7 @@ def lay(
             "sender_name": entry.summary.from_name,
             "direction": "inbound" if writer.outside else "outbound" if outward else "internal",
             "subject": entry.summary.subject,
-            "folded": fold(f"{entry.summary.subject}\n{names}"),
+            "folded": fold(f"{entry.summary.subject}\n{addresses}"),
             "size": len(entry.octets),
             "has_attachments": entry.summary.has_attachments,
             "sent": now,

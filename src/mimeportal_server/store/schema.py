@@ -254,7 +254,7 @@ secure_messages = Table(
     _text("sender_name"),
     _text("direction"),  # outbound | inbound | internal
     _text("subject"),
-    _text("folded"),  # subject and everybody's addresses and names, as caseless matching sees them
+    _text("folded"),  # subject and everybody's addresses, as caseless matching sees them
     _number("size"),
     _flag("has_attachments"),
     _number("sent"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
-from writing import CLIENT, PASSWORD, Office
+from writing import CLIENT, PASSWORD, PNG, Office
 
 from browsing import chromium
 from mimeportal_server.web.secure_writing import OPTIONS
@@ -143,6 +143,15 @@ def test_what_a_message_says_is_not_done(browser: Browser, office: Office) -> No
     assert [entry for entry in asked if not entry.startswith(url)] == []
     expect(page).to_have_title(re.compile(re.escape("<script>alert(1)</script>")))
     assert page.frame_locator("iframe").get_by_role("button").count() == 0
+
+    # Asked for, the images are loaded, and nothing else, by the reader's own browser.
+    context.route("https://evil.example/**", lambda route: route.fulfill(body=PNG, content_type="image/png"))
+    with page.expect_request("https://evil.example/pixel.png") as loaded:
+        page.get_by_role("link", name="Load the images this once").click()
+    assert "referer" not in loaded.value.headers
+    expect(page.frame_locator("iframe").locator("body")).to_contain_text("The text")
+    page.wait_for_timeout(300)
+    assert {entry for entry in asked if not entry.startswith(url)} == {"https://evil.example/pixel.png"}
     context.close()
 
 

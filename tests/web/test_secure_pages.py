@@ -357,6 +357,19 @@ class TestWriting:
         """Whether mail with a text in it has left the portal."""
         return any(text in path.read_bytes() for path in office.served.lab.outgoing())
 
+    def test_a_reply_to_all(self, office: Office) -> None:
+        id = office.send(to=f"{CLIENT} {OTHER}", cc=[{"emailAddress": BOB}])
+        visitor = office.visitor()
+        before = len(written_to(office.served.lab, OTHER))
+        page = visitor.ask(page_of(id, "/reply?all=1"))
+        assert "Your answer goes to everybody" in page.text
+        visitor.submit(page, page_of(id, "/reply"), step="send", text="Signed by all.")
+        assert len(written_to(office.served.lab, OTHER)) == before + 1
+        sent = visitor.follow("/secure/sent")
+        (path,) = re.findall(r'<a href="(/secure/messages/[^"]*)"', sent.text)
+        shown = visitor.ask(path).text
+        assert all(address in shown for address in (ANN, OTHER, BOB))
+
     def test_sent_twice_is_sent_once(self, office: Office) -> None:
         id = office.send()
         visitor = office.visitor()

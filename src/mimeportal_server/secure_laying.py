@@ -118,7 +118,9 @@ def lay(
     )
     facts = {"from": writer.address, "subject": entry.summary.subject, "definition": terms.option or definition.name}
     facts |= {"policy": terms.policy} if terms.policy else {}
-    contacts.count(tx, writer.person_id, (one.address for one in recipients), named, now=now)
+    # For whom it waits was counted as it was taken in, unless its sender is outside and has no mailbox.
+    counted = [one.address for one in recipients if writer.outside or one.way == "mail"]
+    contacts.count(tx, writer.person_id, counted, named, now=now)
     act = audit.Act("secure send", "done", "secure", secure_id, facts)
     audit.record(tx, [act], at=now, caller=caller or writer, request_id=request_id)
     inside = [(recipient.person_id, recipient.address) for recipient in recipients if recipient.way == "mail"]

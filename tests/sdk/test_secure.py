@@ -13,7 +13,7 @@ from mimeportal import limits
 from mimeportal.errors import ApiError, ForbiddenError, NotFoundError, NotOfferedError, UnavailableError, UsageError
 from mimeportal.secure import SecureMessage, contract
 from mimeportal.secure.contract import OPTIONS, TOO_LARGE
-from mimeportal_server import door, keeping, secure_sending
+from mimeportal_server import door, keeping, secure_laying
 from mimeportal_server.clock import moment
 from mimeportal_server.store.schema import deliveries, messages, requested, secure_messages, uploads
 from secure_people import BLIND, CARL, DEFAULT, DEFINITION, DORA, People, people
@@ -524,7 +524,8 @@ def test_people_outside_see_published_contacts(people: People) -> None:
     assert list(contacts()) == []
     people(CARL).send([BOB, "mod@example.com"], "s", "t", option="no-print")
     assert [one.address for one in contacts()] == [BOB]
-    assert CARL in [one.address for one in people.client(ANN).account.contacts()]
+    people(ANN).send([DORA, BOB], "s", "t")
+    assert {one.address: one.uses for one in people.client(ANN).account.contacts()} == {CARL: 1, DORA: 1, BOB: 1}
 
 
 # -- watching over them -------------------------------------------------------------------------------------------
@@ -677,7 +678,7 @@ def test_nothing_is_half_sent(people: People, step: str, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(secure_sending, step, fails)
+        patch.setattr(secure_laying, step, fails)
         with pytest.raises(UnavailableError, match="No space left"):
             people(ANN).send([CARL, BOB], "s", "t", request_id="mine")
     for table in (messages, secure_messages, deliveries, requested):

@@ -73,7 +73,8 @@ DOWNLOAD_SECONDS = 300  # how long a download URL is good for
 
 # Pages.
 PAGE_FORM = 51 * MIB  # a form with files: attachments, and what else stands in it
-PAGE_FILES = 100  # of one form
+PAGE_FIELDS = 1_000  # of one form
+PAGE_FILES = 100
 PAGE_FILES_SECONDS = 900  # for a form with files to arrive
 PAGE_FILES_DRAINED = 256 * MIB  # read of a form with too large files, so that the browser shows why it is refused
 SESSION_HOURS = 8  # unless portal.toml says otherwise

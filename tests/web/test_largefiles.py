@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -202,6 +203,7 @@ class TestTheAccessKey:
     def test_it_is_asked_for_before_anything_is_told(self, served: Served, visitor: Visitor) -> None:
         clean, page = opened(visitor, link_of(served))
         assert "anary" not in page.text
+        assert "log-in" not in page.text, "recipients have none"
         wrong = visitor.submit(page, f"{clean}/key", key="wrong horse")
         assert wrong.status == 403
         assert "That is not the access key" in wrong.text
@@ -229,6 +231,29 @@ class TestTheAccessKey:
             outcomes = list(tx.scalars(select(audit.c.outcome).where(audit.c.action == "try access key")))
         assert outcomes == ["failed"] * limits.LOCK_FAILURES
         served.lab.time += limits.LOCK_MINUTES * 60 + 1
+        assert visitor.submit(page, f"{clean}/key", key=KEY).status == 303
+
+    def test_of_guesses_made_at_once_no_more_are_taken(
+        self, served: Served, ask: Asking, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All of them were let in before the first was found to be wrong."""
+        clean, page = opened(visitor, link_of(served))
+        guesses = [f"guess {number}" for number in range(limits.HTTP_THREADS)]
+        together = threading.Barrier(len(guesses))
+
+        def is_right(*_: object) -> bool:
+            together.wait(20)
+            return False
+
+        monkeypatch.setattr("mimeportal_server.passwords.is_right", is_right)
+        with ThreadPoolExecutor(len(guesses)) as pool:
+            shown = list(pool.map(lambda key: visitor.submit(page, f"{clean}/key", key=key).status, guesses))
+        assert sorted(shown) == [403] * limits.LOCK_FAILURES + [429] * (len(guesses) - limits.LOCK_FAILURES)
+        assert ask.count(login_failures) == limits.LOCK_FAILURES
+
+    def test_blanks_around_a_key_are_no_part_of_it(self, served: Served, ask: Asking) -> None:
+        sent(ask, {"a": b"a"}, accessKey=f"  {KEY}\t")
+        visitor, clean, page = _page_of(served, link_of(served))
         assert visitor.submit(page, f"{clean}/key", key=KEY).status == 303
 
     def test_it_is_believed_for_some_hours(self, served: Served, visitor: Visitor) -> None:

@@ -79,7 +79,8 @@ class LargefilesClient:
 
         files         up to 100, of at most 2 GiB each (portal-rules E.3, E.4)
         expire_after  days for which recipients have access, 1 to 90
-        access_key    what recipients are asked for, 8 to 128 characters; True makes one, False is none
+        access_key    what recipients are asked for, 8 to 128 characters without blanks around them; True makes one,
+                      False is none
         mailbox       whose send it is, where that is not the caller
 
         What is None is as the administrator set it. Raises `UsageError` for what is over a limit or contradicts an
@@ -252,6 +253,7 @@ def _key(asked: str | bool | None, chosen: LargeFilePreferences) -> str | None:
     if not asked:
         return None
     checked_text("access_key", asked)
+    asked = asked.strip()  # as the page takes what is typed there
     if not limits.ACCESS_KEY_SHORTEST <= len(asked) <= limits.ACCESS_KEY_LONGEST:
         raise UsageError(
             f"An access key has {limits.ACCESS_KEY_SHORTEST} to {limits.ACCESS_KEY_LONGEST} characters; "

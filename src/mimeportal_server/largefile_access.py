@@ -275,6 +275,8 @@ def _count(portal: Portal, found: Fetched, start: int, end: int) -> None:
         if before is None or before.completed is not None:
             return
         covered = merged([*json.loads(before.covered), [start, end]])
+        if len(covered) > limits.FETCH_PARTS:
+            return  # no download goes so: what is written here would grow with each request
         whole = covered == [[0, found.file.size]]
         now = portal.clock.now()
         values = {"covered": json.dumps(covered), "completed": now if whole else None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -298,6 +299,26 @@ class TestFetching:
         assert [entry["downloads"] for entry in recipient["downloads"]] == [1]
         assert recipient["downloads"][0]["last"]
 
+    def test_parts_far_from_each_other_are_not_remembered_without_end(
+        self, served: Served, ask: Asking, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "FETCH_PARTS", 2)
+        sending = sent(ask, {"a": FILE})
+        url, visitor = url_of(served), Visitor(served)
+        for start, covered in (
+            (0, "[[0, 1]]"),
+            (10, "[[0, 1], [10, 11]]"),
+            (20, "[[0, 1], [10, 11]]"),
+            (11, "[[0, 1], [10, 12]]"),
+        ):
+            assert visitor.ask(url, headers={"Range": f"bytes={start}-{start}"}).status == 206
+            until = time.monotonic() + 5
+            while _covered(ask) != covered and time.monotonic() < until:
+                time.sleep(0.02)
+            assert _covered(ask) == covered
+        visitor.ask(url)
+        assert _eventually(sending, [1]), "all of it at once is a download all the same"
+
     def test_each_press_of_the_button_is_a_download_of_its_own(self, served: Served, ask: Asking) -> None:
         sending = sent(ask, {"a": FILE, "b": FILE}, to=[OUT, "two@elsewhere.example"])
         delivery.deliver(served.lab.server)
@@ -398,10 +419,13 @@ class TestFetching:
         assert part.read_bytes() == FILE
 
 
+def _covered(ask: Asking) -> str | None:
+    with ask.portal.database.read() as tx:
+        return tx.scalar(select(largefile_downloads.c.covered))
+
+
 def _eventually(sending: Sending, counts: list[int]) -> bool:
     """What went out is counted just after it did."""
-    import time
-
     until = time.monotonic() + 5
     while downloads(sending) != counts:
         if time.monotonic() > until:

@@ -13,7 +13,7 @@ from mimeportal.patterns import fold
 from mimeportal.portal import Portal
 from mimeportal_server.store import schema
 
-_OUTSIDE = "client@elsewhere.example"
+OUTSIDE = "client@elsewhere.example"
 _PAGE = 50  # rows of one page of the portal's
 _RARE, _RARE_EACH = "harbourmaster", 20
 _COMMON = "contract"
@@ -29,9 +29,9 @@ ORDER BY c.id DESC LIMIT ?
 
 def run(lab: Lab) -> list[Row]:
     sizes = (lab.size(50_000, 400), lab.size(500, 40))
-    homes = [_home(lab, size) for size in sizes]
+    homes = [home_of(lab, size) for size in sizes]
     rounds = lab.size(15, 1)
-    portals = [Portal.open(f"local:{home}", user=_OUTSIDE) for home in homes]
+    portals = [Portal.open(f"local:{home}", user=OUTSIDE) for home in homes]
     full, small = by_turns(rounds, *(_page(portal) for portal in portals))
     rows = [at_most(f"Inbox of secure messages, a page of {sizes[0]:,} and of {sizes[1]:,}", full, small, _MOST)]
     for what, word in ((f"{_RARE_EACH} hits", _RARE), ("half of them hits", _COMMON)):
@@ -57,7 +57,7 @@ def _page(portal: Portal, search: str | None = None) -> Act:
 
 def _by_hand(home: Path, word: str) -> Act:
     database = sqlite3.connect(home / "portal.db")
-    (person,) = database.execute("SELECT id FROM people WHERE address = ?", (_OUTSIDE,)).fetchone()
+    (person,) = database.execute("SELECT id FROM people WHERE address = ?", (OUTSIDE,)).fetchone()
 
     def act() -> float:
         start = time.perf_counter()
@@ -67,7 +67,7 @@ def _by_hand(home: Path, word: str) -> Act:
     return act
 
 
-def _home(lab: Lab, count: int) -> Path:
+def home_of(lab: Lab, count: int) -> Path:
     """A home with so many secure messages of ann's to somebody outside, of the last 59 days; octets are absent."""
     lab.tell(f"  seeding {count:,} secure messages")
     home = lab.empty_home()
@@ -77,7 +77,7 @@ def _home(lab: Lab, count: int) -> Path:
     database.execute("BEGIN")
     (ann,) = database.execute("SELECT id FROM people WHERE address = ?", (ANN,)).fetchone()
     columns = "address, kind, role, login, password, password_set, content_view, disabled, epoch, octets, created"
-    values = (_OUTSIDE, "outside", "outside", "cloud", "", 0, 0, 0, 0, 0, 0)
+    values = (OUTSIDE, "outside", "outside", "cloud", "", 0, 0, 0, 0, 0, 0)
     outside = database.execute(f"INSERT INTO people ({columns}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", values).lastrowid
     chance = random.Random(count)
     now = int(time.time() * 1000)
@@ -89,11 +89,11 @@ def _home(lab: Lab, count: int) -> Path:
         words = [f"word{chance.randrange(5_000)}" for _ in range(60)] + [_RARE] * (not number % rare)
         message = {"id": number, "blob": f"{number:064x}", "size": 4_000, "subject": subject, "received": sent}
         secure = {"id": number, "message_id": number, "person_id": ann, "sender": ANN, "subject": subject}
-        secure |= {"direction": "outbound", "folded": fold(f"{subject}\n{ANN} {_OUTSIDE}"), "sent": sent}
+        secure |= {"direction": "outbound", "folded": fold(f"{subject}\n{ANN} {OUTSIDE}"), "sent": sent}
         secure |= {"print": True, "reply": True, "reply_all": True, "definition": "Default", "size": 4_000}
         copy = {"secure_id": number, "sent": sent}
         own = {**copy, "id": 2 * number - 1, "person_id": ann, "address": ANN, "part": "sender", "folder": "sent"}
-        theirs = {**copy, "id": 2 * number, "person_id": outside, "address": _OUTSIDE, "part": "to"}
+        theirs = {**copy, "id": 2 * number, "person_id": outside, "address": OUTSIDE, "part": "to"}
         theirs |= {"way": "portal", "folder": "inbox", "unread": True}
         database.execute(messages.statement, messages.values(message))
         database.execute(secures.statement, secures.values(secure))

@@ -183,12 +183,18 @@ class Session:
             raise api_error("not_found", "there is no such object.", request_id=answer.request_id)
         return answer.rows[0]
 
-    def stream(self, endpoint: Endpoint[Any, RowT], item: Item) -> Iterator[bytes]:
-        """Call an operation that answers with octets, or with a URL to fetch them from, and give them in pieces."""
+    def stream(
+        self, endpoint: Endpoint[Any, RowT], item: Item, *, start: int = 0, most: int = limits.FILE
+    ) -> Iterator[bytes]:
+        """Call an operation that answers with octets, or with a URL to fetch them from, and give them in pieces.
+
+        `start` leaves out what comes before it; `most` is how many octets there may be.
+        """
         self.require(endpoint)
-        sent = self._ask(endpoint, lambda: encoded(endpoint, [item.to_json()]))
+        part = {"range": f"bytes={start}-"} if start else None
+        sent = self._ask(endpoint, lambda: encoded(endpoint, [item.to_json()], headers=part))
         if sent.envelope is None and sent.fault is None:
-            return _bounded(sent.response.body)
+            return _bounded(_from(start, sent.response), most)
         envelope = self._checked(endpoint, sent)
         for failure in envelope.failures:
             raise as_error(failure, status=envelope.status, request_id=sent.request_id)
@@ -297,16 +303,25 @@ class Session:
         return envelope
 
 
-def _bounded(body: Iterator[bytes]) -> Iterator[bytes]:
+def _from(start: int, response: Response) -> Iterator[bytes]:
+    """The octets from `start` on, also where all of them came."""
+    left = 0 if response.status == 206 else start
+    for piece in response.body:
+        if len(piece) > left:
+            yield piece[left:]
+        left = max(0, left - len(piece))
+
+
+def _bounded(body: Iterator[bytes], most: int = limits.FILE) -> Iterator[bytes]:
     """A file in pieces; one without an end fills no disk."""
-    room = limits.FILE
+    room = most
     for piece in body:
         room -= len(piece)
         if room < 0:
             raise LostAnswerError(
-                f"The file is longer than {limits.FILE} octets; it was not read to its end.",
+                f"The file is longer than {most} octets; it was not read to its end.",
                 code="err_file_too_long",
-                why="No message and no attachment is that long.",
+                why="No file of a portal is that long.",
                 remedy="Look at the message in the portal itself.",
             )
         yield piece

@@ -52,8 +52,8 @@ class Incoming:
     What was composed here also says by whom for its owner (`actor`), where each recipient was `named`, what
     recipients outside get where that differs (`outside_octets`), and that its return path is one of ours
     (`bounces`). Once it is stored, `blob` and `outside_blob` are the names of its octets; once it is taken, `number`
-    is that of its row. `vouched`: the portal knows who wrote it. `secure` are recipients for whom it waits in the
-    secure portal.
+    is that of its row, and `return_path` is known: a secret, which only the outbox keeps. `vouched`: the portal knows
+    who wrote it. `secure` are recipients for whom it waits in the secure portal.
     """
 
     octets: bytes
@@ -77,6 +77,7 @@ class Incoming:
     named: Mapping[str, str] = field(default_factory=dict)
     outside_octets: bytes | None = None
     bounces: bool = False
+    return_path: str = ""
     blob: str = ""
     outside_blob: str = ""
     number: int = 0
@@ -142,9 +143,9 @@ def accept_within(
     results = [writer.take(entry, entry.blob, known) for entry in batch]
     writer.flush()
     for entry, inside, trigger in writer.diverted:
-        from mimeportal_server import secure_sending
+        from mimeportal_server import secure_laying
 
-        secure_sending.divert(portal, tx, entry, inside, trigger)
+        secure_laying.divert(portal, tx, entry, inside, trigger)
     reached("import.written")
     return results
 
@@ -213,7 +214,11 @@ class _Writer:
             results += [self._keep(entry, message_id, entry.by, recipient) for recipient in entry.secure]
             own = self._portal.settings.domains
             outside = [*entry.outside, *(address for address in entry.secure if domain_of(address) not in own)]
-            if outside and auto_permit.arises(self._tx, self._portal.settings, entry.by, entry.summary):
+            if (
+                outside
+                and not entry.by.outside
+                and auto_permit.arises(self._tx, self._portal.settings, entry.by, entry.summary)
+            ):
                 self._sent_to.setdefault(entry.by, []).extend(outside)
             self._count_contacts(entry, entry.by)
         for token in entry.bounce_tokens:
@@ -264,7 +269,7 @@ class _Writer:
         summary = entry.summary
         number = entry.number = self._next(messages)
         if entry.bounces and entry.by is not None:
-            entry.envelope_from = bounces.return_path(self._portal, self._tx, entry.by, number)
+            entry.return_path = bounces.return_path(self._portal, self._tx, entry.by, number)
         self._rows[messages].append(
             {
                 "id": number,
@@ -319,7 +324,7 @@ class _Writer:
                 "message_id": message_id,
                 "blob": name,
                 "kind": kind,
-                "sender": entry.envelope_from,
+                "sender": entry.return_path or entry.envelope_from,
                 "recipient": recipient,
                 "state": "queued",
                 "queued": self._portal.clock.now(),

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, select, update
 
-from mimeportal_server import audit
+from mimeportal_server import audit, bounces
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
 from mimeportal_server.store import disk
@@ -194,7 +194,13 @@ def _record(portal: Portal, tx: Connection, outcome: str, told: Sequence[tuple[R
     audit.record(
         tx,
         [
-            audit.Act("deliver", outcome, "delivery", row.id, {"from": row.sender, "to": row.recipient, **detail})
+            audit.Act(
+                "deliver",
+                outcome,
+                "delivery",
+                row.id,
+                {"from": bounces.shown(portal, row.sender), "to": row.recipient, **detail},
+            )
             for row, detail in told
         ],
         at=portal.clock.now(),

@@ -11,7 +11,7 @@ from mimeportal import limits
 from mimeportal.messages.contract import finder as contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
-from mimeportal_server import audit, mailbox, reporting, tracking, undelivered, writing
+from mimeportal_server import audit, bounces, mailbox, reporting, tracking, undelivered, writing
 from mimeportal_server.asked import date_given, first_search, forbidden, not_allowed
 from mimeportal_server.clock import DAY, HOUR, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
@@ -155,7 +155,7 @@ def _processing_row(portal: Portal, row: Any) -> JsonObject:
     waits = row.not_before and format_date(moment(row.not_before + portal.clock.offset))
     return {
         "id": portal.sealer.id("delivery", row.id),
-        "fromEnv": {"emailAddress": row.sender},
+        "fromEnv": {"emailAddress": bounces.shown(portal, row.sender)},
         "fromHeader": {"emailAddress": portal.settings.mail_from if row.kind == "written" else row.from_header or ""},
         "to": {"emailAddress": row.recipient},
         "subject": row.subject or "",

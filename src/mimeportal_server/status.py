@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from mimeportal_server import bounces
 from mimeportal_server.clock import iso
 from mimeportal_server.deciding import HELD
 from mimeportal_server.delivery import file_name
@@ -71,7 +72,7 @@ def delivery_rows(portal: Portal) -> Iterator[dict[str, Any]]:
                 "id": row.id,
                 "file": file_name(row) if row.way == "maildir" else "",
                 "kind": row.kind,
-                "sender": row.sender,
+                "sender": bounces.shown(portal, row.sender),
                 "recipient": row.recipient,
                 "state": row.state,
                 "maybe_twice": row.maybe_twice,

@@ -269,8 +269,10 @@ def _problem(item: JsonObject) -> Failure | None:
             return Failure("err_validation_null", "Mandatory field is missing", field, key=item)
     for field in ("sender", "to"):
         try:
-            parse_address(str(item[field]))
+            valid = parse_entry(str(item[field]))[1] == "address"  # as every list takes it: no wildcard
         except UsageError:
+            valid = False
+        if not valid:
             return Failure(_BAD_ADDRESS, "Email address is not valid", field, key=item)
     if not isinstance(item["action"], str) or item["action"] not in _LISTS:
         message = "Field must be one of [permit,block]"

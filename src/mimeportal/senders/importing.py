@@ -12,7 +12,7 @@ from mimeportal.addresses import parse_entry
 from mimeportal.errors import UsageError
 from mimeportal.senders import contract
 from mimeportal.senders.entry import check_list, check_trusted
-from mimeportal.untrusted import uncell
+from mimeportal.untrusted import uncell, unescaped
 from mimeportal.wire import Failure
 
 if TYPE_CHECKING:
@@ -146,8 +146,8 @@ def _entry(
             yield BadLine(number, text[:80], "bad_line", f"The line cannot be read: {fault}.")
             return
         values = {name: uncell(cells[place].strip()) for name, place in columns.items() if place < len(cells)}
-        entry = values.get("entry", "")
-        named = values.get("list") or list
+        entry = unescaped(values.get("entry", ""))
+        named = values.get("list", "").lower() or list
         if named == "auto-permitted":
             result.left_out += 1
             return

@@ -196,12 +196,12 @@ def import_entries(portal: Portal, call: Call) -> Answer:
     now = portal.clock.now()
     with portal.write(call.caller) as tx:
         owner = _owner(tx, call.caller, item.mailbox)
-        changes = put_all(tx, int(owner.id), parsed, item.list, source="import", now=now)
+        changes = put_all(tx, int(owner.id), parsed, item.list, source="import", now=now, dry_run=bool(item.dry_run))
         acts = [
             _act(f"add {item.list}", owner.id, entry, owner.address, change.outcome)
             for (entry, _), change in zip(parsed, changes, strict=True)
         ]
-        audit.record(tx, acts, at=now, caller=call.caller, request_id=call.request_id)
+        audit.record(tx, [] if item.dry_run else acts, at=now, caller=call.caller, request_id=call.request_id)
     added = sum(change.outcome == "done" for change in changes)
     row = contract.ImportSendersRow(
         list=item.list,

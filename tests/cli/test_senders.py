@@ -157,6 +157,20 @@ class TestImport:
         assert done.last.startswith("Would add 1, refused 1 (")
         assert listed(run) == []
 
+    def test_a_dry_run_tells_what_the_import_would(self, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        run("senders", "add", "a.example", "--list", "blocked")
+        run("senders", "add", "b.example", "--list", "permitted")
+        before = run("senders", "list").out
+        text = "a.example\nb.example\nc.example\nC.EXAMPLE\nboss@example.com\n"
+        dry = imported(run, text, "--list", "blocked", "--dry-run")
+        assert run("senders", "list").out == before
+        done = imported(run, text, "--list", "blocked")
+        assert (dry.code, dry.out) == (done.code, done.out)
+        assert dry.last == done.last.replace("Imported", "Would add")
+        assert done.last.startswith("Imported 2, already 2, moved from another list 1, refused 1 (")
+        monkeypatch.setenv("MIMEPORTAL_USER", "admin@example.com")
+        assert imported(run, text, "--list", "blocked", "--dry-run", "--mailbox", "no@example.com").code == 4
+
     def test_own_domains_are_told_by_line(self, run: Run, home: Path) -> None:
         done = imported(run, "a.example\nboss@example.com\n", "--list", "permitted")
         assert (done.code, done.lines[0].split("\t")[:3]) == (3, ["2", "boss@example.com", "own_domain"])

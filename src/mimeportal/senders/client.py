@@ -161,8 +161,9 @@ class SendersClient:
         """Add the entries of a file's lines: a plain list, one a line, or the CSV that an export wrote.
 
         Good lines are stored, some thousand at a time; bad ones are told to `on_bad`, with their numbers. Without
-        `list` each goes to the list that its column `list` names. With `dry_run` the lines are only checked. On
-        Mimecast addresses only. Raises `UsageError` where no list is named, `ForbiddenError`.
+        `list` each goes to the list that its column `list` names. With `dry_run` nothing is changed: a local portal
+        tells what it would do, some thousand lines at a time; for Mimecast the lines are checked here. On Mimecast
+        addresses only. Raises `UsageError` where no list is named, `ForbiddenError`.
         """
         from mimeportal.senders import importing
 

@@ -77,10 +77,12 @@ def import_entries(
 
     def store(name: str) -> None:
         chunk = waiting.pop(name)
-        if dry_run:
-            result.added += len(chunk)
+        if ours:
+            tell(_stored(portal, chunk, name, mailbox, result, dry_run=dry_run))
+        elif dry_run:
+            result.added += len(chunk)  # Mimecast tells of no list
         else:
-            tell((_stored if ours else _permitted_or_blocked)(portal, chunk, name, mailbox, result))
+            tell(_permitted_or_blocked(portal, chunk, name, mailbox, result))
 
     for read in _read(lines, list, result):
         if isinstance(read, BadLine):
@@ -167,9 +169,10 @@ def _entry(
 
 
 def _stored(
-    portal: Portal, chunk: Sequence[_Line], list: str, mailbox: str | None, result: ImportResult
+    portal: Portal, chunk: Sequence[_Line], list: str, mailbox: str | None, result: ImportResult, *, dry_run: bool
 ) -> Sequence[BadLine]:
-    item = contract.ImportSendersItem(entries=[line.entry for line in chunk], list=list, mailbox=mailbox)
+    entries = [line.entry for line in chunk]
+    item = contract.ImportSendersItem(entries=entries, list=list, mailbox=mailbox, dry_run=dry_run or None)
     answer = portal.session.call(contract.IMPORT, [item])
     for row in answer.rows:
         result.added += row.added

@@ -118,8 +118,7 @@ class Portal:
     @property
     def is_person(self) -> bool:
         """A person's own log-in, or an app that acts for the account."""
-        embedded = self._transport.api == "local"
-        return bool(getattr(self._transport, "is_person", embedded))
+        return self.session.is_person
 
     @cached_property
     def account(self) -> AccountClient:

@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 from pydantic import ValidationError
 
 from mimeportal import limits
+from mimeportal.addresses import normalise, parse_address
 from mimeportal.codec import LOOK, Outgoing, Sent, answered, as_error, decoded_row, encoded, unexplained, unreadable
 from mimeportal.errors import (
     LostAnswerError,
@@ -127,6 +128,32 @@ class Session:
     @property
     def api(self) -> Api:
         return self.transport.api
+
+    @property
+    def is_person(self) -> bool:
+        """A person's own log-in, or an app that acts for the account."""
+        embedded = self.transport.api == "local"
+        return bool(getattr(self.transport, "is_person", embedded))
+
+    def mailbox_of(self, named: str | None) -> str | None:
+        """Whose mailbox is asked for; None is the caller's own. An app has none, and takes `MIMEPORTAL_USER` for it
+        (promises B.1).
+
+        Raises `UsageError` for what is no address, and where it is not said whose.
+        """
+        if named is not None:
+            from mimeportal.holds.hold import checked_text
+
+            checked_text("mailbox", named)
+            return parse_address(named)
+        if self.is_person:
+            return None
+        if not self.transport.user:
+            raise UsageError(
+                "Whose mailbox? An app has none of its own.",
+                remedy="Name it with --mailbox ADDRESS or MIMEPORTAL_USER.",
+            )
+        return normalise(self.transport.user)
 
     def offers(self, endpoint: Endpoint[Any, Any]) -> bool:
         return self.api in endpoint.offered or (self._logging_in and not endpoint.authorised)

@@ -237,8 +237,20 @@ def test_what_is_used_is_declared() -> None:
     assert set(used_third_parties()) <= {name for _, name in declared()}
 
 
+# What the SDK imports of an extra, in which module, when a picture or such a file is asked for.
+OF_EXTRAS = {
+    "matplotlib": {"mimeportal.reports.charts"},
+    "xlsxwriter": {"mimeportal.reports.files"},
+    "pyarrow": {"mimeportal.reports.files"},
+}
+
+
 def test_the_sdk_and_the_command_need_no_extra() -> None:
     plain = {name for extra, name in declared() if not extra}
+    for name, modules in OF_EXTRAS.items():
+        here = {module_of(path) for path in FILES if name in {found.partition(".")[0] for found in imports_of(path)}}
+        assert here == modules
+    plain |= set(OF_EXTRAS)
     for name, rooms in used_third_parties().items():
         if rooms & {"mimeportal", "mimeportal_cli"}:
             assert name in plain, name
@@ -311,6 +323,19 @@ METHODS = {
     "messages.processing": ["messages.processing"],
     "messages.queues": ["messages.queues"],
     "messages.rejections": ["messages.rejected"],
+    "reports.days": ["reports.calendar"],
+    "reports.traffic": ["reports.traffic", "reports.rows"],
+    "reports.held": ["reports.held", "reports.rows"],
+    "reports.releases": ["reports.releases"],
+    "reports.rejections": ["reports.rejections"],
+    "reports.senders": ["reports.senders", "reports.rows"],
+    "reports.logins": ["reports.logins", "reports.rows"],
+    "reports.audit": ["reports.audit"],
+    "reports.audit_events": ["reports.audit_events"],
+    "reports.audit_categories": ["reports.audit_categories"],
+    "reports.siem_batch": ["reports.siem_events"],
+    "reports.siem_file": ["reports.siem_events"],
+    "reports.siem_logs": ["reports.siem_events"],
     "senders.permit_or_block": ["senders.add"],
     "senders.list": ["senders.list"],
     "senders.add": ["senders.add"],
@@ -337,7 +362,7 @@ def test_names_and_paths_are_unique() -> None:
 def test_a_row_says_what_fits_together(endpoint: Endpoint[Any, Any]) -> None:
     names = {row.name for row in ENDPOINTS}
     assert endpoint.noun in NOUNS
-    assert endpoint.path.startswith("/api/") or endpoint.form == "form"
+    assert endpoint.path.startswith(("/api/", "/siem/v1/")) or endpoint.form == "form"
     assert endpoint.offered
     assert ("/api/portal/" in endpoint.path) == (set(endpoint.offered) == {"local"})
     least, most = endpoint.count
@@ -395,6 +420,16 @@ COMMANDS = {
     "messages processing": "messages.processing",
     "messages queues": "messages.queues",
     "messages rejected": "messages.rejected",
+    "reports list": "reports.offered",
+    "reports show traffic": "reports.traffic",
+    "reports show held": "reports.held",
+    "reports show releases": "reports.releases",
+    "reports show rejections": "reports.rejections",
+    "reports show senders": "reports.senders",
+    "reports show logins": "reports.logins",
+    "reports show audit": "reports.audit",
+    "reports show queues": "reports.queues",
+    "reports export": "reports.export",
     "senders list": "senders.list",
     "senders add": "senders.add",
     "senders remove": "senders.remove",
@@ -413,6 +448,13 @@ UNNAMED = {
     "holds.lookup": "how ids become messages",
     "messages.info": "`messages track ID`",
     "messages.hold_ids": "`messages track --hold-ids`",
+    "reports.calendar": "which days there are: part of every report",
+    "reports.rows": "`reports show NAME --rows`",
+    "reports.batches": "how `reports export` reads millions of rows",
+    "reports.of": "what is known of a report",
+    "reports.audit_events": "`reports show audit` on Mimecast",
+    "reports.audit_categories": "what `audit_events` takes",
+    "reports.siem_events": "`reports show traffic` on Mimecast",
     "holds.plan": "the plan of `holds release` and `holds reject`",
     "holds.states": "looked at after a lost answer",
 }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mimeportal.holds import HoldsClient
     from mimeportal.messages.client import MessagesClient
     from mimeportal.profiles import Target
+    from mimeportal.reports.client import ReportsClient
     from mimeportal.senders import SendersClient
     from mimeportal.wire import JsonObject
 
@@ -142,6 +143,12 @@ class Portal:
         from mimeportal.messages.client import MessagesClient
 
         return MessagesClient(self)
+
+    @cached_property
+    def reports(self) -> ReportsClient:
+        from mimeportal.reports.client import ReportsClient
+
+        return ReportsClient(self)
 
     @cached_property
     def senders(self) -> SendersClient:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, func, insert, select, update
 
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
-from mimeportal_server import audit
+from mimeportal_server import audit, counting
 from mimeportal_server.mail import Summary, summarise
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
@@ -111,6 +111,7 @@ class _Writer:
             table: [] for table in (messages, imports, copies, holds, deliveries, mailbox)
         }
         self._acts: dict[Caller | None, list[audit.Act]] = {}
+        self._counts: counting.Counts = Counter()
         self._last = {table: tx.scalar(select(func.max(table.c.id))) or 0 for table in (messages, holds)}
         self._lists: dict[int, dict[str, str]] = {}
         self._octets: dict[int, int] = {}  # person -> octets kept for them, with this batch
@@ -250,6 +251,9 @@ class _Writer:
                 "decided_by": decided_by,
             }
         )
+        route = self._rows[messages][-1]["route"]
+        event = outcome if outcome in ("held", "blocked") else "passed"
+        self._counts["traffic", entry.received, route, event] += 1
         self._acts.setdefault(entry.by, []).append(
             audit.Act(
                 "arrive",
@@ -275,6 +279,7 @@ class _Writer:
     def _hold(self, entry: Incoming, rule: HoldRule, message_id: int, person_id: int, recipient: str) -> int:
         summary = entry.summary
         number = self._next(holds)
+        self._counts["held", entry.received, rule.reason, "held"] += 1
         self._rows[holds].append(
             {
                 "id": number,
@@ -334,6 +339,7 @@ class _Writer:
                 self._tx.execute(insert(table), rows)
         for person_id, octets in self._octets.items():
             self._tx.execute(update(people).where(people.c.id == person_id).values(octets=octets))
+        counting.count(self._portal, self._tx, self._counts)
         for caller, acts in self._acts.items():
             audit.record(self._tx, acts, at=self._portal.clock.now(), caller=caller, door=self._door)
 

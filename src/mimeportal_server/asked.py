@@ -6,7 +6,7 @@ from datetime import datetime
 
 from mimeportal.errors import UsageError
 from mimeportal.wire import JsonObject, parse_date
-from mimeportal_server.portal import Refused
+from mimeportal_server.portal import Call, Refused
 
 
 def date_given(text: str, field: str) -> datetime:
@@ -26,3 +26,11 @@ def first_search(item: JsonObject) -> JsonObject:
 def not_allowed(message: str, field: str) -> Refused:
     """The refusal of a value, for whoever raises it (mimecast-api-core 5.3)."""
     return Refused("err_validation_value_not_allowed", message, field=field)
+
+
+def administrators_only(call: Call) -> None:
+    """Raises `Refused` for whoever is no administrator: what is asked for shows everybody's mail."""
+    if not call.caller.administrator:
+        raise Refused(
+            "err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address", status=403
+        )

@@ -32,7 +32,7 @@ from mimeportal_server.quota import Quota
 from mimeportal_server.store.database import StoreError
 from mimeportal_server.tokens import InvalidToken
 
-NOUNS = ("account", "auth", "holds", "messages", "senders")
+NOUNS = ("account", "auth", "holds", "messages", "reports", "senders")
 Operation = Callable[[Portal, Call], Answer]
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -131,7 +131,7 @@ class _Answering:
             raise self._no_function()
         answer = self._call(endpoint)
         if answer.body is not None:
-            headers = self._headers("application/octet-stream")
+            headers = {**answer.headers, **self._headers("application/octet-stream")}
             headers["content-disposition"] = f'attachment; filename="{_ascii(answer.filename)}"'
             return self._response(200, headers, answer.body)
         if answer.object is not None:

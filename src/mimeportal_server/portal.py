@@ -44,6 +44,7 @@ class Answer:
     body: Iterator[bytes] | None = None
     filename: str = ""
     object: JsonObject | None = None
+    headers: dict[str, str] = field(default_factory=dict)  # of a stream, beside its own
 
 
 _OFFSET = select(facts.c.value).where(facts.c.name == "clock_offset")

@@ -109,6 +109,12 @@ class Settings:
     authserv_id: str | None = None
     hold_rules: tuple[HoldRule, ...] = ()
     limits: Mapping[str, int] = field(default_factory=lambda: dict(limits.LOWERABLE))
+    report_closes_after_hours: int = 2
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The account's zone: days of reports, and times people type."""
+        return ZoneInfo(self.time_zone)
 
 
 def template(domain: str, public_url: str) -> str:
@@ -167,6 +173,10 @@ class _Reader:
         days = self._number(keeping, "hold_days", lowered["hold_days"])
         if not 1 <= days <= lowered["hold_days"]:
             raise UsageError(f"keeping.hold_days is {days}.", remedy=f"Use 1 to {lowered['hold_days']} days.")
+        closes = self._number(self._section("reports", ("closes_after_hours",)), "closes_after_hours", 2)
+        if not 0 <= closes <= _CLOSES_AFTER_AT_MOST:
+            remedy = f"Use 0 to {_CLOSES_AFTER_AT_MOST} hours."
+            raise UsageError(f"reports.closes_after_hours is {closes}.", remedy=remedy)
         public_url = self._text(top, "public_url", "").rstrip("/")
         if public_url and not public_url.startswith(("http://", "https://")):
             raise UsageError(f"public_url is {public_url!r}.", remedy="Write it as https://portal.example.com.")
@@ -196,6 +206,7 @@ class _Reader:
             authserv_id=self._text(policies, "authserv_id", "") or None,
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
             limits=lowered,
+            report_closes_after_hours=closes,
         )
 
     def _table(self, table: Any, name: str, keys: tuple[str, ...], tables: tuple[str, ...] = ()) -> _Table:
@@ -313,7 +324,8 @@ class _Reader:
 
 
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
-_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "limits", "hold")
+_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "limits", "reports", "hold")
+_CLOSES_AFTER_AT_MOST = 72
 _CONDITIONS = (
     "sender",
     "recipient",

@@ -11,10 +11,12 @@ from mimeportal.holds import contract as holds_contract
 from mimeportal.holds import hold as held_mail
 from mimeportal.messages import tracked
 from mimeportal.messages.contract import finder as messages_contract
+from mimeportal.reports import contract as reports_contract
+from mimeportal.reports import exporting, files
 from mimeportal.senders import client as senders_client
 from mimeportal.senders import contract as senders_contract
 from mimeportal_cli import acting, choosing, formats
-from mimeportal_cli.commands import account, holds, messages, senders
+from mimeportal_cli.commands import account, holds, messages, reports, reports_export, senders
 from mimeportal_cli.commands import profiles as profiles_command
 
 
@@ -54,6 +56,15 @@ def test_messages() -> None:
     assert messages.ROUTES == messages_contract.ROUTES
 
 
+def test_reports_per_day() -> None:
+    assert set(reports.REPORTS) == set(reports_contract.REPORTS)
+    for name, report in reports_contract.REPORTS.items():
+        assert reports.REPORTS[name][1].names == report.columns
+        assert (name in reports.COUNTED, name in reports.CHARTED) == (report.counted, bool(report.chart))
+    assert reports.COUNTED_ROWS.names == tuple(reports_contract.CountedRow.model_fields)
+    assert reports_export.FORMATS == tuple(files.FORMS) == exporting.FORMATS
+
+
 def test_account() -> None:
     assert set(account.ACCOUNT.names) == {*AccountRow.model_fields, *WhoAmIRow.model_fields}
 
@@ -76,6 +87,7 @@ def test_limits_are_those_of_the_table() -> None:
 
 def test_columns_of_tables_exist() -> None:
     shapes = (acting.OUTCOMES, acting.PLANNED, holds.HOLDS, holds.LOG, senders.ENTRIES)
+    shapes += (reports.LIST, reports.COUNTED_ROWS, *(shape for _, shape in reports.REPORTS.values()))
     for shape in (*shapes, messages.TRACKED, messages.PROCESSING, messages.REJECTIONS):
         assert set(shape.table) <= set(shape.names)
         assert set(shape.cells) <= set(shape.names)

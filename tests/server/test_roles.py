@@ -110,6 +110,18 @@ OTHERS = {
     "see a tracked one":   ("messages.info",           "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "see what is queued":  ("messages.processing",     "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "see the queues":      ("messages.queues",         "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "days of reports":     ("reports.days",            "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report traffic":      ("reports.traffic",         "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report held":         ("reports.held",            "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report releases":     ("reports.releases",        "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report rejections":   ("reports.rejections",      "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report senders":      ("reports.senders",         "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report logins":       ("reports.logins",          "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report audit":        ("reports.audit",           "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "audit events":        ("reports.audit_events",    "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "audit categories":    ("reports.audit_categories", "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "siem files":          ("reports.siem_batch",      "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "siem logs":           ("reports.siem_logs",       "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "see what was refused": ("messages.rejections",    "F", "F", "F", "F", "F", "+", "+", "+", "F"),
 }  # fmt: skip
 
@@ -203,6 +215,9 @@ LOGOUT, PASSWORD = "/api/login/logout", "/api/portal/account/password"
 TRACK, INFO = "/api/message-finder/search", "/api/message-finder/get-message-info"
 PROCESSING, QUEUES = "/api/gateway/find-processing-messages", "/api/email/get-email-queues"
 REJECTIONS = "/api/gateway/get-rejections"
+REPORTS, DAYS = "/api/portal/reports", {"start": "2026-11-02", "end": "2026-11-04"}
+AUDIT_EVENTS, AUDIT_CATEGORIES = "/api/audit/get-audit-events", "/api/audit/get-categories"
+SIEM_BATCH, SIEM_LOGS = "/siem/v1/batch/events/cg", "/api/audit/get-siem-logs"
 READING = ("see by id", "state", "content", "octets", "octets of a part")
 
 
@@ -270,6 +285,16 @@ def hour_before(ask: Asking) -> dict[str, str]:
     return {"start": format_date(now - timedelta(hours=1)), "end": format_date(now)}
 
 
+def last_hour(ask: Asking) -> dict[str, str]:
+    told = hour_before(ask)
+    return {"startDateTime": told["start"], "endDateTime": told["end"]}
+
+
+def week(ask: Asking) -> dict[str, str]:
+    now = moment(ask.portal.clock.now())
+    return {"dateRangeStartsAt": f"{now - timedelta(days=5):%Y-%m-%d}", "dateRangeEndsAt": f"{now:%Y-%m-%d}"}
+
+
 def whose_binding(act: str, by: str) -> str:
     return by if "another" not in act else BOB if by == ANN else ANN
 
@@ -301,8 +326,17 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         "queued": lambda: ask(PROCESSING, {"searchBy": {"fieldName": "all", "value": "text"}}, by=by),
         "queues": lambda: ask(QUEUES, hour_before(ask), by=by),
         "refused": lambda: ask(REJECTIONS, {}, by=by),
+        "days of": lambda: ask(f"{REPORTS}/days", by=by),
+        "report": lambda: ask(f"{REPORTS}/{act.rpartition(' ')[2]}", DAYS, by=by),
+        "audit events": lambda: ask(AUDIT_EVENTS, last_hour(ask), by=by),
+        "audit categories": lambda: ask(AUDIT_CATEGORIES, by=by),
+        "siem files": lambda: ask.get(SIEM_BATCH, {"type": "receipt", **week(ask)}, by=by),
+        "siem logs": lambda: ask(SIEM_LOGS, {"type": "MTA"}, by=by),
     }
     told = acts[max((word for word in acts if word in act), key=len)]()
+    if cell == "+" and "siem" in act:
+        assert told.status == 200
+        return
     if cell == "F" and "password" in act:
         assert (told.status, told.code) == (403, "forbidden")
     elif cell == "F":
@@ -315,7 +349,14 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
     elif cell == "-":
         assert (told.status, told.code) == (404, "not_found")
     else:
-        listing = act in ("own lists", "ann's lists", "track", "see what is queued", "see what was refused")
+        listing = act in (
+            "own lists",
+            "ann's lists",
+            "track",
+            "see what is queued",
+            "see what was refused",
+            "audit events",
+        )
         assert len(told.rows) >= (0 if listing else 1)
         if act.startswith(("add", "permit")):
             assert ask.lists(mailbox)[entry] == "permitted"
@@ -338,7 +379,7 @@ AUTHORISED = [endpoint for endpoint in endpoints() if endpoint.authorised]
 @pytest.mark.parametrize("endpoint", AUTHORISED, ids=lambda endpoint: endpoint.name)
 def test_nobody_is_nobody(world: World, endpoint: Endpoint[Any, Any], address: str) -> None:
     """Whoever shows no credentials is told so as the gateway of API 2.0 does, before anything is looked at."""
-    told = world.ask.send(endpoint.path, {"data": [{"id": world.lasting["U"]}]}, by=address)
+    told = world.ask.send(endpoint.path, {"data": [{"id": world.lasting["U"]}]}, by=address, method=endpoint.method)
     (failure,) = json.loads(told.octets)["fail"]
     assert (told.status, failure["code"]) == (401, "token_verification_failed")
 

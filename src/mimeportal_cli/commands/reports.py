@@ -1,0 +1,275 @@
+"""`mimeportal reports`: numbers per day and logs, shown or drawn; exporting them has a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mimeportal_cli.commands import reports_export
+from mimeportal_cli.options import Command, Group, bundle, option, settings
+from mimeportal_cli.output import Output, Shape, output_options
+
+if TYPE_CHECKING:
+    from mimeportal.portal import Portal
+    from mimeportal.reports.client import Calendar, Days
+
+_NONE = "Nothing of these days."
+
+# report -> its help, and the columns of its rows as in mimeportal.reports.contract; a test compares them.
+REPORTS: dict[str, tuple[str, Shape]] = {
+    "traffic": (
+        "Messages processed per day, by direction and outcome.",
+        Shape(("day", "direction", "processed", "held", "blocked", "rejected", "delivered", "bounced"), empty=_NONE),
+    ),
+    "held": (
+        "Held, released, rejected and expired messages per day and reason; who decided, and how fast.",
+        Shape(
+            (
+                "day",
+                "reason",
+                "held",
+                "released",
+                "rejected",
+                "expired",
+                "by_recipient",
+                "by_others",
+                "seconds_to_decision",
+            ),
+            empty=_NONE,
+        ),
+    ),
+    "releases": (
+        "The release log: every message that left the hold queue.",
+        Shape(
+            (
+                "released",
+                "status",
+                "operator",
+                "from_address",
+                "from_header",
+                "to_address",
+                "subject",
+                "route",
+                "size",
+                "has_attachments",
+                "held_reason",
+                "policy",
+                "reject_reason",
+                "received",
+            ),
+            table=("released", "status", "operator", "from_header", "to_address", "subject"),
+            empty=_NONE,
+        ),
+    ),
+    "rejections": (
+        "Every message that was refused.",
+        Shape(
+            ("created", "type", "from_address", "to_address", "info", "remote_ip", "remote_host"),
+            table=("created", "type", "from_address", "to_address", "info"),
+            empty=_NONE,
+        ),
+    ),
+    "senders": (
+        "Whose mail was held most, and how it ended; how many people block or permit them.",
+        Shape(("sender", "held", "released", "rejected", "expired", "blocked", "permitted"), empty=_NONE),
+    ),
+    "logins": (
+        "Log-ins per day, with success and without.",
+        Shape(("day", "door", "succeeded", "failed"), empty=_NONE),
+    ),
+    "audit": (
+        "Who did what, and when.",
+        Shape(
+            ("time", "user", "action", "category", "outcome", "door", "object", "info"),
+            table=("time", "user", "action", "outcome", "info"),
+            empty=_NONE,
+        ),
+    ),
+    "queues": (
+        "How many messages waited to be delivered, hour by hour.",
+        Shape(("date", "direction", "count"), empty=_NONE),
+    ),
+}
+# Reports whose numbers can be followed to rows, and those that make a chart; as in the SDK, a test compares them.
+COUNTED = ("traffic", "held", "senders", "logins")
+CHARTED = ("traffic", "held", "senders", "logins")
+COUNTED_ROWS = Shape(
+    ("at", "event", "part", "from_address", "from_header", "to_address", "subject", "actor", "seconds"),
+    table=("at", "event", "part", "from_header", "to_address", "actor", "subject"),
+    empty=_NONE,
+)
+LIST = Shape(("name", "title", "columns", "offered"), table=("name", "title", "offered"))
+
+
+@click.group(cls=Group)
+def reports() -> None:
+    """Numbers per day and logs: shown, drawn, exported."""
+
+
+@reports.command("list")
+@output_options(LIST, limit=False)
+def list_(output: Output) -> None:
+    """List the reports, and which of them this portal offers."""
+    from mimeportal_cli.opening import opened
+
+    with opened() as portal:
+        offered = portal.reports.offered()
+        output.rows(
+            {"name": name, "title": text, "columns": list(shape.names), "offered": name in offered}
+            for name, (text, shape) in REPORTS.items()
+        )
+
+
+# -- which days ------------------------------------------------------------------------------------------------------
+
+
+class Window:
+    """The days that options name, in the zone of the portal's days."""
+
+    def __init__(self, *, since: str | None, until: str | None, day: str | None, tz: str | None) -> None:
+        if day is not None and (since is not None or until is not None):
+            from mimeportal.errors import UsageError
+
+            raise UsageError("--day names one day, --since and --until several.", remedy="Use --day alone.")
+        self.since = day or since
+        self.until = until
+        self.one_day = day is not None
+        self.tz = tz
+
+    def days(self, today: Calendar) -> Days:
+        """The days; which, is said on stderr, and that the portal's clock is not believed."""
+        from mimeportal_cli.times import past_time
+
+        console = settings().console
+        if today.clock:
+            console.warn(f"{today.clock} No day is closed until it is right, or accepted.")
+        since, until = (text and past_time(text, today.zone, today.now) for text in (self.since, self.until))
+        if self.one_day and isinstance(since, datetime):
+            day = since.astimezone(today.zone).date()
+            days = today.days(day, day + timedelta(1))
+        else:
+            days = today.days(since or None, until or None)
+        last = days.end - timedelta(1)
+        which = f"day {days.start}" if last == days.start else f"days {days.start} to {last}"
+        console.note(f"{which} ({today.zone_name})")
+        return days
+
+
+_TZ_HELP = "Days in this zone, where the portal has none of its own (Mimecast) [UTC]."
+_WINDOW = [
+    option("--since", metavar="TIME", section="Days", help="The first day: 7d, yesterday, 2026-11-03 [7d]."),
+    option("--until", metavar="TIME", section="Days", help="The day after the last one [tomorrow]."),
+    option("--day", metavar="DAY", section="Days", help="One day alone."),
+    option("--tz", metavar="ZONE", section="Days", help=_TZ_HELP),
+]
+_CHART = option(
+    "--chart", metavar="FILE", type=click.Path(), help="Draw it: FILE.png, .svg or .html; - draws on the terminal."
+)
+_ROWS = option("--rows", is_flag=True, help="Not the numbers, but each thing that they count.")
+
+
+def window_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --since, --until, --day and --tz, and passes a `Window` as `window`."""
+    return bundle("window", Window, _WINDOW, ["since", "until", "day", "tz"])(function)
+
+
+# -- show ------------------------------------------------------------------------------------------------------------
+
+
+@reports.group(cls=Group)
+def show() -> None:
+    """Show one report; of the last seven days and today unless told otherwise."""
+
+
+def _show(name: str, output: Output, window: Window, chart: str | None = None, rows: bool = False) -> None:
+    from mimeportal_cli.opening import opened
+
+    if rows and chart:
+        from mimeportal.errors import UsageError
+
+        raise UsageError("--rows are no numbers to draw.", remedy="Leave out --rows, or --chart.")
+    with opened() as portal:
+        today = portal.reports.calendar(_zone(portal, window.tz))
+        days = window.days(today)
+        if rows:
+            chosen = output.columns and COUNTED_ROWS.chosen(",".join(output.columns))
+            output.shape, output.columns = COUNTED_ROWS, chosen
+            _with_times(output, today)
+            output.rows(portal.reports.rows(name, days.start, days.end))
+            return
+        found = getattr(portal.reports, name.replace("-", "_"))(days.start, days.end, zone=today.zone_name)
+        if chart is not None:
+            _draw(name, list(found), chart, output, today)
+            return
+        _with_times(output, today)
+        output.rows(found)
+
+
+def _zone(portal: Portal, asked: str | None) -> str | None:
+    """The zone of days: a local portal has one; elsewhere --tz, else the profile's."""
+    return asked or (settings().tz if portal.session.api != "local" else None)
+
+
+def _with_times(output: Output, today: Calendar) -> None:
+    """Moments of a table in the zone of the days; a sender's two addresses where they differ."""
+    if output.format != "table":
+        return
+    from mimeportal_cli.formats import plain
+    from mimeportal_cli.telling import both_senders, short_reason
+    from mimeportal_cli.times import short
+
+    def cell(value: Any, _: Any, __: Any) -> str:
+        return short(value, today.zone) if isinstance(value, datetime) else plain(value)
+
+    shape = output.shape
+    cells: dict[str, Callable[[Any, Any, Sequence[str]], str]] = {
+        name: cell for name in ("at", "time", "released", "created", "received", "date") if name in shape.names
+    }
+    for name in ("reason", "part"):
+        if name in shape.names:
+            cells[name] = short_reason
+    if {"from_header", "from_address"} <= set(shape.names):
+        cells["from_header"] = both_senders
+    output.shape = Shape(shape.names, table=shape.table, empty=shape.empty, cells=cells)
+
+
+def _draw(name: str, rows: Sequence[Any], path: str, output: Output, today: Calendar) -> None:
+    from mimeportal.reports import charts
+
+    chart = charts.chart(name, rows, today.zone_name)
+    if path == "-":
+        from mimeportal_cli import bars
+
+        console = settings().console
+        console.write(bars.drawn(chart, console.width if output.on_terminal else 80, console.colours))
+        return
+    from mimeportal_cli.files import whole_file
+
+    octets = charts.drawn(chart, path)
+    with whole_file(path) as file:
+        file.write(octets)
+    settings().console.note(f"Written to {path}.")
+
+
+def _command(name: str, text: str, shape: Shape) -> Command:
+    """`reports show NAME`, with the options that go with it."""
+
+    def function(**values: Any) -> None:
+        _show(name, **values)
+
+    decorated: Any = output_options(shape)(function)
+    decorated = window_of(decorated)
+    if name in COUNTED:
+        decorated = _ROWS(decorated)
+    if name in CHARTED:
+        decorated = _CHART(decorated)
+    return click.command(name, cls=Command, help=text)(decorated)
+
+
+for _name, (_text, _shape) in REPORTS.items():
+    show.add_command(_command(_name, _text, _shape))
+for _added in reports_export.COMMANDS:
+    reports.add_command(_added)

@@ -24,6 +24,8 @@ PERMIT_OR_BLOCK = "/api/managedsender/permit-or-block-sender"
 ACCOUNT, WHOAMI = "/api/account/get-account", "/api/portal/account/whoami"
 FIND, DECIDE, STATES = "/api/portal/holds/find", "/api/portal/holds/decide", "/api/portal/holds/states"
 SENDERS, ADD, REMOVE = "/api/portal/senders/list", "/api/portal/senders/add", "/api/portal/senders/remove"
+IMPORT, CHECK = "/api/portal/senders/import", "/api/portal/senders/check"
+BULK_DELETE = "/email/cloud-gateway/v1/managed-senders/senders/bulk-delete"
 
 
 @dataclass(frozen=True)

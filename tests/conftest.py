@@ -65,7 +65,7 @@ def template_home() -> Path:
 
 
 class Lab:
-    """A portal home with ann, bob, mod (moderates bob) and admin, and a clock that tests set."""
+    """A portal home with ann, bob, mod (moderates bob) and admin, and a clock that tests set. Chance draws 0.5."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -73,7 +73,7 @@ class Lab:
         # Making a home takes longer than most tests: it is made once, and copied with a key and code of its own.
         shutil.copytree(template_home(), path)
         (path / "secret.key").write_bytes(secrets.token_bytes(32))
-        self.server = Portal(Home.open(path), wall=lambda: self.time)
+        self.server = Portal(Home.open(path), wall=lambda: self.time, chance=lambda: 0.5)
         self.server.account_code = f"LOCAL-{secrets.token_hex(4).upper()}"
         with self.server.database.write() as tx:
             set_fact(tx, "account_code", self.server.account_code)

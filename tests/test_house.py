@@ -66,7 +66,9 @@ def imports_of(path: Path) -> set[str]:
 
 # What the server may use of the SDK (`untrusted_html` is the larger half of `untrusted`), and its command of ours.
 SHARED = {"wire", "untrusted", "untrusted_html", "limits", "addresses", "patterns", "errors", "_version"}
-FOR_SERVER = re.compile(rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract(\.\w+)?|auth\.flows)")
+FOR_SERVER = re.compile(
+    rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract(\.\w+)?|auth\.flows|account\.preferences)"
+)
 FOR_SERVER_COMMAND = {f"mimeportal_cli.{name}" for name in ("console", "output", "options", "exits")}
 
 
@@ -195,7 +197,7 @@ IMPORT_NAMES = {
     "google-re2": "re2",
     "pyyaml": "yaml",
     "xlsxwriter": "xlsxwriter",
-    "python-multipart": "multipart",
+    "python-multipart": "starlette",  # whose reader of forms is made of it
     "argon2-cffi": "argon2",
     "httptools": "uvicorn",  # by its protocol of that name, which is what we extend
 }
@@ -302,6 +304,14 @@ METHODS = {
     "account.show": ["account.show"],
     "account.whoami": ["account.whoami"],
     "account.password": ["account.set_password"],
+    "account.preferences": ["account.preferences"],
+    "account.set_preferences": ["account.set_preferences"],
+    "account.most_used_contacts": ["account.contacts"],
+    "account.find_contacts": ["account.contacts"],
+    "account.find_delegates": ["account.delegates", "account.remove_delegate"],
+    "account.add_delegate": ["account.add_delegate"],
+    "account.remove_delegate": ["account.remove_delegate"],
+    "account.delegated_access": ["account.delegated_access"],
     "auth.token": ["auth.token"],
     "auth.discover": ["auth.discover"],
     "auth.login": ["auth.login"],
@@ -323,6 +333,13 @@ METHODS = {
     "messages.processing": ["messages.processing"],
     "messages.queues": ["messages.queues"],
     "messages.rejections": ["messages.rejected"],
+    "messages.list": ["messages.list"],
+    "messages.browse": ["messages.list", "messages.search"],
+    "messages.find": ["messages.search"],
+    "messages.detail": ["messages.get"],
+    "messages.part": ["messages.get", "messages.part", "messages.raw"],
+    "messages.file": ["messages.download", "messages.raw"],
+    "messages.fetch": ["messages.download", "messages.raw"],
     "reports.days": ["reports.calendar"],
     "reports.traffic": ["reports.traffic", "reports.rows"],
     "reports.held": ["reports.held", "reports.rows"],
@@ -337,9 +354,12 @@ METHODS = {
     "reports.siem_file": ["reports.siem_events"],
     "reports.siem_logs": ["reports.siem_events"],
     "senders.permit_or_block": ["senders.add"],
+    "senders.bulk_delete": ["senders.remove_everywhere"],
     "senders.list": ["senders.list"],
     "senders.add": ["senders.add"],
     "senders.remove": ["senders.remove"],
+    "senders.import": ["senders.import_entries"],
+    "senders.check": ["senders.check"],
 }
 
 
@@ -362,7 +382,7 @@ def test_names_and_paths_are_unique() -> None:
 def test_a_row_says_what_fits_together(endpoint: Endpoint[Any, Any]) -> None:
     names = {row.name for row in ENDPOINTS}
     assert endpoint.noun in NOUNS
-    assert endpoint.path.startswith(("/api/", "/siem/v1/")) or endpoint.form == "form"
+    assert endpoint.path.startswith(("/api/", "/siem/v1/")) or endpoint.form in ("form", "json")
     assert endpoint.offered
     assert ("/api/portal/" in endpoint.path) == (set(endpoint.offered) == {"local"})
     least, most = endpoint.count
@@ -420,6 +440,12 @@ COMMANDS = {
     "messages processing": "messages.processing",
     "messages queues": "messages.queues",
     "messages rejected": "messages.rejected",
+    "messages list": "messages.list",
+    "messages search": "messages.search",
+    "messages show": "messages.get",
+    "messages print": "messages.get",
+    "messages attachments": "messages.download",
+    "messages download": "messages.raw",
     "reports list": "reports.offered",
     "reports show traffic": "reports.traffic",
     "reports show held": "reports.held",
@@ -433,9 +459,18 @@ COMMANDS = {
     "senders list": "senders.list",
     "senders add": "senders.add",
     "senders remove": "senders.remove",
+    "senders check": "senders.check",
+    "senders import": "senders.import_entries",
+    "senders export": "senders.list",
     "account show": "account.show",
     "account password": "account.set_password",
     "account capabilities": "account.capabilities",
+    "account preferences": "account.preferences",
+    "account contacts": "account.contacts",
+    "account delegates list": "account.delegates",
+    "account delegates add": "account.add_delegate",
+    "account delegates remove": "account.remove_delegate",
+    "account delegates access": "account.delegated_access",
     "api": "(any function: Portal.call)",
     "help": "(text)",
 }
@@ -443,11 +478,13 @@ COMMANDS = {
 UNNAMED = {
     "account.code": "part of every plan and report",
     "account.whoami": "part of `account show`",
+    "account.set_preferences": "`account preferences --set`",
     "auth.app": "part of `auth login --person`",
     "auth.token": "part of every call of API 2.0",
     "holds.lookup": "how ids become messages",
     "messages.info": "`messages track ID`",
     "messages.hold_ids": "`messages track --hold-ids`",
+    "messages.part": "part of `messages show`, where a portal tells no bodies",
     "reports.calendar": "which days there are: part of every report",
     "reports.rows": "`reports show NAME --rows`",
     "reports.batches": "how `reports export` reads millions of rows",
@@ -457,6 +494,8 @@ UNNAMED = {
     "reports.siem_events": "`reports show traffic` on Mimecast",
     "holds.plan": "the plan of `holds release` and `holds reject`",
     "holds.states": "looked at after a lost answer",
+    "senders.plan": "the plan of `senders add` and `senders remove`",
+    "senders.remove_everywhere": "`senders remove --every-mailbox`",
 }
 
 

@@ -71,10 +71,11 @@ class BulkResult:
         verdict = outcome.verdict
         if verdict.notice:
             self.notices[verdict.notice] += 1
-        if verdict.outcome in ("failed", "unknown"):
+        failed = verdict.outcome in ("failed", "unknown")
+        if verdict.code or failed:
             self.codes[verdict.code or "unknown"] += 1
-            if len(self.problems) < _PROBLEMS_KEPT:
-                self.problems.append(outcome)
+        if failed and len(self.problems) < _PROBLEMS_KEPT:
+            self.problems.append(outcome)
 
 
 @dataclass(slots=True)

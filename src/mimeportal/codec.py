@@ -87,6 +87,8 @@ def encoded(
         return outgoing(endpoint, body=urlencode(items[0]).encode(), headers=form)
     if endpoint.form == "query":
         return outgoing(endpoint, query=urlencode(items[0]) if items else "", headers=headers)
+    if endpoint.form == "json":
+        return outgoing(endpoint, body=json.dumps(items[0], separators=(",", ":")).encode(), headers=headers)
     body = encode_request(items, page_size=page_size, page_token=page_token)
     return outgoing(endpoint, body=body, headers=headers)
 

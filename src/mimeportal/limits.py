@@ -17,6 +17,12 @@ PARTS_TRUSTED = 250  # more: held for administrators as Suspicious Message Struc
 MIME_DEPTH = 20
 TEXT_SHOWN = 1 * MIB  # of one text part, in a preview
 
+# Search.
+SEARCHED_TEXT = 256 * KIB  # of a message's body, by which it is found
+SEARCH_TEXT = 4 * KIB  # characters of what is searched for
+SEARCH_TERMS = 100  # words and phrases of one search
+SEARCH_QUERY = 64 * KIB  # characters of a query in XML
+
 # HTML that is shown.
 HTML = 1 * MIB
 HTML_DEPTH = 200
@@ -53,6 +59,14 @@ HTTP_SECONDS = 60  # for a request's headers, for its body, and for each piece o
 HTTP_THREADS = 8
 LAB_REQUESTS = 100_000  # remembered by the lab; the oldest are let go
 DOWNLOAD_SECONDS = 300  # how long a download URL is good for
+
+# Pages.
+PAGE_FORM = 51 * MIB  # a form with files: attachments, and what else stands in it
+PAGE_FILES = 100  # of one form
+PAGE_FILES_SECONDS = 900  # for a form with files to arrive
+PAGE_FILES_DRAINED = 256 * MIB  # read of a form with too large files, so that the browser shows why it is refused
+SESSION_HOURS = 8  # unless portal.toml says otherwise
+BROWSER_DAYS = 180  # for which a browser counts as one that logged in before
 
 # Logging in (promises E.3).
 PASSWORD_SHORTEST = 8  # characters
@@ -103,12 +117,21 @@ FILE = 512 * MIB  # one message or attachment that is fetched
 # Senders.
 ADDRESS_CHARACTERS = 254
 SENDERS_ADDED = 1_000  # entries in one senders.add
+SENDERS_IMPORTED = 2_000  # entries in one senders.import
+SENDERS_DELETED = 1_000  # senders in one managed-senders/senders/bulk-delete
+AUTO_PERMIT_DAYS = 120  # an auto-permitted entry lapses so long after the last mail to it
+
+# Mailboxes.
+SIGNATURE = 10_000  # characters
+DELEGATES = 100  # of one mailbox
 
 # Keeping and delivering.
 HOLD_DAYS = 14
 PERSON_OCTETS = 50 * 1024 * MIB  # kept for one person; more is refused
 RECEIVED_LINES = 50
+REJECTION_DAYS = 7  # for which what was refused is told (portal-rules C.12)
 WRITTEN_PER_HOUR = 20  # mails we write ourselves to one address
+DIGEST_ITEMS = 100  # held messages that one digest lists; the next one goes on
 FREE_DISK_SHARE = 0.05
 
 LOWERABLE = {

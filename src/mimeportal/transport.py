@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -15,6 +16,7 @@ from mimeportal import limits
 from mimeportal.codec import LOOK, Outgoing, Sent, answered, as_error, decoded_row, encoded, unexplained, unreadable
 from mimeportal.errors import (
     LostAnswerError,
+    NotFoundError,
     NotOfferedError,
     RateLimitedError,
     UnavailableError,
@@ -79,6 +81,25 @@ class Remote(Transport, Protocol):
     def fetch(self, url: str) -> Response:
         """Octets from another address, without credentials."""
         ...
+
+
+@contextmanager
+def no_such(object: str, *, remedy: str = "") -> Iterator[None]:
+    """The portal answers alike whether an id is none, or somebody else's: the words are ours."""
+    try:
+        yield
+    except NotFoundError as fault:
+        if fault.code != "xdk_failure":
+            raise
+        raise NotFoundError(
+            f"No such {object}.",
+            code=fault.code,
+            field=fault.field,
+            status=fault.status,
+            request_id=fault.request_id,
+            key=fault.key,
+            remedy=remedy or fault.remedy,
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

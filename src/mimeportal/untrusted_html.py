@@ -14,6 +14,7 @@ import re
 import unicodedata
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from html import escape, unescape
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -124,17 +125,23 @@ def _image_type(octets: bytes) -> str | None:
     return "webp" if octets[:4] == b"RIFF" and octets[8:12] == b"WEBP" else None
 
 
-def html_page(body: str, *, title: str, csp_images: bool = False) -> str:
+def html_page(body: str, *, title: str, csp_images: bool = False, style: str = "") -> str:
     """A page that needs nothing else, around HTML which `safe_html` made (or which was escaped).
 
-    Its own policy forbids it to load or run anything; `csp_images` lets the browser fetch images.
+    Its own policy forbids it to load or run anything; `csp_images` lets the browser fetch images. `style` is CSS of
+    our own, the only one that the policy lets apply.
     """
     sources = "data: https: http:" if csp_images else "data:"
+    policy = f"default-src 'none'; img-src {sources}"
+    if style:
+        policy += f"; style-src 'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src {sources}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{escape(visible(title))}</title>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{escape(visible(title))}</title>\n"
+        + (f"<style>{style}</style>\n" if style else "")
+        + f"</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from mimeportal import limits
@@ -52,6 +52,56 @@ class Address(WireModel):
     displayable_name: str = ""
 
 
+class HeaderRow(Row):
+    """One header field: its name and each of its values."""
+
+    name: str
+    values: list[str] = []
+
+
+class AttachmentRow(Row):
+    """One attachment of a message; `id` fetches it."""
+
+    id: str
+    filename: str = ""
+    size: int = 0
+    extension: str = ""
+    content_type: str = ""
+    content_id: str = ""
+    sha256: str = ""
+    body_type: int | None = None
+
+
+class DetailRow(Row):
+    """What a message says of itself, held or archived (mimecast-api-core 6.9, mimecast-api-portal 2.2).
+
+    `textBody`, `htmlBody` and `notes` are ours: Mimecast tells bodies elsewhere, or not at all.
+    """
+
+    id: str = ""
+    status: str = ""
+    smash: str = ""
+    mime_message_id: str = ""
+    subject: str = ""
+    size: int = 0
+    received: str = ""
+    processed: str = ""
+    header_date: str = ""
+    has_html_body: bool = False
+    has_text_body: bool = False
+    is_passthrough: bool = False
+    envelope_from: Address = Field(default_factory=Address)
+    from_: Address = Field(default_factory=Address, alias="from")
+    reply_to: Address | None = None
+    to: list[Address] = []
+    cc: list[Address] = []
+    headers: list[HeaderRow] = []
+    attachments: list[AttachmentRow] = []
+    text_body: str | None = None
+    html_body: str | None = None
+    notes: list[str] = []
+
+
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")  # a pair of them is a character, one alone is none
 
 ItemT = TypeVar("ItemT", bound=Item)
@@ -76,7 +126,8 @@ class Endpoint(Generic[ItemT, RowT]):
     method      HTTP method
     host        `regional`, or `global` for what Mimecast serves from one place for all regions
     authorised  whether the call carries the caller's credentials
-    form        how a request is written: `envelope` (`{"meta", "data"}`), `query`, `form`, `bytes`, `text`
+    form        how a request is written: `envelope` (`{"meta", "data"}`), `json` (the one item by itself), `query`,
+                `form`, `bytes`, `text`
     answer      `rows` of an envelope, the `bytes` of a file (API 2.0: rows with URLs, where they are fetched),
                 or a bare `object`
     rows_at     None: the rows are `data` itself; a name: they are `data[0].NAME`
@@ -97,7 +148,7 @@ class Endpoint(Generic[ItemT, RowT]):
     method: str = "POST"
     host: Literal["regional", "global"] = "regional"
     authorised: bool = True
-    form: Literal["envelope", "query", "form", "bytes", "text"] = "envelope"
+    form: Literal["envelope", "json", "query", "form", "bytes", "text"] = "envelope"
     answer: Literal["rows", "bytes", "object"] = "rows"
     rows_at: str | None = None
     count: tuple[int, int] = (1, 1)
@@ -134,7 +185,7 @@ class Response:
     """One HTTP-shaped answer; `body` may be long and is read once.
 
     A portal's own doors also tell, for their log, the `operation` that answered, the number of the `caller`, and
-    how many `items` the operation was called with.
+    how many `items` the operation was called with; its pages the `cookies` to set.
     """
 
     status: int
@@ -143,6 +194,7 @@ class Response:
     operation: str = ""
     caller: int = 0
     items: int = 0
+    cookies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +263,16 @@ def encode_answer(
     status: int = 200,
     page: Page | None = None,
     rows_at: str | None = None,
+    beside: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The body of an envelope answer (mimecast-api-core 1.3): `data` and `fail` are always there."""
+    """The body of an envelope answer (mimecast-api-core 1.3): `data` and `fail` are always there.
+
+    `beside` are facts of the whole answer, told beside rows that have a name.
+    """
     meta: JsonObject = {"status": status}
     if page is not None:
         meta["pagination"] = page.to_json()
-    data: list[Any] = [{rows_at: rows}] if rows_at is not None else rows
+    data: list[Any] = [{rows_at: rows, **(beside or {})}] if rows_at is not None else rows
     fail = [failure.to_json() for failure in failures]
     return json.dumps({"meta": meta, "data": data, "fail": fail}, separators=(",", ":")).encode()
 

@@ -123,7 +123,7 @@ def decide(
     plan.refuse_above(acting.maximum)
     if len(plan) and asks and not acting.yes:
         ask(plan, survey, verb, _time_cell(portal, choice))
-    ending.result, ending.fault = _run(portal, plan, acting, output)
+    run(portal, plan, acting, output, ending)
     return ending
 
 
@@ -154,8 +154,8 @@ def _time_cell(portal: Portal, choice: Choice) -> Callable[[Any, Any, Any], str]
     return lambda value, _, __: short(parse_date(value), zone) if value else ""
 
 
-def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[BulkResult, Exception | None]:
-    """Act. Whoever stops reading our records stops the records, never the act."""
+def run(portal: Portal, plan: Plan, acting: Acting, output: Output, ending: Ending) -> None:
+    """Act, and note how it ended. Whoever stops reading our records stops the records, never the act."""
     from mimeportal.report import line_of
 
     console = settings().console
@@ -166,7 +166,7 @@ def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[Bu
     try:
         with (
             output.open() as writer,
-            console.progress(len(plan), "Deciding", hidden=every and output.on_terminal) as bar,
+            console.progress(len(plan), ending.verb.doing, hidden=every and output.on_terminal) as bar,
         ):
 
             def take(outcomes: Sequence[Outcome]) -> None:
@@ -200,7 +200,7 @@ def _run(portal: Portal, plan: Plan, acting: Acting, output: Output) -> tuple[Bu
     if isinstance(fault, BrokenPipeError):
         console.close_stdout()
         fault = None
-    return result, fault
+    ending.result, ending.fault = result, fault
 
 
 # -- options -----------------------------------------------------------------------------------------------

@@ -88,7 +88,8 @@ class Choice:
 
     def one_mailbox(self, portal: Portal) -> bool:
         """Whether only one mailbox can be meant, so that a table need not name it."""
-        return not self.by_id and portal.is_person and self.queue in (None, "personal")
+        several = self._given.get("mailboxes_from") is not None or len(self._given.get("mailbox") or ()) > 1
+        return not self.by_id and not several and portal.is_person and self.queue in (None, "personal")
 
     def require(self, verb: str) -> None:
         """Raise `UsageError` unless anything was chosen."""
@@ -245,17 +246,21 @@ def read_ids(source: str) -> Iterator[str | Mapping[str, Any]]:
 
 def _lines(source: str) -> Iterator[tuple[int, str]]:
     """The lines of a file, or of stdin for `-`, numbered, without blank ones."""
-    if source == "-" and sys.stdin is None:
-        raise _usage("stdin is closed.", "", "Name a file.")
-    try:
-        file: BinaryIO = sys.stdin.buffer if source == "-" else open(source, "rb")  # noqa: SIM115
-    except OSError as fault:
-        raise _usage(f"{source} cannot be read: {fault.strerror}.", "", "Name a file, or - for stdin.") from None
-    with file:
+    with opened_lines(source) as file:
         for number, raw in enumerate(file, 1):
             line = raw.decode("utf-8", "replace").lstrip("\ufeff").strip()
             if line:
                 yield number, line
+
+
+def opened_lines(source: str) -> BinaryIO:
+    """A file, or stdin for `-`, to be read line by line. Raises `UsageError`."""
+    if source == "-" and sys.stdin is None:
+        raise _usage("stdin is closed.", "", "Name a file.")
+    try:
+        return sys.stdin.buffer if source == "-" else open(source, "rb")
+    except OSError as fault:
+        raise _usage(f"{source} cannot be read: {fault.strerror}.", "", "Name a file, or - for stdin.") from None
 
 
 def _usage(what: str, why: str, remedy: str) -> Exception:
@@ -272,7 +277,7 @@ def _choose(*names: str, **attributes: Any) -> Callable[[Any], Any]:
 
 
 _TZ = _choose("--tz", metavar="ZONE", help="Read and show times in this zone. Default: the account's.")
-_SINCE = _choose("--since", metavar="TIME", help="Received at or after: 7d, 24h, yesterday, a date, a time.")
+_SINCE = _choose("--since", metavar="TIME", help="Received at or after: 7d, 24h, yesterday, week, a date, a time.")
 _UNTIL = _choose("--until", metavar="TIME", help="Received before.")
 _FILTER_OPTIONS = [
     _choose("--queue", type=click.Choice(QUEUES), help="Default: personal for a person, admin for an app."),

@@ -21,7 +21,7 @@ TABLE = {
     "senders": ("mimeportal_cli.commands.senders:senders", "Whom a mailbox blocks and permits."),
     "messages": ("mimeportal_cli.commands.messages:messages", "Mail on its way: tracked, waiting, rejected, bounced."),
     "reports": ("mimeportal_cli.commands.reports:reports", "Numbers per day and logs: shown, drawn, exported."),
-    "account": ("mimeportal_cli.commands.account:account", "The account, and who is asking."),
+    "account": ("mimeportal_cli.commands.account:account", "The account, preferences, contacts, delegates."),
     "api": ("mimeportal_cli.commands.api:api", "Any function of the API, with our log-in, retries and paging."),
     "help": ("mimeportal_cli.commands.help:help", "Topics: environment, output, filters, exit codes, profiles."),
 }

@@ -48,17 +48,23 @@ def opened(*, asks_password: bool = False) -> Iterator[Portal]:
 
 
 def zone_of(portal: Portal, asked: str | None) -> tzinfo:
-    """The zone in which times are read and shown: `--tz`, the profile's, the account's, else UTC."""
+    """The zone in which times are read and shown: `--tz`, the profile's, the person's, the account's, else UTC.
+
+    From then on tables show times in the formats that the person prefers, where the portal tells them.
+    """
     from mimeportal.account import contract
     from mimeportal.errors import UsageError
     from mimeportal.profiles import time_zone
 
-    name = asked or settings().tz
+    chosen = settings()
+    if chosen.preferred is None and portal.session.offers(contract.WHOAMI):
+        chosen.preferred = portal.account.whoami()
+    name = asked or chosen.tz
     if name:
         return time_zone(name)
-    if portal.session.offers(contract.WHOAMI):
+    if chosen.preferred is not None:
         try:
-            return time_zone(portal.account.whoami().time_zone)
+            return time_zone(chosen.preferred.time_zone)
         except UsageError:
             pass  # the portal knows a zone that this machine does not
     return UTC

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from mimeportal.account.contract import WhoAmIRow
     from mimeportal_cli.console import Console
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -35,6 +36,7 @@ class Settings:
         self.no_input = False
         self.output: str | None = None  # the format that the profile prefers, once it is known
         self.tz: str | None = None  # the time zone of the profile, likewise
+        self.preferred: WhoAmIRow | None = None  # how whoever asks wants times shown, once the portal told it
         self.command = ""  # as typed, for hints such as "See `mimeportal holds list --help`"
         self._console: Console | None = None
 

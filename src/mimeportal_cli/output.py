@@ -100,6 +100,16 @@ class Output:
         return self._settings.console
 
     @property
+    def file(self) -> str | None:
+        """The file that -w names."""
+        return self._file
+
+    @property
+    def asked_format(self) -> str | None:
+        """The format that -o names."""
+        return self._asked
+
+    @property
     def on_terminal(self) -> bool:
         """Whether records are shown to a person."""
         return self._file is None and self.console.stdout_is_terminal

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _LENGTH = 8
 _REFERENCE = re.compile(r"#?[a-zA-Z2-7]{8}")
 _QUEUES = ("personal", "moderated", "admin")
+_FOLDERS = ("inbox", "sent", "junk")
 
 
 def reference(id: str) -> str:
@@ -87,6 +88,15 @@ def _listed(portal: Portal) -> Iterator[str]:
             continue  # not this caller's queue
 
 
+def _in_folders(portal: Portal) -> Iterator[str]:
+    for folder in _FOLDERS:
+        try:
+            for message in portal.messages.list(folder):
+                yield message.id
+        except (ForbiddenError, NotOfferedError, UsageError):
+            continue  # this caller has none of the kind
+
+
 class Remembered:
     """The ids of the list printed last, for one profile (or one URL and person), in a file of mode 0600."""
 
@@ -128,6 +138,20 @@ class Remembered:
             write_private(self.path, "".join(f"{id}\n" for id in ids if not re.search(r"\s", id)).encode())
         except OSError:
             pass
+
+
+class RememberedMail(Remembered):
+    """The same of messages in mailboxes; what was not printed is looked for in one's own folders."""
+
+    what = "message"
+    where = "It is neither in the list printed last nor in a folder."
+    command = "mimeportal messages list"
+    _file = "mail"
+
+    def listed(self, portal: Portal) -> dict[str, list[str]]:
+        if self._held is None:
+            self._held = _by_reference(_in_folders(portal))
+        return self._held
 
 
 class RememberedTracked(Remembered):

@@ -30,6 +30,13 @@ class Verb:
     asks: str
     would: str
     done: str
+    doing: str = "Deciding"
+    noun: str = "holds"  # the group of commands it belongs to
+    one: str = "held message"  # what it acts on
+    several: str = "held messages"
+
+    def count(self, count: int) -> str:
+        return f"{count:,} {self.one if count == 1 else self.several}"
 
 
 RELEASE = Verb("release", "Release", "Would release", "Released")
@@ -92,7 +99,7 @@ class Ending:
         """Print what stopped it and the totals; returns the exit code that says so."""
         console = settings().console
         if self.result is None:
-            console.note(f"{self.verb.would} {messages(self.planned)} ({self.where}).")
+            console.note(f"{self.verb.would} {self.verb.count(self.planned)} ({self.where}).")
             return ExitCode.DONE
         code = self._problems(self.result)
         line = f"{_totals(self.verb, self.result)} ({self.where})."
@@ -117,7 +124,7 @@ class Ending:
             return ExitCode.INTERRUPTED
         if not result.clean:
             if self.one_typed and result.problems:
-                return _told_alone(result.problems[0])
+                return _told_alone(result.problems[0], self.verb)
             return ExitCode.SOME_FAILED
         return ExitCode.FAILED if self.fault is not None else ExitCode.DONE
 
@@ -193,23 +200,30 @@ def _totals(verb: Verb, result: BulkResult) -> str:
     return ", ".join(parts) + (f" [{codes}]" if codes else "")
 
 
-def _told_alone(problem: Outcome) -> int:
-    """The one message that was named could not be decided: its own exit code (promises A.7)."""
+def _told_alone(problem: Outcome, verb: Verb) -> int:
+    """The one thing that was named could not be acted on: its own exit code (promises A.7)."""
     from mimeportal.errors import FORBIDDEN_CODES, NOT_FOUND_CODES
 
     verdict = problem.verdict
     code = verdict.code or "unknown"
     request = f", request {verdict.request_id}" if verdict.request_id else ""
+    list_ = f"{verb.noun} list"
     if code in NOT_FOUND_CODES or code in ("expired", "already_released", "already_rejected"):
-        ending, remedy = ExitCode.NOT_FOUND, "See what became of it: `mimeportal holds log`."
+        ending, remedy = ExitCode.NOT_FOUND, f"See what became of it: `mimeportal {_LOG.get(verb.noun, list_)}`."
     elif code in FORBIDDEN_CODES:
         ending, remedy = ExitCode.NOT_ALLOWED, "Ask an administrator of this portal for the permission."
     elif verdict.outcome == "unknown":
-        ending, remedy = ExitCode.UNAVAILABLE, "Look before you try again: `mimeportal holds list`."
+        ending, remedy = ExitCode.UNAVAILABLE, f"Look before you try again: `mimeportal {list_}`."
     else:
-        ending, remedy = ExitCode.SOME_FAILED, "Look at it with `mimeportal holds show`, and try another way."
-    settings().console.error(f"{reference(problem.id)}: {verdict.error or code}", f"code {code}{request}", remedy)
+        look = _SHOW.get(verb.noun, list_)
+        ending, remedy = ExitCode.SOME_FAILED, f"Look at it with `mimeportal {look}`, and try another way."
+    named = reference(problem.id) if verb.noun in _SHOW else problem.id
+    settings().console.error(f"{named}: {verdict.error or code}", f"code {code}{request}", remedy)
     return ending
+
+
+# Where a thing of a noun is looked at; of others their list tells all.
+_SHOW, _LOG = {"holds": "holds show"}, {"holds": "holds log"}
 
 
 def messages(count: int) -> str:

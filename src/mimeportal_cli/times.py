@@ -5,14 +5,27 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
+import click
+
 from mimeportal.errors import UsageError
+from mimeportal_cli.options import Settings
 
 _AGO = re.compile(r"([0-9]{1,9})\s*([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 # 03/11/2026 is two days, depending on who reads it.
 _AMBIGUOUS = re.compile(r"[0-9]{1,2}[/.-][0-9]{1,2}([/.-][0-9]+)?(\s.*)?")
 _SIZE = re.compile(r"([0-9]{1,15})\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
-_FORMS = "Write 7d, 24h, 30m, today, yesterday, 2026-11-03, 2026-11-03T09:30 or 09:30."
+_FORMS = "Write 7d, 24h, 30m, today, yesterday, week, 2026-11-03, 2026-11-03T09:30 or 09:30."
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+# Python's form of each format that a person may prefer; a test compares the names with the contract's.
+DATE_FORMATS = {
+    "yyyy-MM-dd": "%Y-%m-%d",
+    "dd/MM/yyyy": "%d/%m/%Y",
+    "MM/dd/yyyy": "%m/%d/%Y",
+    "dd.MM.yyyy": "%d.%m.%Y",
+    "dd MMM yyyy": "%d %b %Y",
+}
+TIME_FORMATS = {"24h": "%H:%M", "12h": "%I:%M %p"}
 
 
 def past_time(text: str, zone: tzinfo, now: datetime) -> datetime:
@@ -44,6 +57,8 @@ def _named(wanted: str, zone: tzinfo, now: datetime) -> datetime:
         return midnight
     if word == "yesterday":
         return datetime.combine(now.date() - timedelta(days=1), time(), zone)
+    if word == "week":
+        return datetime.combine(now.date() - timedelta(days=_into_week(now)), time(), zone)
     try:
         return datetime.combine(date.fromisoformat(wanted), time(), zone)
     except ValueError:
@@ -81,8 +96,25 @@ def told(moment: datetime, zone: tzinfo) -> str:
 
 
 def short(moment: datetime, zone: tzinfo) -> str:
-    """An instant in a table, to the minute."""
-    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M")
+    """An instant in a table, to the minute, in the formats that whoever looks at it prefers."""
+    local = moment.astimezone(zone)
+    who = _settings().preferred
+    if who is None:
+        return local.strftime("%Y-%m-%d %H:%M")
+    date_form, time_form = DATE_FORMATS.get(who.date_format), TIME_FORMATS.get(who.time_format)
+    return local.strftime(f"{date_form or DATE_FORMATS['yyyy-MM-dd']} {time_form or TIME_FORMATS['24h']}")
+
+
+def _into_week(now: datetime) -> int:
+    """How many days ago this week began, as whoever asks reckons weeks: with Monday unless they prefer another day."""
+    who = _settings().preferred
+    first = _DAYS.index(who.first_day_of_week) if who and who.first_day_of_week in _DAYS else 0
+    return (now.weekday() - first) % 7
+
+
+def _settings() -> Settings:
+    context = click.get_current_context(silent=True)
+    return context.ensure_object(Settings) if context else Settings()
 
 
 def size(text: str) -> int:

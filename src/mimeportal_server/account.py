@@ -1,10 +1,11 @@
-"""The account, and who is asking."""
+"""The account, and who is asking; each mailbox's preferences, contacts and delegates lie in files of their own."""
 
 from __future__ import annotations
 
 from sqlalchemy import func, select
 
 from mimeportal.account import contract
+from mimeportal_server import contacts, delegates, preferences
 from mimeportal_server.portal import Answer, Call, Portal
 from mimeportal_server.store.schema import people
 
@@ -50,12 +51,18 @@ _MIMECAST = {
 
 
 def whoami(portal: Portal, call: Call) -> Answer:
-    """The caller's address, role and moderated addresses."""
+    """The caller's address and role, whose mail they decide on, and how they want times shown."""
+    with portal.database.read() as tx:
+        preferred = preferences.of(portal, tx, call.caller.person_id, call.caller.address)
     row = contract.WhoAmIRow(
         email_address=call.caller.address,
         role=call.caller.role,
         moderates=sorted(call.caller.scopes),
-        time_zone=portal.settings.time_zone,
+        delegated=sorted(call.caller.delegated),
+        time_zone=preferred.time_zone,
+        date_format=preferred.date_format,
+        time_format=preferred.time_format,
+        first_day_of_week=preferred.first_day_of_week,
         account_code=portal.account_code,
         domains=list(portal.settings.domains),
     )
@@ -73,4 +80,16 @@ def password(portal: Portal, call: Call) -> Answer:
     return Answer([contract.PasswordRow(email_address=call.caller.address).to_json()])
 
 
-OPERATIONS = {"account.show": show, "account.whoami": whoami, "account.password": password}
+OPERATIONS = {
+    "account.show": show,
+    "account.whoami": whoami,
+    "account.password": password,
+    "account.preferences": preferences.show,
+    "account.set_preferences": preferences.change,
+    "account.most_used_contacts": contacts.most_used,
+    "account.find_contacts": contacts.find,
+    "account.find_delegates": delegates.find,
+    "account.add_delegate": delegates.add,
+    "account.remove_delegate": delegates.remove,
+    "account.delegated_access": delegates.access,
+}

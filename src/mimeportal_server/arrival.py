@@ -14,15 +14,16 @@ from sqlalchemy import Connection, Table, func, insert, select, update
 
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
-from mimeportal_server import audit, counting
-from mimeportal_server.mail import Summary, summarise
+from mimeportal_server import audit, auto_permit, counting, searching
+from mimeportal_server.mail import Summary, summary_and_words
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
-from mimeportal_server.screening import Arrival, Fate, dmarc_failed, screen
+from mimeportal_server.screening import Arrival, Fate, asked_about, dmarc_failed, screen
+from mimeportal_server.sender_lists import lists_of
 from mimeportal_server.settings import HoldRule
 from mimeportal_server.steps import reached
 from mimeportal_server.store.blobs import name_of
-from mimeportal_server.store.schema import copies, deliveries, holds, imports, mailbox, messages, people, senders
+from mimeportal_server.store.schema import copies, deliveries, holds, imports, mailbox, messages, people
 
 FULL = "the mailbox is full"
 
@@ -42,7 +43,8 @@ class Incoming:
 
     `source` is where an import found it (path, position); `hold` skips screening; `again` imports anew. `by` is
     the person who submitted it, logged in; then `outside` are recipients that are none of the portal's people.
-    `whole`: it is taken for all of its recipients or refused for all, as SMTP has one reply for them.
+    `whole`: it is taken for all of its recipients or refused for all, as SMTP has one reply for them. `text` is that
+    of its body, by which search finds it.
     """
 
     octets: bytes
@@ -58,6 +60,7 @@ class Incoming:
     by: Caller | None = None
     outside: Sequence[str] = ()
     whole: bool = False
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,11 @@ class Result:
 
 def incoming(octets: bytes, envelope_from: str | None, **envelope: Any) -> Incoming:
     """Parse octets within limits; without an envelope sender: a single Return-Path, else From (promises C.1)."""
-    summary = summarise(octets)
+    summary, text = summary_and_words(octets)
     if envelope_from is None:
         found = summary.return_path if summary.return_path is not None else summary.from_address
         envelope_from = found or ""
-    return Incoming(octets, summary, normalise(envelope_from), **envelope)
+    return Incoming(octets, summary, normalise(envelope_from), text=text, **envelope)
 
 
 def accept(portal: Portal, batch: Sequence[Incoming], *, door: str) -> list[list[Result]]:
@@ -91,7 +94,7 @@ def accept(portal: Portal, batch: Sequence[Incoming], *, door: str) -> list[list
     with portal.write() as tx:
         # Only now no sweep can let go of octets that were there before, and that nothing kept.
         portal.home.blobs.add_missing({name: entry.octets for name, entry in zip(names, batch, strict=True)})
-        writer = _Writer(portal, tx, door)
+        writer = _Writer(portal, tx, door, batch)
         known = writer.known_imports(batch, names)
         results = [writer.take(entry, name, known) for entry, name in zip(batch, names, strict=True)]
         writer.flush()
@@ -103,18 +106,21 @@ def accept(portal: Portal, batch: Sequence[Incoming], *, door: str) -> list[list
 class _Writer:
     """Gathers the rows of a batch, so that each table is written once."""
 
-    def __init__(self, portal: Portal, tx: Connection, door: str) -> None:
+    def __init__(self, portal: Portal, tx: Connection, door: str, batch: Sequence[Incoming]) -> None:
         self._portal = portal
         self._tx = tx
+        self._batch = batch
         self._door = door
         self._rows: dict[Table, list[dict[str, Any]]] = {
             table: [] for table in (messages, imports, copies, holds, deliveries, mailbox)
         }
+        self._searched: list[searching.Searched] = []
         self._acts: dict[Caller | None, list[audit.Act]] = {}
         self._counts: counting.Counts = Counter()
         self._last = {table: tx.scalar(select(func.max(table.c.id))) or 0 for table in (messages, holds)}
         self._lists: dict[int, dict[str, str]] = {}
         self._octets: dict[int, int] = {}  # person -> octets kept for them, with this batch
+        self._sent_to: dict[int, list[str]] = {}  # person -> whom outside they wrote to
 
     def known_imports(self, batch: Sequence[Incoming], names: Sequence[str]) -> set[tuple[str, ...]]:
         """What was imported before of the octets in this batch, as (path, position, blob, recipient)."""
@@ -148,6 +154,8 @@ class _Writer:
             message_id = message_id or self._message(entry, name)
             self._lay(entry, message_id, entry.by.person_id, "sent")
             results += [self._send(entry, name, message_id, entry.by, recipient) for recipient in entry.outside]
+            if entry.outside and auto_permit.arises(self._tx, self._portal.settings, entry.by.person_id, entry.summary):
+                self._sent_to.setdefault(entry.by.person_id, []).extend(entry.outside)
         return results
 
     def _has_room(self, person_id: int, size: int) -> bool:
@@ -188,10 +196,12 @@ class _Writer:
                 "remote_host": entry.origin.host,
                 "encrypted": entry.origin.encrypted,
                 "has_attachments": summary.has_attachments,
+                "attachment_count": sum(not entry.inline for entry in summary.attachments),
                 "no_notice": self._no_notice(entry),
                 "received": entry.received,
             }
         )
+        self._searched.append(searching.Searched(number, entry.envelope_from, entry.summary, entry.text))
         return number
 
     def _copy(self, entry: Incoming, name: str, message_id: int, person_id: int, recipient: str) -> Result:
@@ -273,8 +283,12 @@ class _Writer:
     def _fate(self, entry: Incoming, person_id: int, recipient: str) -> Fate:
         if entry.hold is not None:
             return Fate("held", entry.hold.policy, entry.hold)
-        arrival = Arrival(entry.envelope_from, recipient, entry.summary, len(entry.octets), entry.by is not None)
-        return screen(arrival, self._portal.settings, self._entries(person_id))
+        lists = self._entries(person_id)
+        fate = screen(_arrival(entry, recipient), self._portal.settings, lists, self._portal.chance())
+        if fate.disables:
+            auto_permit.disable(self._tx, person_id, fate.disables)
+            del lists[fate.disables]
+        return fate
 
     def _hold(self, entry: Incoming, rule: HoldRule, message_id: int, person_id: int, recipient: str) -> int:
         summary = entry.summary
@@ -306,9 +320,13 @@ class _Writer:
         return number
 
     def _entries(self, person_id: int) -> dict[str, str]:
+        """What counts on somebody's lists of the senders in this batch, asked for at once: lists may be long."""
         if person_id not in self._lists:
-            rows = self._tx.execute(select(senders.c.entry, senders.c.list).where(senders.c.person_id == person_id))
-            self._lists[person_id] = {row.entry: row.list for row in rows}
+            wanted: set[str] = set()
+            for entry in self._batch:
+                if entry.hold is None and any(person == person_id for person, _ in entry.recipients):
+                    wanted |= asked_about(_arrival(entry, ""))
+            self._lists[person_id] = lists_of(self._tx, person_id, wanted, self._portal.clock.steady())
         return self._lists[person_id]
 
     def _route(self, entry: Incoming) -> str:
@@ -337,11 +355,18 @@ class _Writer:
         for table, rows in self._rows.items():
             if rows:
                 self._tx.execute(insert(table), rows)
+        searching.keep(self._tx, self._searched)
         for person_id, octets in self._octets.items():
             self._tx.execute(update(people).where(people.c.id == person_id).values(octets=octets))
+        for person_id, addresses in self._sent_to.items():
+            auto_permit.sent(self._tx, self._portal.settings, person_id, addresses, self._portal.clock.now())
         counting.count(self._portal, self._tx, self._counts)
         for caller, acts in self._acts.items():
             audit.record(self._tx, acts, at=self._portal.clock.now(), caller=caller, door=self._door)
+
+
+def _arrival(entry: Incoming, recipient: str) -> Arrival:
+    return Arrival(entry.envelope_from, recipient, entry.summary, len(entry.octets), entry.by is not None)
 
 
 def reason_code(reason: str) -> str:

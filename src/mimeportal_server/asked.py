@@ -28,9 +28,13 @@ def not_allowed(message: str, field: str) -> Refused:
     return Refused("err_validation_value_not_allowed", message, field=field)
 
 
+def forbidden() -> Refused:
+    """The refusal of what is not the caller's, there or not, for whoever raises it (promises E.1)."""
+    message = "0003 Forbidden To Perform Operation For Address"
+    return Refused("err_xdk_operation_forbidden_for_address", message, status=403)
+
+
 def administrators_only(call: Call) -> None:
     """Raises `Refused` for whoever is no administrator: what is asked for shows everybody's mail."""
     if not call.caller.administrator:
-        raise Refused(
-            "err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address", status=403
-        )
+        raise forbidden()

@@ -17,13 +17,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, literal_column, select, update
 
 from mimeportal.addresses import domain_of, parse_entry
 from mimeportal.errors import UsageError
 from mimeportal.holds import contract
 from mimeportal.wire import Failure, JsonObject
-from mimeportal_server import audit, counting, senders
+from mimeportal_server import audit, counting, sender_lists
 from mimeportal_server.clock import DAY, iso
 from mimeportal_server.people import Caller, allow, only_moderates
 from mimeportal_server.portal import Answer, Call, Portal
@@ -31,6 +31,10 @@ from mimeportal_server.steps import reached
 from mimeportal_server.store.prepared import Prepared
 from mimeportal_server.store.schema import deliveries, holds, mailbox, messages, people
 from mimeportal_server.tokens import InvalidToken
+
+# Written out, not bound, so that the partial indexes over what is held are used.
+HELD = holds.c.state == literal_column("'held'")
+_BATCH = 500  # holds that expire in one transaction
 
 EVENTS = {"release": "released", "reject": "rejected", "expire": "expired"}
 
@@ -174,7 +178,7 @@ class _Deciding:
                 )
             }
             if any(item.decision == "release" for item in items):
-                self._blocked = senders.blocked(tx, {_senders(row) for row in rows.values()})
+                self._blocked = sender_lists.blocked(tx, {_senders(row) for row in rows.values()})
             told = [self._one(tx, item, rows.get(wanted[item.id])) if item.id in wanted else _INVALID for item in items]
             reached("decision.checked")
             self._flush(tx)
@@ -259,7 +263,7 @@ class _Deciding:
         detail["subject"] = row.subject
         if entry is not None:
             list = "permitted" if item.permit else "blocked"
-            senders.put(tx, row.person_id, *entry, list, source=f"hold {item.decision}", now=self._now)
+            sender_lists.put(tx, row.person_id, *entry, list, source=f"hold {item.decision}", now=self._now)
             told["entry"] = detail["entry"] = entry[0]
         if following == "released":
             self._queue(row)
@@ -372,3 +376,28 @@ def expire(portal: Portal, tx: Connection, rows: Sequence[Row[Any]], edge: Mappi
         for row in rows
     ]
     audit.record(tx, acts, at=portal.clock.now(), caller=None, door="sweep")
+
+
+def expire_overdue(portal: Portal, whose: ColumnElement[bool]) -> int:
+    """Mark all holds that are over their time and meet a condition, batch by batch; how many."""
+    edge = expiry_edge(portal)
+    keep = portal.settings.hold_days * DAY
+    overdue = select(holds).where(HELD, holds.c.received <= edge, whose).order_by(holds.c.id).limit(_BATCH)
+    total = 0
+    while True:
+        with portal.write() as tx:
+            rows = tx.execute(overdue).all()
+            expire(portal, tx, rows, {row.id: row.received + keep for row in rows})
+        reached("sweep.expired")
+        total += len(rows)
+        if len(rows) < _BATCH:
+            return total
+
+
+def settle(portal: Portal, whose: ColumnElement[bool]) -> None:
+    """Before a look into mailboxes: what is over its time lies in the archive, whether or not a sweep has run."""
+    with portal.database.read() as tx:
+        overdue = select(holds.c.id).where(HELD, holds.c.received <= expiry_edge(portal), whose).limit(1)
+        if tx.scalar(overdue) is None:
+            return
+    expire_overdue(portal, whose)

@@ -89,7 +89,7 @@ class Door:
             sentence = f"The portal's files cannot be used: {fault.strerror or type(fault).__name__}."
             response = answering.failed(Failure("err_portal_store", sentence), 503)
         except Exception as fault:
-            response = answering.failed(Failure("err_internal", _defect(fault)), 500)
+            response = answering.failed(Failure("err_internal", defect(fault)), 500)
         return response
 
     def refused(self, request: Request, refusal: Refused) -> Response:
@@ -99,7 +99,7 @@ class Door:
 
     def most_octets(self, endpoint: Endpoint[Any, Any] | None) -> int:
         """How long the body of a request may be; None is a path without an operation."""
-        if endpoint is None or endpoint.form in ("envelope", "query"):
+        if endpoint is None or endpoint.form in ("envelope", "json", "query"):
             return self.portal.settings.limits["json_body"]
         return endpoint.bytes_in
 
@@ -137,7 +137,9 @@ class _Answering:
         if answer.object is not None:
             body = json.dumps(answer.object, separators=(",", ":")).encode()
         else:
-            body = encode_answer(answer.rows, answer.failures, page=answer.page, rows_at=endpoint.rows_at)
+            body = encode_answer(
+                answer.rows, answer.failures, page=answer.page, rows_at=endpoint.rows_at, beside=answer.beside
+            )
         return self._response(200, self._headers("application/json"), iter([body]))
 
     def failed(self, failure: Failure, status: int, *, gateway: bool = False) -> Response:
@@ -195,7 +197,7 @@ class _Answering:
             items = [_form(request.query.encode())]
         else:
             document = _document(_body(request, most))
-            items = _items(document, endpoint)
+            items = _items({"data": [document]} if endpoint.form == "json" else document, endpoint)
             size, token = _paging(document, portal.settings.limits["page_size"])
         self._items = sum(len(item[endpoint.counted]) for item in items) if endpoint.counted else len(items)
         call = Call(self._caller, items, size, token, self._request_id, request, self._faults)
@@ -243,7 +245,7 @@ def is_loopback(peer: str) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def _defect(fault: Exception) -> str:
+def defect(fault: Exception) -> str:
     """Where the portal failed, in our words: nothing of what was asked is in it."""
     place = traceback.extract_tb(fault.__traceback__)[-1]
     where = f"{Path(place.filename).name}, line {place.lineno}"

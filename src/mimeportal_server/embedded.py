@@ -41,25 +41,34 @@ class EmbeddedTransport:
         self.user: str | None = normalise(user)
         self._portal = Portal(Home.open(home, busy=BUSY_SECONDS if timeout is None else timeout), wall=wall)
         self._door = Door(self._portal)
-        try:
-            with self._portal.database.read() as tx:
-                caller = people.caller_of(tx, self.user, "embedded", _os_user())
-        except StoreError as fault:
-            raise UnavailableError(fault.sentence, remedy="Try again later.") from None
-        if caller is None:
-            self._portal.close()
-            raise AuthenticationError(
-                f"{self.user} is none of this portal's people, or is disabled.",
-                why=f"Asked in {self.url}.",
-                remedy=f"See them with: mimeportal-server people list --home {home}",
-            )
-        self._caller = caller
+        self._os_user = _os_user()
         self._closed = False
+        try:
+            self._caller()
+        except AuthenticationError:
+            self._portal.close()
+            raise
 
     def send(self, request: Request) -> Response:
         if self._closed:
             raise UsageError("This portal is closed.", remedy="Open it again with `Portal.open()`.")
-        return self._door.handle(request, self._caller)
+        return self._door.handle(request, self._caller())
+
+    def _caller(self) -> people.Caller:
+        """Who asks, as they stand now: a role, a delegation or a person that ended has ended for open portals too."""
+        user = self.user or ""
+        try:
+            with self._portal.database.read() as tx:
+                caller = people.caller_of(tx, user, "embedded", self._os_user)
+        except StoreError as fault:
+            raise UnavailableError(fault.sentence, remedy="Try again later.") from None
+        if caller is None:
+            raise AuthenticationError(
+                f"{user} is none of this portal's people, or is disabled.",
+                why=f"Asked in {self.url}.",
+                remedy=f"See them with: mimeportal-server people list --home {self._portal.home.path}",
+            )
+        return caller
 
     def close(self) -> str | None:
         """Deliver what was released, by this session or an interrupted one before, and close the home."""

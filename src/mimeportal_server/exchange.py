@@ -105,13 +105,13 @@ class Exchange:
         async with asyncio.timeout(limits.HTTP_SECONDS):
             await self._send(message)
 
-    async def drain(self) -> None:
+    async def drain(self, most: int = _DRAINED, seconds: float = _DRAIN_SECONDS) -> None:
         """Read on for a while: an answer is lost when the connection ends while its request still comes."""
         if self.request.headers.get("expect"):
             return  # it waits to be told before it sends anything
-        left = _DRAINED
+        left = most
         with suppress(TimeoutError, Gone):
-            async with asyncio.timeout(_DRAIN_SECONDS):
+            async with asyncio.timeout(seconds):
                 async for piece in self.pieces():
                     left -= len(piece)
                     if left < 0:
@@ -196,8 +196,9 @@ class Protocol(HttpToolsProtocol):
             self._head = None
 
 
-def start(status: int, headers: dict[str, str]) -> Message:
+def start(status: int, headers: dict[str, str], cookies: tuple[str, ...] = ()) -> Message:
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    raw += [(b"set-cookie", cookie.encode("latin-1")) for cookie in cookies]
     return {"type": "http.response.start", "status": status, "headers": raw}
 
 

@@ -14,9 +14,10 @@ from mimeportal.errors import UsageError
 from mimeportal.holds import contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
-from mimeportal_server import deciding, senders
+from mimeportal_server import deciding, sender_lists
 from mimeportal_server.asked import date_given, first_search
 from mimeportal_server.clock import DAY, iso, milliseconds, moment
+from mimeportal_server.deciding import HELD
 from mimeportal_server.listing import Keyset, may_match
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Answer, Call, Portal, Refused
@@ -27,8 +28,6 @@ _FORBIDDEN_TEXT = "0003 Forbidden To Perform Operation For Address"
 
 _MAILBOXES = 1_000  # more are not looked for here: whoever asks filters again
 
-# Written out, not bound, so that the partial indexes over what is held are used.
-HELD = holds.c.state == literal_column("'held'")
 _SHOWN = [
     holds.c[name]
     for name in (
@@ -61,8 +60,14 @@ def visible(caller: Caller) -> ColumnElement[bool]:
     """The holds a caller may see at all: `people.allow(..., "see", ...)` as a condition."""
     if caller.administrator:
         return true()
-    own = and_(holds.c.recipient == caller.address, holds.c.level == "user")
+    own = _personal([caller.address, *sorted(caller.delegated)])
     return or_(own, _moderated(caller)) if caller.scopes else own
+
+
+def _personal(addresses: Sequence[str]) -> ColumnElement[bool]:
+    """The personal queues of some mailboxes."""
+    (first, *others) = addresses
+    return and_(holds.c.recipient.in_(addresses) if others else holds.c.recipient == first, holds.c.level == "user")
 
 
 def _moderated(caller: Caller) -> ColumnElement[bool]:
@@ -77,9 +82,10 @@ def _queue(caller: Caller, queue: str, mailboxes: Sequence[str] | None) -> Colum
     """One queue as a condition. Raises `Refused` for what is not the caller's."""
     forbidden = Refused(_FORBIDDEN, _FORBIDDEN_TEXT, status=403)
     if queue == "personal":
-        if mailboxes and any(normalise(mailbox) != caller.address for mailbox in mailboxes):
+        asked = list(dict.fromkeys(normalise(mailbox) for mailbox in mailboxes or [caller.address]))
+        if not all(caller.acts_for(mailbox) for mailbox in asked):
             raise forbidden
-        return and_(holds.c.recipient == caller.address, holds.c.level == "user")
+        return _personal(asked)
     if queue == "moderated":
         condition = _moderated(caller)
     elif queue == "admin":
@@ -186,7 +192,7 @@ def _rows(
     queue: str | None,
     caller: Caller | None = None,
 ) -> list[JsonObject]:
-    blocked = senders.blocked(tx, {(row.person_id, row.from_address, row.from_header) for row in rows})
+    blocked = sender_lists.blocked(tx, {(row.person_id, row.from_address, row.from_header) for row in rows})
     keep = portal.settings.hold_days * DAY
     seal = portal.sealer.id
     shown = []
@@ -216,7 +222,7 @@ def _rows(
 
 
 def _queue_of(row: Row[Any], caller: Caller) -> str:
-    if row.recipient == caller.address and row.level == "user":
+    if caller.acts_for(row.recipient) and row.level == "user":
         return "personal"
     return "moderated" if row.level == "moderator" and caller.covers(row.recipient) else "admin"
 

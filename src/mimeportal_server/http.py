@@ -1,4 +1,4 @@
-"""The HTTP door: what comes through a socket goes to `Door.handle`, and its answer back."""
+"""The HTTP door: what comes through a socket goes to `Door.handle` or to the pages, and its answer back."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from mimeportal_server.door import Door, endpoint_at, network_of
 from mimeportal_server.exchange import Exchange, Gone, start
 from mimeportal_server.portal import Refused
 from mimeportal_server.quota import Allowance, InFlight
+from mimeportal_server.web import route
+from mimeportal_server.web.forms import read_form
+from mimeportal_server.web.pages import Pages
 
 if TYPE_CHECKING:
     from mimeportal_server.lab import Fault, Lab
@@ -52,6 +55,7 @@ class HttpDoor:
         self._behind_proxy = behind_proxy
         self._lab = lab
         self._on_act = on_act
+        self._pages = Pages(door, on_act=on_act)
         self._log = log
         self._threads = ThreadPoolExecutor(limits.HTTP_THREADS, "mimeportal-http")
         self._in_flight = InFlight()
@@ -88,11 +92,15 @@ class HttpDoor:
             headers = {"content-type": "application/json", "cache-control": "no-store"}
             await self._give(exchange, Response(status, headers, iter([body])), unread=exchange.has_body())
             return
+        if own is None and route.is_page(request.path):
+            await self._page(exchange)
+            return
         endpoint = endpoint_at(request.method, request.path)
         try:
             exchange.refuse_ambiguous()
-            async with self._body(exchange, endpoint) as body:
-                request.body = [body]
+            async with self._arriving(exchange, self._door.most_octets(endpoint)) as pieces:
+                async with asyncio.timeout(limits.HTTP_SECONDS):
+                    request.body = [b"".join([piece async for piece in pieces])]
                 if endpoint is not None and self._lab is not None:
                     exchange.fault = self._lab.next_fault(endpoint.name)
                 if exchange.fault is None:
@@ -126,34 +134,68 @@ class HttpDoor:
     # -- bodies that come -----------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _body(self, exchange: Exchange, endpoint: Endpoint[Any, Any] | None) -> AsyncIterator[bytes]:
-        """The whole body. Raises `Refused` as soon as it is too long, whatever is still to come."""
-        most = self._door.most_octets(endpoint)
+    async def _arriving(self, exchange: Exchange, most: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The body, piece by piece. Raises `Refused` as soon as it is too long, whatever is still to come."""
         too_large = Refused("err_request_too_large", f"A body has at most {most} octets.", status=413)
         declared = exchange.request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > most:
             raise too_large
-        body, network = bytearray(), network_of(exchange.request.peer)
+        arrived, network = 0, network_of(exchange.request.peer)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            nonlocal arrived
+            async for piece in exchange.pieces():
+                arrived += len(piece)
+                self._in_flight.add(network, len(piece))
+                if arrived > most:
+                    raise too_large
+                if self._in_flight.is_over(network, limits.HTTP_IN_FLIGHT):
+                    sentence = "Too much is being sent to this portal at once."
+                    raise Refused("err_portal_busy", sentence, status=503, retryable=True)
+                yield piece
+
         try:
-            async with asyncio.timeout(limits.HTTP_SECONDS):
-                async for piece in exchange.pieces():
-                    body += piece
-                    self._in_flight.add(network, len(piece))
-                    if len(body) > most:
-                        raise too_large
-                    if self._in_flight.is_over(network, limits.HTTP_IN_FLIGHT):
-                        sentence = "Too much is being sent to this portal at once."
-                        raise Refused("err_portal_busy", sentence, status=503, retryable=True)
-            yield bytes(body)
+            yield pieces()
         finally:
-            self._in_flight.remove(network, len(body))
+            self._in_flight.remove(network, arrived)
+
+    # -- pages ----------------------------------------------------------------------------------------------
+
+    async def _page(self, exchange: Exchange) -> None:
+        """Answer with a page; a form is read once it is known who sends it, and what its page takes."""
+        visit = self._pages.visit(exchange.request)
+        response = await self._in_thread(self._pages.admit, visit)
+        if response is not None:
+            await self._give(exchange, response, unread=exchange.has_body())
+            return
+        assert visit.route is not None
+        files = visit.route.files
+        try:
+            async with self._arriving(exchange, visit.route.octets) as pieces:
+                content_type = exchange.request.headers.get("content-type", "")
+                async with asyncio.timeout(limits.PAGE_FILES_SECONDS if files else limits.HTTP_SECONDS):
+                    form = await read_form(visit.route, content_type, pieces)
+                await self._give(exchange, await self._in_thread(self._pages.answer, visit, form))
+        except Refused as refusal:
+            # A browser shows no answer that comes while it sends: here it may send to the end.
+            drained = limits.PAGE_FILES_DRAINED if files else None
+            await self._give(exchange, self._pages.refused(visit, refusal), unread=True, drained=drained)
 
     # -- answers that go ------------------------------------------------------------------------------------
 
     async def _give(
-        self, exchange: Exchange, response: Response, first: bytes | None = None, *, unread: bool = False
+        self,
+        exchange: Exchange,
+        response: Response,
+        first: bytes | None = None,
+        *,
+        unread: bool = False,
+        drained: int | None = None,
     ) -> None:
-        """Send an answer. `unread`: the body of its request was not read to the end, so the connection ends."""
+        """Send an answer. `unread`: the body of its request was not read to the end, so the connection ends.
+
+        `drained`: how many octets of it are read nevertheless, where that is worth more than usual.
+        """
         exchange.response = response
         if first is None:
             first = b"".join(response.body)
@@ -162,11 +204,11 @@ class HttpDoor:
             headers["connection"] = "close"
         if headers["content-type"] == "application/json":
             headers["content-length"] = str(len(first))
-        head = start(response.status, headers)
+        head = start(response.status, headers, response.cookies)
         if unread:
             await exchange.send(head)
             await exchange.send({"type": "http.response.body", "body": first, "more_body": True})
-            await exchange.drain()
+            await (exchange.drain(drained, limits.PAGE_FILES_SECONDS) if drained else exchange.drain())
             await exchange.send({"type": "http.response.body"})
             return
 
@@ -207,7 +249,7 @@ class HttpDoor:
                 "request": request_id,
                 "door": "http",
                 "method": request.method,
-                "route": endpoint.path if endpoint else "-",
+                "route": endpoint.path if endpoint else route.template_at(request.method, request.path),
                 "operation": endpoint.name if endpoint else "-",
                 "status": exchange.status,
                 "ms": round(seconds * 1000, 1),

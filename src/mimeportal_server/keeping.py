@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, true, update
 
 from mimeportal.auth import flows
-from mimeportal_server import audit, deciding, delivery, requested
+from mimeportal_server import audit, auto_permit, deciding, delivery, digests, requested, searching
 from mimeportal_server.clock import DAY, HOUR
-from mimeportal_server.holds import HELD
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
 from mimeportal_server.store.schema import (
@@ -33,38 +32,33 @@ _REFRESHED = 30  # days for which an expired binding can be refreshed; later a l
 
 
 def sweep(portal: Portal) -> Counter[str]:
-    """Everything that time brings; counts of `expired`, `marked`, `purged`, `delivered`, `failed`, `queued`.
+    """Everything that time brings; counts of `expired`, `marked`, `purged`, `digests`, `delivered`, `failed`,
+    `queued`.
 
     While the clock is not believed nothing expires and nothing is let go (promises F.2).
     """
     counts: Counter[str] = Counter()
     portal.follow_lab()
     if portal.clock.fault() is None:
-        counts["expired"] = _expire(portal)
+        counts["expired"] = deciding.expire_overdue(portal, true())
+        _lapse(portal)
         counts["marked"] = _mark(portal)
         counts["purged"] = _purge(portal)
         _remove_strays(portal)
         _forget_log_ins(portal)
         with portal.write() as tx:
             requested.forget(tx, now=portal.clock.now())
+        counts += digests.send_due(portal)
     counts += delivery.deliver(portal)
     return counts
 
 
-def _expire(portal: Portal) -> int:
-    edge = deciding.expiry_edge(portal)
-    keep = portal.settings.hold_days * DAY
-    total = 0
-    while True:
+def _lapse(portal: Portal) -> None:
+    """Let go of auto-permitted senders that were not written to for their time (portal-rules D.18)."""
+    more = True
+    while more:
         with portal.write() as tx:
-            rows = tx.execute(
-                select(holds).where(HELD, holds.c.received <= edge).order_by(holds.c.id).limit(_BATCH)
-            ).all()
-            deciding.expire(portal, tx, rows, {row.id: row.received + keep for row in rows})
-        reached("sweep.expired")
-        total += len(rows)
-        if len(rows) < _BATCH:
-            return total
+            more = bool(auto_permit.lapse(tx, portal.clock.steady(), portal.clock.now()))
 
 
 def _mark(portal: Portal) -> int:
@@ -115,6 +109,7 @@ def _purge(portal: Portal) -> int:
                 tx.scalars(select(messages.c.blob).where(messages.c.blob.in_(names), messages.c.purged.is_(None)))
             ) | _outgoing(tx, names)
             _give_back(tx, [row.id for row in batch])
+            searching.forget(tx, [row.id for row in batch])
             acts = [audit.Act("purge", "done", "message", row.id) for row in batch if row.blob not in still]
             audit.record(tx, acts, at=portal.clock.now(), caller=None, door="sweep")
         # Octets go only after the commit that says so: a kill in between leaves a stray file, never a gap.

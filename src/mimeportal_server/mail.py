@@ -98,6 +98,7 @@ class Preview:
     text        the text parts; of mail that has only HTML, what the HTML says
     html        the HTML parts, for `safe_html`; None when there is none or it is too large to show
     images      Content-ID to octets, for `safe_html`
+    text_of_html    there is no text part, and `text` is what the HTML says
     """
 
     headers: tuple[tuple[str, str], ...]
@@ -106,6 +107,7 @@ class Preview:
     attachments: tuple[AttachmentInfo, ...]
     images: dict[str, bytes]
     notes: tuple[str, ...]
+    text_of_html: bool = False
 
 
 def summarise(octets: bytes | memoryview) -> Summary:
@@ -134,6 +136,18 @@ def summary_and_preview(octets: bytes | memoryview) -> tuple[Summary, Preview]:
         return summarise(octets), preview(octets)
 
 
+def summary_and_words(octets: bytes | memoryview) -> tuple[Summary, str]:
+    """What is known of a message, and the text by which search finds it: of its body, as far as it is kept.
+
+    Never raises.
+    """
+    try:
+        read = _read(bytes(octets))
+        return _summarise(*read), _searched(*read)
+    except Exception:
+        return summarise(octets), ""
+
+
 def attachment(octets: bytes | memoryview, index: int) -> bytes:
     """The decoded octets of one of the attachments that `summarise` and `preview` list.
 
@@ -149,6 +163,11 @@ def named_attachment(octets: bytes | memoryview, index: int) -> tuple[str, bytes
     if not 0 <= index < len(files):
         raise IndexError(index)
     return files[index].filename, files[index].decoded(message)
+
+
+def body(octets: bytes) -> bytes:
+    """All that follows the headers of a message."""
+    return octets[read_headers(octets).body :]
 
 
 def _read(octets: bytes) -> tuple[bytes, Headers, Structure]:
@@ -236,17 +255,30 @@ def extension_of(filename: str) -> str:
     return shown.rpartition(".")[2].lower() if "." in shown else ""
 
 
-def _preview(octets: bytes, headers: Headers, structure: Structure) -> Preview:
-    notes = [*headers.notes, *structure.notes]
+def _bodies(structure: Structure) -> tuple[list[Part], list[Part]]:
+    """The parts that are the text of the message, and its HTML parts."""
     bodies = [part for part in structure.leaves if not part.is_attachment and not part.embedded]
-    pages = [part for part in bodies if part.content_type == "text/html"]
     others = [part for part in bodies if part.content_type != "text/html"]
     plain = [part for part in others if part.content_type == "text/plain"]
+    return plain or others, [part for part in bodies if part.content_type == "text/html"]
+
+
+def _searched(octets: bytes, _: Headers, structure: Structure) -> str:
+    """The text by which a message is found: its text parts, or else what its HTML says."""
+    texts, pages = _bodies(structure)
+    text, _cut = _joined_text(octets, texts, limits.SEARCHED_TEXT)
+    return text if text.strip() else html_to_text(_joined_text(octets, pages, limits.SEARCHED_TEXT)[0])
+
+
+def _preview(octets: bytes, headers: Headers, structure: Structure) -> Preview:
+    notes = [*headers.notes, *structure.notes]
+    texts, pages = _bodies(structure)
     html, cut_html = _joined_text(octets, pages, limits.HTML)
-    text, cut_text = _joined_text(octets, plain or others, limits.TEXT_SHOWN)
+    text, cut_text = _joined_text(octets, texts, limits.TEXT_SHOWN)
     if cut_html:
         notes.append(f"the HTML is longer than {limits.HTML} octets and not shown as such")
-    if not text.strip() and html.strip():
+    text_of_html = not text.strip() and bool(html.strip())
+    if text_of_html:
         text = html_to_text(html)
     if cut_text:
         notes.append(f"the text was cut at {limits.TEXT_SHOWN} octets")
@@ -264,6 +296,7 @@ def _preview(octets: bytes, headers: Headers, structure: Structure) -> Preview:
         attachments=tuple(infos),
         images=images,
         notes=tuple(notes),
+        text_of_html=text_of_html,
     )
 
 

@@ -1,4 +1,4 @@
-"""Mail on its way, for administrators: the message finder, what waits, what was refused."""
+"""Mail on its way, for administrators: the message finder, what waits, what was refused. Mailboxes: `mailbox.py`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mimeportal.addresses import normalise
 from mimeportal.messages.contract import finder as contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
-from mimeportal_server import audit, tracking
-from mimeportal_server.asked import date_given, first_search, not_allowed
+from mimeportal_server import audit, mailbox, tracking
+from mimeportal_server.asked import date_given, first_search, forbidden, not_allowed
 from mimeportal_server.clock import DAY, HOUR, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
 from mimeportal_server.portal import Answer, Call, Portal, Refused
@@ -28,9 +28,7 @@ _NOT_YET = "1970-01-01T00:00:00+0000"
 def _administrators(call: Call) -> None:
     """Tracking shows everybody's mail. Raises `Refused` for whoever is no administrator."""
     if not call.caller.administrator:
-        raise Refused(
-            "err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address", status=403
-        )
+        raise forbidden()
 
 
 # -- the finder ------------------------------------------------------------------------------------------------
@@ -334,4 +332,5 @@ OPERATIONS: Mapping[str, Callable[[Portal, Call], Answer]] = {
     "messages.processing": processing,
     "messages.queues": queues,
     "messages.rejections": refused,
+    **mailbox.OPERATIONS,
 }

@@ -189,6 +189,8 @@ def _first_line(model: type[BaseModel]) -> str:
 def _body(row: Endpoint[Any, Any], item: JsonObject) -> JsonObject:
     if row.form == "form":
         return {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": item}}}
+    if row.form == "json":
+        return {"required": True, "content": {"application/json": {"schema": item}}}
     least, most = row.count if row.counted is None else (1, 1)
     envelope = {
         "type": "object",

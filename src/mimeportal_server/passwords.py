@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from mimeportal import limits
 from mimeportal.addresses import normalise
+from mimeportal.wire import JsonObject
 from mimeportal_server import audit, people, tokens
 from mimeportal_server.clock import DAY
 from mimeportal_server.door import network_of
@@ -32,7 +33,7 @@ _LOCK = limits.LOCK_MINUTES * 60_000
 
 ONE_TIME = "one-time password"
 # One text for whatever is wrong (portal-rules A.28); the reason stands in the audit alone.
-_WRONG = "Invalid username, password or permissions. Please check you are using the correct URL."
+WRONG = "Invalid username, password or permissions. Please check you are using the correct URL."
 # What is no secret, as discovery tells it too: this portal cannot check it.
 _ELSEWHERE = {
     "domain": "0001 Authentication type not supported: this person logs in with a domain password, not checked here.",
@@ -103,8 +104,13 @@ def verify(
             raise Refused("err_xdk_authentication_type", _ELSEWHERE[reason], status=401, key=key)
         if reason == "second factor":
             raise Refused("err_xdk_two_step_required", _SECOND, status=401, key=key)
-        raise Refused("err_xdk_invalid_credentials", _WRONG, status=401, key=key)
+        raise wrong(key)
     return passed
+
+
+def wrong(key: JsonObject | None = None) -> Refused:
+    """The one refusal for whatever is wrong with a log-in."""
+    return Refused("err_xdk_invalid_credentials", WRONG, status=401, key=key)
 
 
 def change(portal: Portal, caller: Caller, current: str | None, new: str, *, peer: str, request_id: str) -> None:

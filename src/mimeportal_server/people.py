@@ -134,6 +134,14 @@ def owner_of(tx: Connection, caller: Caller, mailbox: str | None) -> Row[Any] | 
     return person if person is not None and person.kind == "person" else None
 
 
+def may_read(caller: Caller, owner: str) -> bool:
+    """Whether a caller may see what the messages in somebody's mailbox say, and search them.
+
+    Owners, their delegates, and administrators with the permission to view content (portal-rules H, H.6).
+    """
+    return caller.acts_for(owner) or (caller.administrator and caller.content_view)
+
+
 def find(tx: Connection, address: str) -> Row[tuple[object, ...]] | None:
     """The person with a normalised address, or the app `app:NAME`."""
     return tx.execute(select(people).where(people.c.address == address)).first()

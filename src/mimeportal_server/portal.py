@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -36,7 +37,10 @@ class Call:
 
 @dataclass(slots=True)
 class Answer:
-    """What an operation answers: rows, failures of single items, a page block; a stream of octets; a bare object."""
+    """What an operation answers: rows, failures of single items, a page block; a stream of octets; a bare object.
+
+    `beside` is what is told beside the rows, where they have a name (`Endpoint.rows_at`).
+    """
 
     rows: list[JsonObject] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -44,6 +48,7 @@ class Answer:
     body: Iterator[bytes] | None = None
     filename: str = ""
     object: JsonObject | None = None
+    beside: JsonObject = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)  # of a stream, beside its own
 
 
@@ -74,7 +79,10 @@ class Refused(Exception):
 
 
 class Portal:
-    """An open portal home. `wall` is the machine's clock in seconds, `new_id` makes request ids."""
+    """An open portal home. `wall` is the machine's clock in seconds, `new_id` makes request ids.
+
+    `chance` draws a number of 0 to 1, less than 1: which auto-permitted mail is in the sample (portal-rules D.19).
+    """
 
     def __init__(
         self,
@@ -82,6 +90,7 @@ class Portal:
         *,
         wall: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.home = home
         self._wall = wall
@@ -89,6 +98,7 @@ class Portal:
         self.database = home.database
         self.sealer = Sealer(home.key)
         self.new_id = new_id
+        self.chance = chance
         with self.database.read() as tx:
             known = {row.name: row.value for row in tx.execute(select(facts))}
         self.clock = Clock(wall, offset=int(known.get("clock_offset", 0)), seen=int(known.get("clock_seen", 0)))

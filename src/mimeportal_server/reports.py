@@ -36,7 +36,7 @@ from mimeportal.reports.contract import days
 from mimeportal_server import counting, deciding
 from mimeportal_server.asked import administrators_only, not_allowed
 from mimeportal_server.clock import DAY, iso, milliseconds, moment
-from mimeportal_server.holds import HELD
+from mimeportal_server.deciding import HELD
 from mimeportal_server.portal import Answer, Call, Portal
 from mimeportal_server.store.schema import (
     audit,

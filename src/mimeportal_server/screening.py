@@ -6,9 +6,11 @@ Order, the first that decides wins:
     account permit policy       permitted: spam holds are skipped
     personal permitted          permitted
     personal blocked            blocked
-    (auto-permitted)            permitted
+    auto-permitted              permitted; a small random sample is scanned for spam all the same (D.19)
     hold rules                  held by the first that matches; a permitted sender skips kind `spam`
     none                        delivered
+
+Trusted senders are not asked about: that list says nothing about spam (portal-rules D.5).
 """
 
 from __future__ import annotations
@@ -35,11 +37,36 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """`delivered`, `held` (then `rule` says how) or `blocked`; `decided_by` names the entry, policy or rule."""
+    """`delivered`, `held` (then `rule` says how) or `blocked`; `decided_by` names the entry, policy or rule.
+
+    `disables` is the auto-permitted entry whose mail was found to be suspected spam.
+    """
 
     outcome: str
     decided_by: str = ""
     rule: HoldRule | None = None
+    disables: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What policies and lists say of a sender: `blocked`, `permitted`, or "" where none of them names it.
+
+    `by` is which of them (`LISTS`), `entry` what stands there, `part` whether it names the `header` From or the
+    `envelope` sender.
+    """
+
+    outcome: str = ""
+    by: str = ""
+    entry: str = ""
+    part: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.by} sender {self.entry}" if self.by else ""
+
+
+# What decides, as `Listed.by` names it, in the order of the table above.
+LISTS = ("account blocked", "account permitted", "permitted", "blocked", "auto-permitted")
 
 
 SUSPICIOUS = HoldRule(
@@ -50,37 +77,56 @@ SUSPICIOUS = HoldRule(
 )
 
 
-def screen(arrival: Arrival, settings: Settings, lists: Mapping[str, str]) -> Fate:
-    """Decide. `lists` maps the recipient's entries to `permitted` or `blocked`."""
-    blocked_by, permitted_by = by_lists(arrival, settings, lists)
-    if blocked_by:
-        return Fate("blocked", blocked_by)
+def screen(arrival: Arrival, settings: Settings, lists: Mapping[str, str], chance: float = 1.0) -> Fate:
+    """Decide. `lists` maps the recipient's entries to `permitted`, `blocked` or `auto-permitted`.
+
+    `chance` is what was drawn for this message: below the share of the sample, an auto-permit skips nothing.
+    """
+    listed = by_lists(arrival, settings, lists)
+    if listed.outcome == "blocked":
+        return Fate("blocked", str(listed))
     if arrival.summary.suspicious:
         return Fate("held", SUSPICIOUS.policy, SUSPICIOUS)
+    sampled = listed.by == "auto-permitted" and chance < settings.auto_permit_sample
     for rule in settings.hold_rules:
-        if permitted_by and rule.kind == "spam":
+        if rule.kind == "spam" and listed.outcome == "permitted" and not sampled:
             continue
         if matches(rule, arrival):
-            return Fate("held", rule.policy, rule)
-    return Fate("delivered", permitted_by)
+            return Fate("held", rule.policy, rule, listed.entry if sampled and rule.kind == "spam" else "")
+    return Fate("delivered", str(listed))
 
 
-def by_lists(arrival: Arrival, settings: Settings, lists: Mapping[str, str]) -> tuple[str, str]:
-    """What blocks a message, and what permits it: of policies and lists the first that decides; else "".
+def by_lists(arrival: Arrival, settings: Settings, lists: Mapping[str, str]) -> Listed:
+    """Of policies and lists the first that decides.
 
     Asked at RCPT with a summary of no header, it says what the envelope alone decides (promises B.4).
     """
-    addresses = tuple(dict.fromkeys(a for a in (arrival.summary.from_address, arrival.envelope_from) if a))
-    may_permit = _may_be_permitted(arrival, settings)
-    if entry := _match(settings.blocked_senders, addresses):
-        return f"account blocked sender {entry}", ""
-    if may_permit and (entry := _match(settings.permitted_senders, addresses)):
-        return "", f"account permitted sender {entry}"
-    if may_permit and (entry := _listed(lists, "permitted", addresses)):
-        return "", f"permitted sender {entry}"
-    if entry := _listed(lists, "blocked", addresses):
-        return f"blocked sender {entry}", ""
-    return "", ""
+    parts = (("header", arrival.summary.from_address), ("envelope", arrival.envelope_from))
+    addresses = tuple((part, address) for part, address in parts if address)
+    may_permit = may_be_permitted(arrival, settings)
+    for by in LISTS:
+        outcome = "blocked" if by.endswith("blocked") else "permitted"
+        if outcome == "permitted" and not may_permit:
+            continue
+        for part, address in addresses:
+            for entry in (address, domain_of(address)):
+                if entry and entry_matches(entry, address) and _stands(by, entry, settings, lists):
+                    return Listed(outcome, by, entry, part)
+    return Listed()
+
+
+def asked_about(arrival: Arrival) -> set[str]:
+    """The entries that could decide about a message: its senders, and their domains."""
+    addresses = [address for address in (arrival.summary.from_address, arrival.envelope_from) if address]
+    return {entry for address in addresses for entry in (address, domain_of(address)) if entry}
+
+
+def _stands(by: str, entry: str, settings: Settings, lists: Mapping[str, str]) -> bool:
+    if by == "account blocked":
+        return entry in settings.blocked_senders
+    if by == "account permitted":
+        return entry in settings.permitted_senders
+    return lists.get(entry) == by
 
 
 def matches(rule: HoldRule, arrival: Arrival) -> bool:
@@ -108,7 +154,7 @@ def _any_text(patterns: tuple[str, ...], texts: list[str]) -> bool:
     return any(TextPattern.parse(pattern).matches(text) for pattern in patterns for text in texts)
 
 
-def _may_be_permitted(arrival: Arrival, settings: Settings) -> bool:
+def may_be_permitted(arrival: Arrival, settings: Settings) -> bool:
     """A permit is no pass for a forgery: not of our own domains, nor where DMARC failed (promises B.4)."""
     senders = (arrival.summary.from_address or "", arrival.envelope_from)
     if not arrival.authenticated and any(domain_of(sender) in settings.domains for sender in senders):
@@ -125,11 +171,3 @@ def dmarc_failed(summary: Summary, authserv_id: str | None) -> bool:
         if server.lower().split(maxsplit=1)[:1] == [authserv_id.lower()]:
             return "dmarc=fail" in rest.lower().replace(" ", "")
     return False
-
-
-def _match(entries: frozenset[str], addresses: tuple[str, ...]) -> str | None:
-    return next((e for a in addresses for e in (a, domain_of(a)) if e in entries and entry_matches(e, a)), None)
-
-
-def _listed(lists: Mapping[str, str], name: str, addresses: tuple[str, ...]) -> str | None:
-    return next((e for a in addresses for e in (a, domain_of(a)) if lists.get(e) == name), None)

@@ -40,6 +40,10 @@ archiving = true                             # keep an archive copy of what was 
 from = {sender!r}           # the one address of mail that the portal itself writes
 security = {security!r}         # where reported spam and phishing goes
 
+[digests]
+hours = []                                   # as [8, 13]: when people are mailed what is newly held for them
+kinds = ["spam", "attachment", "content", "impersonation", "other"]   # which holds they tell of
+
 [delivery]
 to = "maildir"                               # maildir: outgoing/ in this home; smtp: the relay below
 # relay = "127.0.0.1:25"
@@ -51,6 +55,11 @@ public_providers = ["gmail.com", "googlemail.com", "hotmail.com", "live.com", "m
                     "yahoo.com", "aol.com", "icloud.com", "me.com", "gmx.de", "gmx.net", "web.de",
                     "mail.ru", "qq.com", "163.com", "proton.me", "protonmail.com"]
 # authserv_id = "mx.example.com"             # whose Authentication-Results are believed
+
+[auto_allow]
+create = true                                # whom people write to is permitted: an entry of their auto-permitted list
+days = 120                                   # 1 to 120: it lapses so long after the last mail to them
+sample = 0.01                                # 0 to 1: the share of their mail that is scanned for spam all the same
 
 [[hold]]
 policy = "Spam Scanning"
@@ -101,13 +110,19 @@ class Settings:
     archiving: bool = True
     mail_from: str = ""
     security_address: str = ""
+    digest_hours: tuple[int, ...] = ()  # of the day, in the account's zone
+    digest_kinds: tuple[str, ...] = KINDS
     deliver_to: str = "maildir"
     relay: tuple[str, int] = ("127.0.0.1", 25)
     blocked_senders: frozenset[str] = frozenset()
     permitted_senders: frozenset[str] = frozenset()
     public_providers: frozenset[str] = frozenset()
     authserv_id: str | None = None
+    auto_permit: bool = True
+    auto_permit_days: int = limits.AUTO_PERMIT_DAYS
+    auto_permit_sample: float = 0.01
     hold_rules: tuple[HoldRule, ...] = ()
+    session_hours: int = limits.SESSION_HOURS
     limits: Mapping[str, int] = field(default_factory=lambda: dict(limits.LOWERABLE))
     report_closes_after_hours: int = 2
 
@@ -162,10 +177,16 @@ class _Reader:
         keeping = self._section("keeping", ("hold_days", "archiving"))
         mail = self._section("mail", ("from", "security"))
         delivery = self._section("delivery", ("to", "relay"))
+        digests = self._section("digests", ("hours", "kinds"))
         policies = self._section(
             "policies", ("blocked_senders", "permitted_senders", "public_providers", "authserv_id")
         )
+        auto = self._section("auto_allow", ("create", "days", "sample"))
+        auto_days = self._number(auto, "days", limits.AUTO_PERMIT_DAYS)
+        if not 1 <= auto_days <= limits.AUTO_PERMIT_DAYS:
+            raise UsageError(f"auto_allow.days is {auto_days}.", remedy=f"Use 1 to {limits.AUTO_PERMIT_DAYS} days.")
         listen = self._section("listen", ("http", "smtp", "tls_cert", "tls_key", "behind_proxy"))
+        pages = self._section("pages", ("session_hours",))
         lowered = self._limits(self._section("limits", tuple(limits.LOWERABLE)))
         domains = self._each(top, "domains", parse_domain)
         if not domains:
@@ -198,13 +219,19 @@ class _Reader:
             archiving=self._flag(keeping, "archiving", True),
             mail_from=self._address(mail, "from", f"no-reply@{domains[0]}"),
             security_address=self._address(mail, "security", f"security@{domains[0]}"),
+            digest_hours=self._hours(digests, "hours"),
+            digest_kinds=self._each(digests, "kinds", _kind) if "kinds" in digests else KINDS,
             deliver_to=to,
             relay=self._host_port(delivery, "relay", "127.0.0.1:25"),
             blocked_senders=frozenset(self._each(policies, "blocked_senders", _entry)),
             permitted_senders=frozenset(self._each(policies, "permitted_senders", _entry)),
             public_providers=frozenset(self._each(policies, "public_providers", parse_domain)),
             authserv_id=self._text(policies, "authserv_id", "") or None,
+            auto_permit=self._flag(auto, "create", True),
+            auto_permit_days=auto_days,
+            auto_permit_sample=self._share(auto, "sample", 0.01),
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
+            session_hours=self._within(pages, "session_hours", limits.SESSION_HOURS, 1, limits.BROWSER_DAYS * 24),
             limits=lowered,
             report_closes_after_hours=closes,
         )
@@ -310,11 +337,31 @@ class _Reader:
             raise UsageError(f"{table.named(key)} is not text or a list of texts.", remedy='Write ["a", "b"].')
         return tuple(value)
 
+    def _hours(self, table: _Table, key: str) -> tuple[int, ...]:
+        value = table.get(key, [])
+        value = value if isinstance(value, list) else [value]
+        if not all(type(hour) is int and 0 <= hour < 24 for hour in value):
+            raise UsageError(f"{table.named(key)} is {value!r}.", remedy="Write hours of the day, as [8, 13].")
+        return tuple(sorted(set(value)))
+
     def _number(self, table: _Table, key: str, default: int) -> int:
         value = table.get(key, default)
         if not isinstance(value, int) or isinstance(value, bool):
             raise UsageError(f"{table.named(key)} is {value!r}, not a whole number.")
         return value
+
+    def _within(self, table: _Table, key: str, default: int, least: int, most: int) -> int:
+        value = self._number(table, key, default)
+        if not least <= value <= most:
+            raise UsageError(f"{table.named(key)} is {value}.", remedy=f"Use {least} to {most}.")
+        return value
+
+    def _share(self, table: _Table, key: str, default: float) -> float:
+        value = table.get(key, default)
+        # What is no number, as nan, compares with nothing.
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+            raise UsageError(f"{table.named(key)} is {value!r}.", remedy="Use a share: 0 to 1.")
+        return float(value)
 
     def _flag(self, table: _Table, key: str, default: bool) -> bool:
         value = table.get(key, default)
@@ -324,7 +371,19 @@ class _Reader:
 
 
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
-_TABLES = ("listen", "keeping", "mail", "delivery", "policies", "limits", "reports", "hold")
+_TABLES = (
+    "listen",
+    "keeping",
+    "mail",
+    "digests",
+    "delivery",
+    "policies",
+    "auto_allow",
+    "pages",
+    "limits",
+    "reports",
+    "hold",
+)
 _CLOSES_AFTER_AT_MOST = 72
 _CONDITIONS = (
     "sender",
@@ -343,6 +402,12 @@ def _zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(f"time_zone {name!r} is not known.", remedy="Use a name such as Europe/London.") from None
     return name
+
+
+def _kind(text: str) -> str:
+    if text not in KINDS:
+        raise UsageError(f"there is no kind {text!r}.", remedy=f"Use some of: {', '.join(KINDS)}.")
+    return text
 
 
 def _entry(text: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import select
-
 from mimeportal import limits
 from mimeportal.addresses import domain_of, normalise, parse_address
 from mimeportal.errors import UnavailableError, UsageError
@@ -14,8 +12,8 @@ from mimeportal_server import people
 from mimeportal_server.mail import Summary
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal, Refused
-from mimeportal_server.screening import Arrival, by_lists
-from mimeportal_server.store.schema import senders
+from mimeportal_server.screening import Arrival, asked_about, by_lists
+from mimeportal_server.sender_lists import lists_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +102,13 @@ def recipient(portal: Portal, address: str, envelope_from: str, size: int, by: C
         return Refusal("553 5.1.3 The recipient is no mail address", "bad_address")
     if domain_of(normal) not in portal.settings.domains:
         return NO_RELAY if by is None else Recipient(normal, None)
+    arrival = Arrival(envelope_from, normal, Summary(), size, by is not None)
     with portal.database.read() as tx:
         person = people.find(tx, normal)
         if person is None or person.disabled or person.kind != "person":
             return UNKNOWN
-        entries = (envelope_from, domain_of(envelope_from))
-        listed = tx.execute(
-            select(senders.c.entry, senders.c.list).where(
-                senders.c.person_id == person.id, senders.c.entry.in_(entries)
-            )
-        ).all()
-    arrival = Arrival(envelope_from, normal, Summary(), size, by is not None)
-    blocked_by, _ = by_lists(arrival, portal.settings, {row.entry: row.list for row in listed})
-    if blocked_by:
+        lists = lists_of(tx, int(person.id), asked_about(arrival), portal.clock.steady())
+    if by_lists(arrival, portal.settings, lists).outcome == "blocked":
         return BLOCKED
     if person.octets + size > portal.settings.limits["person_octets"]:
         return MAILBOX_FULL

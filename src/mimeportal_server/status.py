@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import func, select
 
 from mimeportal_server.clock import iso
+from mimeportal_server.deciding import HELD
 from mimeportal_server.delivery import file_name
-from mimeportal_server.holds import HELD, still_held
+from mimeportal_server.holds import still_held
 from mimeportal_server.portal import Portal
 from mimeportal_server.store.schema import deliveries, holds, messages, people
 

@@ -5,18 +5,33 @@ from __future__ import annotations
 from dataclasses import fields
 
 from mimeportal import limits, profiles, report
+from mimeportal.account import contract as account_contract
+from mimeportal.account import persons
 from mimeportal.account.capabilities import Capability
-from mimeportal.account.contract import AccountRow, WhoAmIRow
+from mimeportal.account.contract import AccountRow, PreferencesRow, WhoAmIRow
+from mimeportal.account.preferences import CHECKS
 from mimeportal.holds import contract as holds_contract
 from mimeportal.holds import hold as held_mail
-from mimeportal.messages import tracked
+from mimeportal.messages import message, tracked
 from mimeportal.messages.contract import finder as messages_contract
+from mimeportal.messages.contract import mailbox as mailbox_contract
 from mimeportal.reports import contract as reports_contract
 from mimeportal.reports import exporting, files
-from mimeportal.senders import client as senders_client
 from mimeportal.senders import contract as senders_contract
-from mimeportal_cli import acting, choosing, formats
-from mimeportal_cli.commands import account, holds, messages, reports, reports_export, senders
+from mimeportal.senders import entry as senders_entry
+from mimeportal.senders import importing as senders_importing
+from mimeportal_cli import acting, choosing, formats, times
+from mimeportal_cli.commands import (
+    account,
+    account_mailbox,
+    holds,
+    messages,
+    messages_read,
+    reports,
+    reports_export,
+    senders,
+    senders_change,
+)
 from mimeportal_cli.commands import profiles as profiles_command
 
 
@@ -41,9 +56,13 @@ def test_summary_and_log() -> None:
 
 
 def test_senders() -> None:
-    assert senders.ENTRIES.names == senders_client.SENDER_FIELDS
-    assert senders.CHANGES.names == senders_client.CHANGE_FIELDS
-    assert senders.LISTS == senders_contract.WRITABLE
+    assert senders.ENTRIES.names == senders_entry.SENDER_FIELDS
+    assert senders.CHECK.names == tuple(senders_contract.CheckSenderRow.model_fields)
+    assert senders_change.CHANGES.names == senders_change.PLANNED.names == report.REPORT_FIELDS
+    assert senders_change.BAD_LINES.names == senders_importing.BAD_LINE_FIELDS
+    assert senders_change.LISTS == senders_contract.LISTS
+    assert senders_change.WRITABLE == senders_contract.WRITABLE
+    assert senders_change.POLICY_TYPES == senders_contract.POLICY_TYPES
 
 
 def test_messages() -> None:
@@ -56,17 +75,35 @@ def test_messages() -> None:
     assert messages.ROUTES == messages_contract.ROUTES
 
 
+def test_mailbox() -> None:
+    assert messages_read.MAIL.names == message.MAIL_FIELDS
+    assert messages_read.ATTACHMENTS.names == tuple(entry.name for entry in fields(held_mail.Attachment))
+    assert messages_read.FOLDERS == mailbox_contract.FOLDERS
+
+
 def test_reports_per_day() -> None:
     assert set(reports.REPORTS) == set(reports_contract.REPORTS)
-    for name, report in reports_contract.REPORTS.items():
-        assert reports.REPORTS[name][1].names == report.columns
-        assert (name in reports.COUNTED, name in reports.CHARTED) == (report.counted, bool(report.chart))
+    for name, known in reports_contract.REPORTS.items():
+        assert reports.REPORTS[name][1].names == known.columns
+        assert (name in reports.COUNTED, name in reports.CHARTED) == (known.counted, bool(known.chart))
     assert reports.COUNTED_ROWS.names == tuple(reports_contract.CountedRow.model_fields)
     assert reports_export.FORMATS == tuple(files.FORMS) == exporting.FORMATS
 
 
 def test_account() -> None:
     assert set(account.ACCOUNT.names) == {*AccountRow.model_fields, *WhoAmIRow.model_fields}
+
+
+def test_mailboxes() -> None:
+    assert account_mailbox.PREFERENCES.names == tuple(PreferencesRow.model_fields)
+    assert tuple(CHECKS) == account_mailbox.NAMES
+    assert account_mailbox.CONTACTS.names == persons.CONTACT_FIELDS
+    assert account_mailbox.DELEGATES.names == persons.DELEGATE_FIELDS
+    assert account_mailbox.DELEGATE_CHANGES.names == persons.DELEGATE_CHANGE_FIELDS
+    assert account_mailbox.ACCESS.names == persons.ACCESS_FIELDS
+    assert tuple(times.DATE_FORMATS) == account_contract.DATE_FORMATS
+    assert tuple(times.TIME_FORMATS) == account_contract.TIME_FORMATS
+    assert times._DAYS == account_contract.DAYS
 
 
 def test_profiles() -> None:
@@ -81,12 +118,12 @@ def test_filters_are_those_of_the_sdk() -> None:
 
 
 def test_limits_are_those_of_the_table() -> None:
-    assert acting._MAXIMUM == limits.MAX_ITEMS == senders._MAXIMUM
+    assert acting._MAXIMUM == limits.MAX_ITEMS
     assert acting._CONCURRENCY == limits.CONCURRENCY
 
 
 def test_columns_of_tables_exist() -> None:
-    shapes = (acting.OUTCOMES, acting.PLANNED, holds.HOLDS, holds.LOG, senders.ENTRIES)
+    shapes = (acting.OUTCOMES, acting.PLANNED, holds.HOLDS, holds.LOG, senders.ENTRIES, senders_change.CHANGES)
     shapes += (reports.LIST, reports.COUNTED_ROWS, *(shape for _, shape in reports.REPORTS.values()))
     for shape in (*shapes, messages.TRACKED, messages.PROCESSING, messages.REJECTIONS):
         assert set(shape.table) <= set(shape.names)

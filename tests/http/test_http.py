@@ -57,7 +57,7 @@ class TestRoutes:
         told = served.ask(LIST, None, method="HEAD")
         assert (told.status, told.octets) == (405, b"")
 
-    @pytest.mark.parametrize("path", ["/", "/api", "/api/gateway/x", f"{LIST}/", f"{LIST}%2e", "/lab/faults"])
+    @pytest.mark.parametrize("path", ["/api", "/api/gateway/x", "/oauth/x", f"{LIST}/", f"{LIST}%2e", "/lab/faults"])
     def test_no_such_path(self, served: Served, path: str) -> None:
         """Who shows nothing is told nothing; a signature over the path is told that there is no such function."""
         assert served.ask(path, {}).status == 401

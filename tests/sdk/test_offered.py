@@ -72,6 +72,10 @@ OFFERED: dict[str, tuple[tuple[str, ...], Call]] = {
     ),
     "/api/message-finder/get-message-info": (BOTH, lambda portal: portal.messages.info("eNtracked", content=True)),
     "/api/message-finder/search": (BOTH, lambda portal: list(portal.messages.track(from_="sender.example"))),
+    "/email/cloud-gateway/v1/managed-senders/senders/bulk-delete": (
+        SECOND,
+        lambda portal: portal.senders.remove_everywhere(["a@sender.example"], "blocked"),
+    ),
     "/oauth/token": (SECOND, lambda portal: portal.auth.token("a client", "its secret")),
 }
 # Calls that promises H names beside the plain ones: other options, other ways to the same endpoints.

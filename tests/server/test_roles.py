@@ -21,9 +21,12 @@ import pytest
 from asking import (
     ACCOUNT,
     ADD,
+    BULK_DELETE,
+    CHECK,
     DETAIL,
     FILE,
     FIND,
+    IMPORT,
     LIST,
     LOG,
     PERMIT_OR_BLOCK,
@@ -96,6 +99,13 @@ OTHERS = {
     "add to ann's":        ("senders.add",             "+", "F", "F", "F", "F", "+", "+", "+", "F"),
     "remove from own":     ("senders.remove",          "+", "+", "+", "+", "+", "+", "+", "F", "F"),
     "remove from ann's":   ("senders.remove",          "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "import to own":       ("senders.import",          "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "import to ann's":     ("senders.import",          "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "import to nobody's":  ("senders.import",          "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "check for oneself":   ("senders.check",           "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "check for ann":       ("senders.check",           "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "check for nobody":    ("senders.check",           "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "delete everywhere":   ("senders.bulk_delete",     "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "permit for oneself":  ("senders.permit_or_block", "+", "+", "+", "+", "+", "+", "+", "x", "x"),
     "permit for ann":      ("senders.permit_or_block", "+", "F", "F", "F", "F", "+", "+", "+", "F"),
     "lists of nobody":     ("senders.list",            "F", "F", "F", "F", "F", "F", "F", "F", "F"),
@@ -123,11 +133,51 @@ OTHERS = {
     "siem files":          ("reports.siem_batch",      "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "siem logs":           ("reports.siem_logs",       "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "see what was refused": ("messages.rejections",    "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "own preferences":     ("account.preferences",     "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "ann's preferences":   ("account.preferences",     "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "preferences of nobody": ("account.preferences",   "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "prefer for oneself":  ("account.set_preferences", "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "prefer for ann":      ("account.set_preferences", "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "contacts most used":  ("account.most_used_contacts", "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "find own contacts":   ("account.find_contacts",   "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "find ann's contacts": ("account.find_contacts",   "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "own delegates":       ("account.find_delegates",  "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "ann's delegates":     ("account.find_delegates",  "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "delegates of nobody": ("account.find_delegates",  "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "appoint for oneself": ("account.add_delegate",    "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "appoint for ann":     ("account.add_delegate",    "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "dismiss of ann":      ("account.remove_delegate", "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "reached by delegation": ("account.delegated_access", "+", "+", "+", "+", "+", "+", "+", "+", "+"),
+}  # fmt: skip
+
+
+# Mailboxes: done (+), found nothing (0), refused for the mailbox (F), refused for the content (C), or answered as if
+# there were no such message (-).
+MAIL = {
+    "list one's own":      ("messages.list",   "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "list ann's":          ("messages.list",   "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "list nobody's":       ("messages.list",   "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "browse one's own":    ("messages.browse", "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "browse ann's":        ("messages.browse", "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "browse everyone's":   ("messages.browse", "F", "F", "F", "F", "F", "+", "F", "+", "F"),
+    "words in one's own":  ("messages.browse", "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "words in ann's":      ("messages.browse", "+", "F", "F", "F", "F", "+", "F", "+", "F"),
+    "words in everyone's": ("messages.browse", "F", "F", "F", "F", "F", "+", "F", "+", "F"),
+    "find in one's own":   ("messages.find",   "+", "+", "+", "+", "+", "+", "+", "0", "0"),
+    "find in ann's":       ("messages.find",   "+", "F", "F", "F", "F", "+", "F", "0", "0"),
+    "find all, admin":     ("messages.find",   "F", "F", "F", "F", "F", "+", "F", "+", "F"),
+    "find ann's, admin":   ("messages.find",   "F", "F", "F", "F", "F", "+", "F", "+", "F"),
+    "read ann's":          ("messages.detail", "+", "-", "-", "-", "-", "+", "C", "+", "-"),
+    "a part of ann's":     ("messages.part",   "+", "-", "-", "-", "-", "+", "C", "+", "-"),
+    "octets of ann's":     ("messages.file",   "+", "-", "-", "-", "-", "+", "C", "+", "-"),
+    "a file of ann's":     ("messages.file",   "+", "-", "-", "-", "-", "+", "C", "+", "-"),
 }  # fmt: skip
 
 
 class World:
     """One portal with everybody in it. Each message has a sender of its own, so that no cell meets another's entry."""
+
+    helper = "helper@example.com"
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -146,6 +196,7 @@ class World:
                         domains=("example.com",),
                         now=0,
                     )
+            people.add(tx, self.helper, domains=("example.com",), now=0)
             gone, _ = people.add(tx, NOBODY["disabled"], scopes=(ANN,), domains=("example.com",), now=0)
             people.disable(tx, gone, True)
         self.ask = Asking(lab)
@@ -153,6 +204,7 @@ class World:
         self.lasting = {sign: self.hold(sign) for sign in LEVELS}
         found = self.ask(TRACK, {"advancedTrackAndTraceOptions": {"to": ANN}}).json
         self.tracked = str(found["data"][0]["trackedEmails"][0]["id"])
+        self.mail, self.mail_part = self._lying()
 
     def hold(self, sign: str) -> str:
         """A new message of ann's at a level, by id."""
@@ -168,6 +220,19 @@ class World:
         self.lab.receive(octets, level=LEVELS[sign])
         return self.ask.one(subject=f"message {self._count} {sign}")
 
+    def _lying(self) -> tuple[str, str]:
+        """A message in ann's inbox, and its attachment."""
+        octets = mail_of(
+            "pen@pal.example",
+            "lying there",
+            extra='MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b"\n',
+            body="--b\n\ntext\n--b\nContent-Disposition: attachment; filename=a.txt\n\npart\n--b--\n",
+        )
+        assert self.lab.receive(octets, reason=None)[0].outcome == "delivered"
+        (row,) = self.ask(MESSAGES, {}, by=ANN).rows
+        (part,) = self.ask(MESSAGE, {"id": row["id"]}, by=ANN).row["attachments"]
+        return str(row["id"]), str(part["id"])
+
     def binding(self, address: str) -> str:
         """The access key of a new binding of somebody's."""
         server = self.lab.server
@@ -177,6 +242,11 @@ class World:
             assert app is not None
             assert person is not None
             return apps.bind(server, tx, app.id, person.id, person.epoch, None)  # type: ignore[arg-type]
+
+    def delegation(self, owner: str) -> str:
+        """The id of a delegation of somebody's, which there is."""
+        told = self.ask(APPOINT, {"primaryAddress": owner, "delegateAddress": self.helper})
+        return str(told.row["id"])
 
     def part(self, id: str) -> str:
         """The id of the message's attachment."""
@@ -215,6 +285,10 @@ LOGOUT, PASSWORD = "/api/login/logout", "/api/portal/account/password"
 TRACK, INFO = "/api/message-finder/search", "/api/message-finder/get-message-info"
 PROCESSING, QUEUES = "/api/gateway/find-processing-messages", "/api/email/get-email-queues"
 REJECTIONS = "/api/gateway/get-rejections"
+PREFERENCES, PREFER = "/api/portal/account/preferences", "/api/portal/account/set-preferences"
+MOST_USED, CONTACTS = "/api/user/get-most-used-contacts", "/api/portal/account/contacts"
+DELEGATES, APPOINT = "/api/user/find-delegate-users", "/api/user/add-delegate-user"
+DISMISS, REACHED = "/api/user/remove-delegate-user", "/api/user/get-delegated-access"
 REPORTS, DAYS = "/api/portal/reports", {"start": "2026-11-02", "end": "2026-11-04"}
 AUDIT_EVENTS, AUDIT_CATEGORIES = "/api/audit/get-audit-events", "/api/audit/get-categories"
 SIEM_BATCH, SIEM_LOGS = "/siem/v1/batch/events/cg", "/api/audit/get-siem-logs"
@@ -316,6 +390,8 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         "lists": lambda: ask(SENDERS, {"mailbox": mailbox}, by=by),
         "add": lambda: ask(ADD, item, by=by),
         "remove": lambda: ask(REMOVE, item, by=by),
+        "import": lambda: ask(IMPORT, {"entries": [entry], "list": "permitted", "mailbox": mailbox}, by=by),
+        "check": lambda: ask(CHECK, {"sender": entry, "mailbox": mailbox}, by=by),
         "permit": lambda: ask(PERMIT_OR_BLOCK, {"sender": entry, "to": mailbox, "action": "permit"}, by=by),
         "account": lambda: ask(ACCOUNT, by=by),
         "who am": lambda: ask(WHOAMI, by=by),
@@ -326,6 +402,14 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         "queued": lambda: ask(PROCESSING, {"searchBy": {"fieldName": "all", "value": "text"}}, by=by),
         "queues": lambda: ask(QUEUES, hour_before(ask), by=by),
         "refused": lambda: ask(REJECTIONS, {}, by=by),
+        "preferences": lambda: ask(PREFERENCES, {"mailbox": mailbox}, by=by),
+        "prefer for": lambda: ask(PREFER, {"mailbox": mailbox, "preferences": {"language": "de"}}, by=by),
+        "most used": lambda: ask(MOST_USED, by=by),
+        "contacts": lambda: ask(CONTACTS, {"mailbox": mailbox}, by=by),
+        "delegates": lambda: ask(DELEGATES, {"primaryAddress": mailbox}, by=by),
+        "appoint": lambda: ask(APPOINT, {"primaryAddress": mailbox, "delegateAddress": world.helper}, by=by),
+        "dismiss": lambda: ask(DISMISS, {"id": world.delegation(ANN)}, by=by),
+        "reached": lambda: ask(REACHED, by=by),
         "days of": lambda: ask(f"{REPORTS}/days", by=by),
         "report": lambda: ask(f"{REPORTS}/{act.rpartition(' ')[2]}", DAYS, by=by),
         "audit events": lambda: ask(AUDIT_EVENTS, last_hour(ask), by=by),
@@ -333,6 +417,12 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         "siem files": lambda: ask.get(SIEM_BATCH, {"type": "receipt", **week(ask)}, by=by),
         "siem logs": lambda: ask(SIEM_LOGS, {"type": "MTA"}, by=by),
     }
+    if act == "delete everywhere":
+        ask(ADD, {**item, "mailbox": ANN})
+        answered = ask.send(BULK_DELETE, {"ids": [entry]}, by=by)
+        assert (answered.status == 200) == (cell == "+")
+        assert (entry in ask.lists(ANN)) == (cell == "F")
+        return
     told = acts[max((word for word in acts if word in act), key=len)]()
     if cell == "+" and "siem" in act:
         assert told.status == 200
@@ -349,16 +439,11 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
     elif cell == "-":
         assert (told.status, told.code) == (404, "not_found")
     else:
-        listing = act in (
-            "own lists",
-            "ann's lists",
-            "track",
-            "see what is queued",
-            "see what was refused",
-            "audit events",
-        )
+        listing = act in ("own lists", "ann's lists", "track", "see what is queued", "see what was refused")
+        listing |= "contacts" in act or "delegates" in act
+        listing |= "audit events" in act
         assert len(told.rows) >= (0 if listing else 1)
-        if act.startswith(("add", "permit")):
+        if act.startswith(("add", "permit", "import")):
             assert ask.lists(mailbox)[entry] == "permitted"
         if act.startswith("remove"):
             assert entry not in ask.lists(mailbox)
@@ -366,6 +451,64 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         address, role_name, scopes, _ = ROLES[role]
         assert (told.row["emailAddress"], told.row["role"]) == (address, role_name)
         assert told.row["moderates"] == list(scopes)
+
+
+MESSAGES, BROWSE = "/api/archive/get-message-list", "/api/portal/messages/browse"
+MESSAGE, PART = "/api/archive/get-message-detail", "/api/archive/get-message-part"
+MAIL_FILE, SEARCH = "/api/archive/get-file", "/api/archive/search"
+
+
+def query_for(word: str, *mailboxes: str) -> str:
+    named = "".join(f"<mailbox>{mailbox}</mailbox>" for mailbox in mailboxes)
+    return f"<xmlquery><metadata><mailboxes>{named}</mailboxes></metadata><muse><text>{word}</text></muse></xmlquery>"
+
+
+MAIL_ACTS: dict[str, Callable[[World, str], Told]] = {
+    "list one's own": lambda world, by: world.ask(MESSAGES, {}, by=by),
+    "list ann's": lambda world, by: world.ask(MESSAGES, {"mailbox": ANN}, by=by),
+    "list nobody's": lambda world, by: world.ask(MESSAGES, {"mailbox": "absent@example.com"}, by=by),
+    "browse one's own": lambda world, by: world.ask(BROWSE, {"folder": "inbox"}, by=by),
+    "browse ann's": lambda world, by: world.ask(BROWSE, {"mailbox": ANN}, by=by),
+    "browse everyone's": lambda world, by: world.ask(BROWSE, {"everyone": True}, by=by),
+    "words in one's own": lambda world, by: world.ask(BROWSE, {"words": "lying"}, by=by),
+    "words in ann's": lambda world, by: world.ask(BROWSE, {"words": "lying", "mailbox": ANN}, by=by),
+    "words in everyone's": lambda world, by: world.ask(BROWSE, {"words": "lying", "everyone": True}, by=by),
+    "find in one's own": lambda world, by: world.ask(SEARCH, {"query": query_for("lying")}, by=by),
+    "find in ann's": lambda world, by: world.ask(SEARCH, {"query": query_for("lying", ANN)}, by=by),
+    "find all, admin": lambda world, by: world.ask(SEARCH, {"query": query_for("lying"), "admin": True}, by=by),
+    "find ann's, admin": lambda world, by: world.ask(SEARCH, {"query": query_for("lying", ANN), "admin": True}, by=by),
+    "read ann's": lambda world, by: world.ask(MESSAGE, {"id": world.mail}, by=by),
+    "a part of ann's": lambda world, by: world.ask(PART, {"id": world.mail, "type": "PLAIN"}, by=by),
+    "octets of ann's": lambda world, by: world.ask(MAIL_FILE, {"id": world.mail}, by=by),
+    "a file of ann's": lambda world, by: world.ask(MAIL_FILE, {"id": world.mail_part}, by=by),
+}
+
+
+@cells(MAIL)
+def test_a_mailbox(world: World, act: str, role: str, cell: str) -> None:
+    by = ROLES[role][0]
+    told = MAIL_ACTS[act](world, by)
+    if cell == "F":
+        assert told.errors == [
+            ("err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address")
+        ]
+    elif cell in "C-":
+        assert (told.status, told.code) == ((403, "forbidden") if cell == "C" else (404, "not_found"))
+    elif told.headers["content-type"] != "application/json":
+        assert b"text" in told.octets or told.octets == b"part"
+    else:
+        found = told.row.get("items", told.rows) if act.startswith("find") else told.rows
+        wanted = 0 if cell == "0" or ("own" in act and by != ANN) else 1
+        assert [row["id"] for row in found if row["id"] == world.mail] == [world.mail] * wanted
+
+
+@pytest.mark.parametrize("act", ["read ann's", "a part of ann's", "octets of ann's", "a file of ann's"])
+def test_mail_that_is_not_yours_and_mail_that_is_not_there_answer_alike(world: World, act: str) -> None:
+    path = {"read ann's": MESSAGE, "a part of ann's": PART}.get(act, MAIL_FILE)
+    never = world.ask.portal.sealer.id("mailfile" if "file" in act else "mailbox", 987_654_321)
+    one = MAIL_ACTS[act](world, BOB)
+    other = world.ask(path, {"id": never, "type": "PLAIN"}, by=BOB)
+    assert (one.status, one.octets) == (other.status, other.octets)
 
 
 def endpoints() -> list[Endpoint[Any, Any]]:
@@ -385,9 +528,10 @@ def test_nobody_is_nobody(world: World, endpoint: Endpoint[Any, Any], address: s
 
 
 def test_the_matrix_has_every_operation() -> None:
-    typed = {operation for table in (OBJECTS, LISTS, OTHERS) for operation, *_ in table.values()}
+    typed = {operation for table in (OBJECTS, LISTS, OTHERS, MAIL) for operation, *_ in table.values()}
     assert typed == {endpoint.name for endpoint in AUTHORISED}
     assert set(ACTS) == set(OBJECTS)
+    assert set(MAIL_ACTS) == set(MAIL)
 
 
 NOT_THEIRS = [

@@ -1,10 +1,18 @@
-"""What travels about the account itself."""
+"""What travels about the account, and about each mailbox: its preferences, contacts and delegates."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from pydantic import Field
 
 from mimeportal.wire import Endpoint, Item, Offer, Row
+
+# What a preference may be; the first is the default (portal-rules C.9).
+DATE_FORMATS = ("yyyy-MM-dd", "dd/MM/yyyy", "MM/dd/yyyy", "dd.MM.yyyy", "dd MMM yyyy")
+TIME_FORMATS = ("24h", "12h")
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+HOME_PAGES = ("inbox", "sent", "search", "holds", "bounced", "rejected", "senders", "largefiles", "secure")
 
 
 class AccountItem(Item):
@@ -26,12 +34,19 @@ class WhoAmIItem(Item):
 
 
 class WhoAmIRow(Row):
-    """The caller as the portal knows them: address, role, and whose held mail they moderate."""
+    """The caller as the portal knows them: address, role, whose held mail they moderate, as whom they may act.
+
+    The time zone, the formats and the first day of the week are those the caller prefers, else the account's.
+    """
 
     email_address: str
     role: str
     moderates: list[str] = []
+    delegated: list[str] = []
     time_zone: str = "UTC"
+    date_format: str = DATE_FORMATS[0]
+    time_format: str = TIME_FORMATS[0]
+    first_day_of_week: str = DAYS[0]
     account_code: str = ""
     domains: list[str] = []
 
@@ -47,6 +62,115 @@ class PasswordRow(Row):
     """Whose password was set."""
 
     email_address: str
+
+
+class MailboxItem(Item):
+    """Whose mailbox is meant (none: the caller's)."""
+
+    mailbox: str | None = None
+
+
+class PreferencesRow(Row):
+    """What holds for one mailbox: what its owner chose, else the default. `chosen` names what was chosen.
+
+    `language` is a BCP 47 tag, `time_zone` a name as Europe/London, `signature` text.
+    """
+
+    email_address: str
+    language: str = "en"
+    time_zone: str = "UTC"
+    date_format: str = DATE_FORMATS[0]
+    time_format: str = TIME_FORMATS[0]
+    first_day_of_week: str = DAYS[0]
+    home_page: str = HOME_PAGES[0]
+    signature: str = ""
+    chosen: list[str] = []
+
+
+class SetPreferencesItem(Item):
+    """What a mailbox is to prefer from now on, by the names of `PreferencesRow`; `unset` names what it gives up."""
+
+    mailbox: str | None = None
+    preferences: dict[str, str] = {}
+    unset: list[str] = []
+
+
+class MostUsedContactsItem(Item):
+    """No argument: of whoever asks (mimecast-api-portal 5.3)."""
+
+
+class ContactRow(Row):
+    """One contact. Mimecast's names are unknown: these are ours, and whatever else comes is kept."""
+
+    email_address: str = ""
+    name: str = ""
+    uses: int | None = None
+    last_used: str | None = None
+
+
+class FindContactsItem(Item):
+    """Contacts of a mailbox, or with `everyone` the portal's people; `search` is part of an address or a name."""
+
+    mailbox: str | None = None
+    everyone: bool | None = None
+    search: str | None = None
+
+
+class FindDelegatesItem(Item):
+    """Item of find-delegate-users (mimecast-api-portal 5.5): whose delegates."""
+
+    primary_address: str | None = None
+
+
+class DelegateRow(Row):
+    """One delegation. No source shows these rows: the names are those of the request that adds one."""
+
+    id: str = ""
+    primary_address: str = ""
+    delegate_address: str = ""
+
+
+class AddDelegateItem(Item):
+    """Item of add-delegate-user: `delegate_address` may act as the owner of `primary_address`."""
+
+    primary_address: str
+    delegate_address: str
+
+
+class RemoveDelegateItem(Item):
+    """Item of remove-delegate-user: the id that find-delegate-users tells."""
+
+    id: str
+
+
+class DelegateChangeRow(Row):
+    """The delegation that was changed. `outcome` is ours: `already` where it stood so before."""
+
+    id: str = ""
+    success: bool = False
+    outcome: str = "done"
+
+
+class DelegatedAccessItem(Item):
+    """No argument."""
+
+
+class AccessRow(Row):
+    """One account that the caller reaches; `email_address`, the mailbox in it, is ours."""
+
+    account_code: str = ""
+    region_code: str = ""
+    adcon_url: str = ""
+    role_id: int | None = None
+    role_name: str = ""
+    email_address: str = ""
+
+
+class DelegatedAccessRow(Row):
+    """Answer of get-delegated-access (mimecast-api-portal 5.3): one's own account, and what else is reached."""
+
+    local_account: AccessRow | None = None
+    delegate_access: list[AccessRow] = []
 
 
 SHOW = Endpoint(
@@ -70,4 +194,84 @@ PASSWORD = Endpoint(
     "account.password", "/api/portal/account/password", PasswordItem, PasswordRow, {"local": Offer()}, repeat="never"
 )
 
-ENDPOINTS = (SHOW, WHOAMI, PASSWORD)
+PREFERENCES = Endpoint(
+    "account.preferences",
+    "/api/portal/account/preferences",
+    MailboxItem,
+    PreferencesRow,
+    {"local": Offer()},
+)
+SET_PREFERENCES = Endpoint(
+    "account.set_preferences",
+    "/api/portal/account/set-preferences",
+    SetPreferencesItem,
+    PreferencesRow,
+    {"local": Offer()},
+    repeat="keyed",  # set twice is set once
+)
+
+MOST_USED_CONTACTS = Endpoint(
+    "account.most_used_contacts",
+    "/api/user/get-most-used-contacts",
+    MostUsedContactsItem,
+    ContactRow,
+    {"api1": Offer("none"), "api2": Offer("none"), "local": Offer()},
+    count=(0, 1),
+)
+FIND_CONTACTS = Endpoint(
+    "account.find_contacts",
+    "/api/portal/account/contacts",
+    FindContactsItem,
+    ContactRow,
+    {"local": Offer()},
+    paging="token",
+)
+
+_ALTERNATE = "Directories | Internal | Create Alternate Address"
+_DELEGATES: dict[Any, Offer] = {"api1": Offer(_ALTERNATE), "api2": Offer(_ALTERNATE), "local": Offer()}
+FIND_DELEGATES = Endpoint(
+    "account.find_delegates",
+    "/api/user/find-delegate-users",
+    FindDelegatesItem,
+    DelegateRow,
+    _DELEGATES,
+    paging="token",
+)
+ADD_DELEGATE = Endpoint(
+    "account.add_delegate",
+    "/api/user/add-delegate-user",
+    AddDelegateItem,
+    DelegateChangeRow,
+    _DELEGATES,
+    repeat="keyed",  # a delegate twice is a delegate once
+)
+REMOVE_DELEGATE = Endpoint(
+    "account.remove_delegate",
+    "/api/user/remove-delegate-user",
+    RemoveDelegateItem,
+    DelegateChangeRow,
+    _DELEGATES,
+    repeat="keyed",
+)
+DELEGATED_ACCESS = Endpoint(
+    "account.delegated_access",
+    "/api/user/get-delegated-access",
+    DelegatedAccessItem,
+    DelegatedAccessRow,
+    {"api1": Offer("all users"), "local": Offer()},
+    count=(0, 1),
+)
+
+ENDPOINTS = (
+    SHOW,
+    WHOAMI,
+    PASSWORD,
+    PREFERENCES,
+    SET_PREFERENCES,
+    MOST_USED_CONTACTS,
+    FIND_CONTACTS,
+    FIND_DELEGATES,
+    ADD_DELEGATE,
+    REMOVE_DELEGATE,
+    DELEGATED_ACCESS,
+)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimeportal import limits
-from mimeportal.errors import ForbiddenError, NotFoundError, UsageError
+from mimeportal.errors import ForbiddenError, UsageError
 from mimeportal.holds import asking, contract
 from mimeportal.holds.contract import FindHoldsItem, ListHoldsItem, ReleaseLogRow, SearchBy, StateRow, SummaryRow
 from mimeportal.holds.hold import (
@@ -23,10 +22,11 @@ from mimeportal.holds.hold import (
     checked_id,
     checked_ids,
     checked_text,
+    narrowed,
 )
 from mimeportal.paging import PageOf, Pages
 from mimeportal.patterns import TextPattern
-from mimeportal.transport import Session, not_offered
+from mimeportal.transport import Session, no_such, not_offered
 from mimeportal.wire import format_date
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class HoldsClient:
         Conditions may be given as a `HoldFilter` or by its field names. Raises `UsageError` for unknown
         names, `ForbiddenError` for a queue or mailbox that is not the caller's.
         """
-        wanted = self._completed(_narrowed(filter, conditions))
+        wanted = self._completed(narrowed(HoldFilter, filter, conditions))
         queue = wanted.queue or "personal"
         another = self._of_another(queue)
         size = _page_size(page_size)
@@ -104,7 +104,7 @@ class HoldsClient:
         """
         item = contract.MessageDetailItem(id=checked_id(id), context="RECEIVED")
         try:
-            with _no_such("held message"):
+            with no_such("held message"):
                 detail = self._session.one(contract.DETAIL, item)
         except ForbiddenError as fault:
             if fault.code != "app_forbidden":
@@ -118,17 +118,14 @@ class HoldsClient:
             headers=[(header.name, value) for header in detail.headers for value in header.values],
             text=detail.text_body,
             html=detail.html_body,
-            attachments=[
-                Attachment(entry.id, entry.filename, entry.content_type, entry.size, entry.sha256, entry.content_id)
-                for entry in detail.attachments
-            ],
+            attachments=[*map(Attachment.from_row, detail.attachments)],
             notes=detail.notes,
         )
 
     def download(self, id: str) -> Iterator[bytes]:
         """The stored octets of a held message, or of one attachment by its id, piece by piece."""
         item = contract.FileItem(id=checked_id(id))
-        with _no_such("held message or attachment"):
+        with no_such("held message or attachment"):
             return self._session.stream(contract.FILE, item)
 
     def summary(self) -> Sequence[SummaryRow]:
@@ -316,16 +313,6 @@ def _unless_default(sender_part: str) -> str | None:
     return None if sender_part == "header" else sender_part
 
 
-def _narrowed(filter: HoldFilter | None, conditions: Mapping[str, Any]) -> HoldFilter:
-    if filter is not None and not isinstance(filter, HoldFilter):
-        raise UsageError(f"filter takes a HoldFilter, not {filter!r}.")
-    known = [entry.name for entry in fields(HoldFilter)]
-    for name in conditions:
-        if name not in known:
-            raise UsageError(f"There is no condition {name!r}.", remedy=f"Use one of: {', '.join(known)}.")
-    return replace(filter or HoldFilter(), **conditions)
-
-
 def _page_size(wanted: object) -> int:
     if not isinstance(wanted, int) or wanted < 0:
         raise UsageError(f"page_size takes a number of rows, not {wanted!r}.")
@@ -343,25 +330,6 @@ def _check_limit(limit: object, retry_from: Path | None) -> None:
             why="What it leaves out would be forgotten: the plan beside the report would no longer name it.",
             remedy="Take the report up whole.",
         )
-
-
-@contextmanager
-def _no_such(object: str) -> Iterator[None]:
-    """The portal answers alike whether an id is none, or somebody else's: the words are ours."""
-    try:
-        yield
-    except NotFoundError as fault:
-        if fault.code != "xdk_failure":
-            raise
-        raise NotFoundError(
-            f"No such {object}.",
-            code=fault.code,
-            field=fault.field,
-            status=fault.status,
-            request_id=fault.request_id,
-            key=fault.key,
-            remedy=fault.remedy,
-        ) from None
 
 
 def _log_texts(row: ReleaseLogRow) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from mimeportal import limits
-from mimeportal.wire import Address, Endpoint, Item, Offer, Row
+from mimeportal.wire import Address, DetailRow, Endpoint, Item, Offer, Row
 
 # Mimecast's words for why a message was rejected (portal-rules B.20).
 REASON_TYPES = (
@@ -215,53 +215,6 @@ class MessageDetailItem(Item):
     mailbox: str | None = None
 
 
-class HeaderRow(Row):
-    """One header field: its name and each of its values."""
-
-    name: str
-    values: list[str] = []
-
-
-class AttachmentRow(Row):
-    """One attachment of a held message; `id` fetches it through holds.file."""
-
-    id: str
-    filename: str = ""
-    size: int = 0
-    extension: str = ""
-    content_type: str = ""
-    content_id: str = ""
-    sha256: str = ""
-    body_type: int | None = None
-
-
-class MessageDetailRow(Row):
-    """Headers, addresses and attachments of one held message; the bodies are ours (`textBody`, `htmlBody`)."""
-
-    id: str = ""
-    status: str = ""
-    smash: str = ""
-    mime_message_id: str = ""
-    subject: str = ""
-    size: int = 0
-    received: str = ""
-    processed: str = ""
-    header_date: str = ""
-    has_html_body: bool = False
-    has_text_body: bool = False
-    is_passthrough: bool = False
-    envelope_from: Address = Field(default_factory=Address)
-    from_: Address = Field(default_factory=Address, alias="from")
-    reply_to: Address | None = None
-    to: list[Address] = []
-    cc: list[Address] = []
-    headers: list[HeaderRow] = []
-    attachments: list[AttachmentRow] = []
-    text_body: str | None = None
-    html_body: str | None = None
-    notes: list[str] = []
-
-
 class FileItem(Item):
     """An attachment's id, or the id of the held message itself for the whole message."""
 
@@ -362,7 +315,7 @@ DETAIL = Endpoint(
     "holds.detail",
     "/api/gateway/message/get-message-detail",
     MessageDetailItem,
-    MessageDetailRow,
+    DetailRow,
     _mimecast("Gateway | Tracking | Read"),
 )
 FILE = Endpoint(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from mimeportal.addresses import address_filter, normalise
 from mimeportal.errors import UsageError
 from mimeportal.holds.contract import HoldRow
 from mimeportal.patterns import TextPattern, fold
-from mimeportal.wire import told_date
+from mimeportal.wire import AttachmentRow, told_date
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,24 +179,45 @@ class HoldFilter:
         _ = self._tests
 
     def _check_kinds(self) -> None:
-        for name in ("queue", "from_", "to", "subject", "search", "reason", "policy", "route"):
-            if getattr(self, name) is not None:
-                checked_text(name, getattr(self, name))
+        check_conditions(self, ("queue", "from_", "to", "subject", "search", "reason", "policy", "route"))
         if not isinstance(self.mailboxes, tuple | list):
             raise UsageError(f"mailboxes takes a tuple of addresses, not {self.mailboxes!r}.")
         for mailbox in self.mailboxes:
             checked_text("mailboxes", mailbox)
-        for name in ("since", "until"):
-            check_moment(name, getattr(self, name))
-        if self.has_attachments is not None and not isinstance(self.has_attachments, bool):
-            raise UsageError(f"has_attachments takes True or False, not {self.has_attachments!r}.")
-        larger = self.larger_than
-        if larger is not None and (not isinstance(larger, int) or isinstance(larger, bool)):
-            raise UsageError(f"larger_than takes a number of octets, not {larger!r}.")
 
     def matches(self, hold: Hold) -> bool:
         """Whether a row is meant. Applied to every row, whatever the portal filtered (promises A.2)."""
         return all(test(hold) for test in self._tests)
+
+
+FilterT = TypeVar("FilterT")
+
+
+def narrowed(kind: type[FilterT], filter: FilterT | None, conditions: Mapping[str, Any]) -> FilterT:
+    """A filter of some kind, given as such, by the names of its fields, or both. Raises `UsageError`, also for what it
+    cannot read.
+    """
+    if filter is not None and not isinstance(filter, kind):
+        raise UsageError(f"filter takes a {kind.__name__}, not {filter!r}.")
+    known = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]
+    for name in conditions:
+        if name not in known:
+            raise UsageError(f"There is no condition {name!r}.", remedy=f"Use one of: {', '.join(known)}.")
+    return replace(filter or kind(), **conditions)  # type: ignore[type-var]
+
+
+def check_conditions(filter: Any, texts: Iterable[str]) -> None:
+    """Raise `UsageError` where one of these texts of a filter is none, or another of its conditions cannot be read."""
+    for name in texts:
+        if getattr(filter, name) is not None:
+            checked_text(name, getattr(filter, name))
+    for name in ("since", "until"):
+        check_moment(name, getattr(filter, name))
+    attached, larger = filter.has_attachments, filter.larger_than
+    if attached is not None and not isinstance(attached, bool):
+        raise UsageError(f"has_attachments takes True or False, not {attached!r}.")
+    if larger is not None and (not isinstance(larger, int) or isinstance(larger, bool)):
+        raise UsageError(f"larger_than takes a number of octets, not {larger!r}.")
 
 
 def check_moment(name: str, moment: object) -> None:
@@ -216,7 +237,7 @@ def check_moment(name: str, moment: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One attachment of a held message; `size` in octets, `content_id` what HTML names an inline image by."""
+    """One attachment of a message; `size` in octets, `content_id` what HTML names an inline image by."""
 
     id: str
     name: str
@@ -224,6 +245,11 @@ class Attachment:
     size: int
     sha256: str
     content_id: str = ""
+
+    @classmethod
+    def from_row(cls, row: AttachmentRow) -> Attachment:
+        """Read a row of the wire."""
+        return cls(row.id, row.filename, row.content_type, row.size, row.sha256, row.content_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def kinds(row: type[Row]) -> list[type]:
     return found
 
 
-def csv(path: Path, row: type[Row], title: str, batches: Batches) -> int:
+def csv(path: Path, row: type[Row], _title: str, batches: Batches) -> int:
     import csv as writing
 
     texts = [column for column, kind in enumerate(kinds(row)) if kind is str]
@@ -60,11 +60,11 @@ def _lowered(values: Values) -> list[Any]:
     return [("true" if value else "false") if isinstance(value, bool) else value for value in values]
 
 
-def jsonl(path: Path, row: type[Row], title: str, batches: Batches) -> int:
+def jsonl(path: Path, row: type[Row], _title: str, batches: Batches) -> int:
     return _json(path, row, batches, "", "\n", "\n")
 
 
-def json_array(path: Path, row: type[Row], title: str, batches: Batches) -> int:
+def json_array(path: Path, row: type[Row], _title: str, batches: Batches) -> int:
     return _json(path, row, batches, "[\n", ",\n", "\n]\n")
 
 
@@ -150,7 +150,7 @@ def _fitting(text: str) -> str:
     return text if len(text) <= _CELL_CHARACTERS else text[: _CELL_CHARACTERS - 1] + "…"
 
 
-def parquet(path: Path, row: type[Row], title: str, batches: Batches) -> int:
+def parquet(path: Path, row: type[Row], _title: str, batches: Batches) -> int:
     try:
         import pyarrow
         from pyarrow.parquet import ParquetWriter

@@ -1,54 +1,29 @@
-"""What a caller does with sender lists: list, add, remove."""
+"""What a caller does with sender lists: list, add, remove, import, and ask what they decide."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableSequence, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, MutableSequence, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mimeportal import limits
-from mimeportal.addresses import parse_address, parse_entry
+from mimeportal.addresses import parse_address
 from mimeportal.errors import UsageError, api_error
 from mimeportal.holds.hold import checked_text
 from mimeportal.paging import PageOf, Pages
 from mimeportal.patterns import TextPattern
 from mimeportal.senders import contract
-from mimeportal.senders.contract import ChangeSenderItem, ChangeSenderRow, ListSendersItem
+from mimeportal.senders.contract import ChangeSenderRow, CheckSenderItem, CheckSenderRow, ListSendersItem
+from mimeportal.senders.entry import SenderChange, SenderEntry, check_list, parsed, to_add
 from mimeportal.transport import not_offered
-from mimeportal.wire import Endpoint, told_date
+from mimeportal.wire import Endpoint, Item
 
 if TYPE_CHECKING:
+    from mimeportal.bulk import Plan
     from mimeportal.portal import Portal
+    from mimeportal.senders.importing import BadLine, ImportResult
 
-
-@dataclass(frozen=True, slots=True)
-class SenderEntry:
-    """One entry of one mailbox's list. `type` is `address` or `domain`; `source` tells how it came about."""
-
-    entry: str
-    list: str
-    type: str
-    mailbox: str
-    added: datetime
-    source: str
-
-
-SENDER_FIELDS = tuple(entry.name for entry in fields(SenderEntry))
-
-
-@dataclass(frozen=True, slots=True)
-class SenderChange:
-    """What became of one entry: `done`, or `already` when it stood so before; `moved_from` the list it left."""
-
-    entry: str
-    list: str
-    mailbox: str
-    outcome: str
-    moved_from: str | None
-
-
-CHANGE_FIELDS = tuple(entry.name for entry in fields(SenderChange))
+ItemT = TypeVar("ItemT", bound=Item)
 
 
 class SendersClient:
@@ -65,74 +40,155 @@ class SendersClient:
         mailbox: str | None = None,
         search: str | None = None,
         type: str | None = None,
+        policy_type: str | None = None,
     ) -> Pages[SenderEntry]:
-        """Entries of the caller's lists (or of `mailbox`, for administrators), in order of entry.
+        """Entries of the caller's lists, or of `mailbox`, where the caller may use it; sorted by entry.
 
-        `search` is a substring or a glob with `*`. Raises `NotOfferedError` on Mimecast.
+        `list` is `blocked`, `permitted`, `auto-permitted` or `trusted`, `type` is `address` or `domain`, `policy_type`
+        is `manual`, `auto`, `disabled` or `trusted` (portal-rules D.22). `search` is a substring or a glob with `*`.
+        Raises `NotOfferedError` on Mimecast, `ForbiddenError` for a mailbox that is not the caller's to use.
         """
         if list is not None:
-            _check_list(list)
-        if type not in (None, "address", "domain"):
-            raise UsageError(f"type takes address or domain, not {type!r}.")
-        for name, text in (("mailbox", mailbox), ("search", search)):
-            if text is not None:
-                checked_text(name, text)
-        item = ListSendersItem(list=list, mailbox=mailbox, search=search, entry_type=type)
+            check_list(list)
+        for name, value, known in (("type", type, _TYPES), ("policy_type", policy_type, contract.POLICY_TYPES)):
+            if value is not None and value not in known:
+                raise UsageError(f"{name} takes {' or '.join(known)}, not {value!r}.")
+        if search is not None:
+            checked_text("search", search)
+        item = ListSendersItem(
+            list=list, mailbox=_mailbox(mailbox), search=search, entry_type=type, policy_type=policy_type
+        )
         pattern = TextPattern.parse(search) if search else None
 
         def fetch(token: str | None) -> PageOf[SenderEntry]:
             answer = self._session.call(contract.LIST, [item], page_size=limits.PAGE_SIZE, page_token=token)
-            entries = [
-                SenderEntry(row.entry, row.list, row.type, row.mailbox, told_date(row.added), row.source)
-                for row in answer.rows
-                if pattern is None or pattern.matches(row.entry)
-            ]
+            entries = [SenderEntry.of(row) for row in answer.rows if pattern is None or pattern.matches(row.entry)]
             page = answer.page
             return PageOf(entries, page.total_count if page else None, page.next if page else None)
 
         return Pages(fetch)
 
     def add(self, entries: Sequence[str], list: str, *, mailbox: str | None = None) -> Sequence[SenderChange]:
-        """Add addresses and domains to the blocked or permitted list; one bad entry refuses all.
+        """Add addresses and domains to the blocked or permitted list, or one address to the trusted one.
 
-        An entry leaves the other list (portal-rules D.14). On Mimecast addresses only. Raises `UsageError`
-        naming the bad entry, `NotOfferedError` for a domain on Mimecast.
+        One bad entry refuses all. An entry leaves the other list (portal-rules D.14). On Mimecast addresses only, and
+        nobody is trusted. Raises `UsageError` naming the bad entry, `NotOfferedError`, `ForbiddenError`.
         """
-        _check_list(list)
-        parsed = _parsed(entries)
-        if not parsed:
-            raise UsageError("No entry to add.", remedy="Name addresses or domains.")
+        found = to_add(entries, list)
+        whose = _mailbox(mailbox)
         if self._session.offers(contract.ADD):
-            return self._change(contract.ADD, parsed, list, mailbox)
-        if any(kind == "domain" for _, kind in parsed):
+            items = [contract.AddSenderItem(entry=entry, list=list, mailbox=whose) for entry, _ in found]
+            return self._changed(contract.ADD, items)
+        if list not in contract.SEVERAL:
+            raise not_offered(f"adding to the list {list!r}", self._session.api)
+        if any(kind == "domain" for _, kind in found):
             raise not_offered("permitting or blocking a whole domain", self._session.api)
-        return self._permit_or_block([entry for entry, _ in parsed], list, mailbox)
+        return self._permit_or_block([entry for entry, _ in found], list, whose)
 
-    def remove(self, entries: Sequence[str], list: str, *, mailbox: str | None = None) -> Sequence[SenderChange]:
-        """Take entries off a list; what is not on it is `already`. Raises `NotOfferedError` on Mimecast."""
-        _check_list(list)
-        self._session.require(contract.REMOVE, "removing one mailbox's sender entry")
-        return self._change(contract.REMOVE, _parsed(entries), list, mailbox)
-
-    def _change(
-        self,
-        endpoint: Endpoint[ChangeSenderItem, ChangeSenderRow],
-        parsed: Sequence[tuple[str, str]],
-        list: str,
-        mailbox: str | None,
+    def remove(
+        self, entries: Sequence[str], list: str | None = None, *, mailbox: str | None = None
     ) -> Sequence[SenderChange]:
-        if mailbox is not None:
-            checked_text("mailbox", mailbox)
-        whose = parse_address(mailbox) if mailbox else None
+        """Take entries off a list, or without one off whichever they are on; what is on none is `already`.
+
+        Raises `NotOfferedError` on Mimecast, which has only `remove_everywhere`.
+        """
+        if list is not None:
+            check_list(list)
+        self._session.require(contract.REMOVE, "removing one mailbox's sender entry")
+        whose = _mailbox(mailbox)
+        items = [contract.RemoveSenderItem(entry=entry, list=list, mailbox=whose) for entry, _ in parsed(entries)]
+        return self._changed(contract.REMOVE, items)
+
+    def remove_everywhere(self, entries: Sequence[str], list: str | None = None) -> int | None:
+        """Take senders off the lists of everybody in the account, or off one kind of list; administrators only.
+
+        `list="permitted"` takes the auto-permitted entries too: they are permits. Returns how many entries went, None
+        where the portal does not tell. Offered by API 2.0 and local portals.
+        """
+        from mimeportal.senders.changing import everywhere
+
+        if list is not None:
+            check_list(list)
+        self._session.require(contract.BULK_DELETE, "removing a sender from the lists of everybody")
+        counts = [*everywhere(self._session, [entry for entry, _ in parsed(entries)], list)]
+        told = [count for count in counts if count is not None]
+        return sum(told) if len(told) == len(counts) else None
+
+    def plan(
+        self,
+        verb: str,
+        entries: Iterable[str] | None = None,
+        *,
+        list: str | None = None,
+        mailbox: str | None = None,
+        search: str | None = None,
+        type: str | None = None,
+        policy_type: str | None = None,
+        every_mailbox: bool = False,
+        retry_from: Path | None = None,
+        limit: int | None = None,
+    ) -> Plan:
+        """Freeze what is to be added or removed, for the bulk engine: `add` takes entries, `remove` entries or filters.
+
+        `every_mailbox` removes entries from everybody's lists. `retry_from` takes up a report. Nothing is sent before
+        the plan is run, but for what a filter reads. Raises as `add`, `remove` and `remove_everywhere` do.
+        """
+        from mimeportal.senders import changing
+
+        if verb not in changing.VERBS:
+            raise UsageError(f"There is no verb {verb!r}.", remedy=f"Use one of: {', '.join(changing.VERBS)}.")
+        if retry_from is not None:
+            return changing.retry(self._portal, verb, retry_from)
+        whose = _mailbox(mailbox)
+        if whose not in (None, self._portal.user) and self._session.offers(contract.LIST):
+            self.list(mailbox=whose).first(1)  # whose lists are not the caller's is said before anything is asked
+        if verb == "add":
+            return changing.plan_add(self._portal, entries if entries is not None else [], list or "", whose)
+        if every_mailbox:
+            return changing.plan_everywhere(self._portal, entries if entries is not None else [], list)
+        found = self.list(list, mailbox=whose, search=search, type=type, policy_type=policy_type)
+        return changing.plan_remove(self._portal, entries, list, whose, found, limit)
+
+    def import_entries(
+        self,
+        lines: Iterable[str | bytes],
+        list: str | None = None,
+        *,
+        mailbox: str | None = None,
+        on_bad: Callable[[Sequence[BadLine]], None] = lambda _: None,
+        dry_run: bool = False,
+    ) -> ImportResult:
+        """Add the entries of a file's lines: a plain list, one a line, or the CSV that an export wrote.
+
+        Good lines are stored, some thousand at a time; bad ones are told to `on_bad`, with their numbers. Without
+        `list` each goes to the list that its column `list` names. With `dry_run` the lines are only checked. On
+        Mimecast addresses only. Raises `UsageError` where no list is named, `ForbiddenError`.
+        """
+        from mimeportal.senders import importing
+
+        return importing.import_entries(self._portal, lines, list, _mailbox(mailbox), on_bad, dry_run=dry_run)
+
+    def check(self, sender: str, *, envelope: str | None = None, mailbox: str | None = None) -> CheckSenderRow:
+        """What would happen to mail from an address to the caller, or to `mailbox`, and what decides it.
+
+        `envelope` is the envelope sender, "" or `<>` for none; without it the same address. Asks the portal's own
+        screening. Raises `UsageError` for what is no address, `NotOfferedError` on Mimecast.
+        """
+        checked_text("sender", sender)
+        whose = envelope
+        if envelope is not None:
+            checked_text("envelope", envelope)
+            whose = parse_address(envelope) if envelope not in ("", "<>") else ""
+        item = CheckSenderItem(sender=parse_address(sender), envelope=whose, mailbox=_mailbox(mailbox))
+        return self._session.one(contract.CHECK, item)
+
+    def _changed(self, endpoint: Endpoint[ItemT, ChangeSenderRow], items: Sequence[ItemT]) -> Sequence[SenderChange]:
         changes: MutableSequence[SenderChange] = []
-        for start in range(0, len(parsed), limits.SENDERS_ADDED):
-            chunk = parsed[start : start + limits.SENDERS_ADDED]
-            answer = self._session.call(
-                endpoint, [ChangeSenderItem(entry=entry, list=list, mailbox=whose) for entry, _ in chunk]
-            )
+        for start in range(0, len(items), limits.SENDERS_ADDED):
+            answer = self._session.call(endpoint, items[start : start + limits.SENDERS_ADDED])
             for failure in answer.failures:
                 raise api_error(failure.code, failure.message, key=failure.key, request_id=answer.request_id)
-            changes += [_changed(row) for row in answer.rows]
+            changes += [SenderChange.of(row) for row in answer.rows]
         return changes
 
     def _permit_or_block(self, entries: Sequence[str], list: str, mailbox: str | None) -> Sequence[SenderChange]:
@@ -152,19 +208,11 @@ class SendersClient:
         return changes
 
 
-def _changed(row: ChangeSenderRow) -> SenderChange:
-    return SenderChange(row.entry, row.list, row.mailbox, row.outcome, row.moved_from)
+_TYPES = ("address", "domain")
 
 
-def _parsed(entries: Any) -> Sequence[tuple[str, str]]:
-    if isinstance(entries, str) or not isinstance(entries, Iterable):
-        raise UsageError(f"entries takes several of them, not {entries!r}.", remedy="Put it in a list: [entry].")
-    named = [*entries]
-    for entry in named:
-        checked_text("An entry", entry)
-    return [parse_entry(entry) for entry in dict.fromkeys(named)]
-
-
-def _check_list(name: str) -> None:
-    if name not in contract.LISTS:
-        raise UsageError(f"There is no list {name!r}.", remedy=f"Use one of: {', '.join(contract.LISTS)}.")
+def _mailbox(given: Any) -> str | None:
+    if given is None:
+        return None
+    checked_text("mailbox", given)
+    return parse_address(given)

@@ -1,13 +1,20 @@
-"""What travels about managed senders: Mimecast's one operation, and the lists that it has no API for."""
+"""What travels about managed senders: Mimecast's two operations, and the lists that it has no API for."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from mimeportal import limits
 from mimeportal.wire import Endpoint, Item, Offer, Row
 
-# The lists of the portal (portal-rules D.1). Which of them take entries by hand: `WRITABLE`.
-LISTS = ("blocked", "permitted")
-WRITABLE = ("blocked", "permitted")
+# The lists of the portal (portal-rules D.1); those that take entries by hand, and several of them at once.
+LISTS = ("blocked", "permitted", "auto-permitted", "trusted")
+WRITABLE = ("blocked", "permitted", "trusted")
+SEVERAL = ("blocked", "permitted")
+# What an administrator's view tells of an entry beside its list (portal-rules D.22).
+POLICY_TYPES = ("manual", "auto", "disabled", "trusted")
+# What would become of mail from a sender.
+OUTCOMES = ("refused", "dropped", "permitted", "held", "undecided")
 
 
 class PermitOrBlockItem(Item):
@@ -27,17 +34,36 @@ class PermitOrBlockRow(Row):
     type: str = ""
 
 
+class BulkDeleteItem(Item):
+    """Body of senders/bulk-delete: senders off the lists of everybody (mimecast-api-portal 1.3).
+
+    `type` is `auto` or `manual`, `action` is `permit` or `block`, one of them at the most; `trusted` filters likewise.
+    """
+
+    ids: list[str]
+    type: str | None = None
+    action: str | None = None
+    trusted: bool | None = None
+
+
+class BulkDeleteRow(Row):
+    """How many entries went; what Mimecast answers is not documented, so it may tell nothing."""
+
+    deleted_count: int | None = None
+
+
 class ListSendersItem(Item):
-    """Which list (`blocked`, `permitted`; none: both), whose (none: the caller's), and a word to search for."""
+    """Which list (none: all), whose (none: the caller's), a word to search for, `entry_type` and `policy_type`."""
 
     list: str | None = None
     mailbox: str | None = None
     search: str | None = None
     entry_type: str | None = None
+    policy_type: str | None = None
 
 
 class SenderRow(Row):
-    """One entry of one person's list. `type` is `address` or `domain`."""
+    """One entry of one person's list. `type` is `address` or `domain`; `expires` is told of auto-permitted ones."""
 
     entry: str
     list: str
@@ -45,24 +71,87 @@ class SenderRow(Row):
     mailbox: str
     added: str
     source: str = ""
+    policy_type: str = "manual"
+    expires: str | None = None
 
 
-class ChangeSenderItem(Item):
-    """One entry to add to, or take off, one list of one mailbox (none: the caller's)."""
+class AddSenderItem(Item):
+    """One entry to add to one list of one mailbox (none: the caller's)."""
 
     entry: str
     list: str
     mailbox: str | None = None
 
 
-class ChangeSenderRow(Row):
-    """`outcome` is `done`, or `already` when it stood so before; `moved_from` is the list it left."""
+class RemoveSenderItem(Item):
+    """One entry to take off one list (none: whichever it is on) of one mailbox (none: the caller's)."""
 
     entry: str
-    list: str
+    list: str | None = None
+    mailbox: str | None = None
+
+
+class ChangeSenderRow(Row):
+    """`outcome` is `done`, or `already` when it stood so before; `moved_from` is the list it left.
+
+    `list` is none for an entry that was to be taken off whichever list it is on, and was on none.
+    """
+
+    entry: str
+    list: str | None = None
     mailbox: str
     outcome: str
     moved_from: str | None = None
+
+
+class ImportSendersItem(Item):
+    """Many entries for one list of one mailbox (none: the caller's): each by itself, the bad ones are failures."""
+
+    entries: list[str]
+    list: str
+    mailbox: str | None = None
+
+
+class ImportSendersRow(Row):
+    """How many entries were added, of them moved from another list, and how many stood so before."""
+
+    list: str
+    mailbox: str
+    added: int
+    moved: int
+    already: int
+
+
+class CheckSenderItem(Item):
+    """Whose mail: the From header's address, and the envelope's (none: the same; "": the null sender); to whom."""
+
+    sender: str
+    envelope: str | None = None
+    mailbox: str | None = None
+
+
+class CheckSenderRow(Row):
+    """What would happen to mail from a sender to a mailbox, and what decides it.
+
+    outcome     `refused` in the protocol, `dropped` once it is here, `permitted`, `held` whatever it is, `undecided`
+    decided_by  the entry, policy or rule that decides; `entry` and `part` (`header`, `envelope`) what it names
+    skipped     hold rules that a permit skips
+    may_hold    hold rules that could hold it, by what they say of the sender and the recipient
+    trusted     whether the address is on the trusted list
+    why         the same in a sentence
+    """
+
+    sender: str
+    envelope: str
+    mailbox: str
+    outcome: str
+    decided_by: str = ""
+    entry: str = ""
+    part: str = ""
+    skipped: list[str] = []
+    may_hold: list[str] = []
+    trusted: bool = False
+    why: str = ""
 
 
 PERMIT_OR_BLOCK = Endpoint(
@@ -78,6 +167,18 @@ PERMIT_OR_BLOCK = Endpoint(
     count=(1, 100),
     repeat="keyed",  # the same entry twice is one entry
 )
+BULK_DELETE = Endpoint(
+    "senders.bulk_delete",
+    "/email/cloud-gateway/v1/managed-senders/senders/bulk-delete",
+    BulkDeleteItem,
+    BulkDeleteRow,
+    {"api2": Offer("Gateway | Managed Senders | Edit"), "local": Offer()},
+    form="json",
+    answer="object",
+    count=(1, limits.SENDERS_DELETED),
+    counted="ids",
+    repeat="keyed",
+)
 LIST = Endpoint(
     "senders.list",
     "/api/portal/senders/list",
@@ -89,7 +190,7 @@ LIST = Endpoint(
 ADD = Endpoint(
     "senders.add",
     "/api/portal/senders/add",
-    ChangeSenderItem,
+    AddSenderItem,
     ChangeSenderRow,
     {"local": Offer()},
     count=(1, limits.SENDERS_ADDED),
@@ -98,11 +199,28 @@ ADD = Endpoint(
 REMOVE = Endpoint(
     "senders.remove",
     "/api/portal/senders/remove",
-    ChangeSenderItem,
+    RemoveSenderItem,
     ChangeSenderRow,
     {"local": Offer()},
     count=(1, limits.SENDERS_ADDED),
     repeat="keyed",
 )
+IMPORT = Endpoint(
+    "senders.import",
+    "/api/portal/senders/import",
+    ImportSendersItem,
+    ImportSendersRow,
+    {"local": Offer()},
+    count=(1, limits.SENDERS_IMPORTED),
+    counted="entries",
+    repeat="keyed",
+)
+CHECK = Endpoint(
+    "senders.check",
+    "/api/portal/senders/check",
+    CheckSenderItem,
+    CheckSenderRow,
+    {"local": Offer()},
+)
 
-ENDPOINTS = (PERMIT_OR_BLOCK, LIST, ADD, REMOVE)
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (PERMIT_OR_BLOCK, BULK_DELETE, LIST, ADD, REMOVE, IMPORT, CHECK)

@@ -1,9 +1,10 @@
-"""`mimeportal account`: the account, and who is asking."""
+"""`mimeportal account`: the account, and who is asking; what is a mailbox's own has a file of its own."""
 
 from __future__ import annotations
 
 import click
 
+from mimeportal_cli.commands import account_mailbox
 from mimeportal_cli.options import Group, settings
 from mimeportal_cli.output import Output, Shape, output_options
 
@@ -19,7 +20,11 @@ ACCOUNT = Shape(
         "email_address",
         "role",
         "moderates",
+        "delegated",
         "time_zone",
+        "date_format",
+        "time_format",
+        "first_day_of_week",
     )
 )
 
@@ -31,7 +36,7 @@ CAPABILITIES = Shape(
 
 @click.group(cls=Group)
 def account() -> None:
-    """The account, and who is asking."""
+    """The account, and who is asking: preferences, contacts, delegates."""
 
 
 @account.command()
@@ -112,3 +117,7 @@ def _new_typed() -> str:
     if new != _typed("New password, once more"):
         raise UsageError("The two passwords are not the same; nothing was changed.", remedy="Type it again.")
     return new
+
+
+for _command in account_mailbox.COMMANDS:
+    account.add_command(_command)

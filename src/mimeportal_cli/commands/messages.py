@@ -1,16 +1,18 @@
-"""`mimeportal messages`: mail on its way. Tracking it, what waits, what was rejected, what bounced."""
+"""`mimeportal messages`: mail on its way. Tracked, waiting, rejected, bounced; mailboxes have a file of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mimeportal_cli.choosing import window, window_options
+from mimeportal_cli.commands import messages_read
 from mimeportal_cli.options import Group, option, settings
 from mimeportal_cli.output import Output, Shape, output_options
 from mimeportal_cli.references import RememberedTracked, reference, resolved
+from mimeportal_cli.tables import joined, print_rows, with_times
 from mimeportal_cli.telling import both_senders, short_reason
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ QUEUES = Shape(("direction", "date", "count"), empty="The portal tells of no que
 
 @click.group(cls=Group)
 def messages() -> None:
-    """Mail on its way: tracked, waiting, rejected, bounced."""
+    """Mailboxes, and mail on its way: list, search, read, track."""
 
 
 @messages.command()
@@ -178,7 +180,7 @@ def processing(search: str | None, since: str | None, until: str | None, tz: str
 
     with opened() as portal:
         start, end = window(portal, since, until, tz)
-        _with_times(portal, output, tz, "created", "next_attempt")
+        with_times(portal, output, tz, "created", "next_attempt")
         output.rows(portal.messages.processing(since=start, until=end, search=search))
 
 
@@ -191,7 +193,7 @@ def queues(since: str | None, until: str | None, tz: str | None, output: Output)
 
     with opened() as portal:
         start, end = window(portal, since, until, tz)
-        _with_times(portal, output, tz, "date")
+        with_times(portal, output, tz, "date")
         output.rows(portal.messages.queues(start, end))
 
 
@@ -208,7 +210,7 @@ def rejected(
 
     with opened() as portal:
         start, end = window(portal, since, until, tz)
-        _with_times(portal, output, tz, "created")
+        with_times(portal, output, tz, "created")
         output.rows(portal.messages.rejected(mailbox=mailbox, search=search, since=start, until=end))
 
 
@@ -234,7 +236,7 @@ def _show(portal: Portal, id: str, output: Output, tz: str | None, *, hold_ids: 
     output.shape = INFO
     if output.format == "table":
         output.columns = tuple(name for name in INFO.names if name != "headers" or settings().verbose)
-        _with_times(portal, output, tz, "sent", "processed")
+        with_times(portal, output, tz, "sent", "processed")
         for name in ("id", "hold_id"):
             output.shape.cells[name] = lambda value, _, __: reference(str(value))
     output.one(_record(message))
@@ -259,43 +261,9 @@ def _print_hold_ids(portal: Portal, found: Iterable[Any], output: Output) -> Non
 
 
 def _print_tracked(portal: Portal, found: Iterable[Any], output: Output, tz: str | None) -> None:
-    if output.format != "table":
-        output.rows(found)
-        return
-    seen: list[str] = []
-
-    def id_cell(value: Any, _: Any, __: Any) -> str:
-        seen.append(value)
-        return reference(value)
-
-    cells = {"id": id_cell, "from_header": both_senders, "to_addresses": _joined, "info": short_reason}
-    _with_times(portal, output, tz, "received", "sent", **cells)
-    try:
-        output.rows(found)
-    finally:
-        if seen:  # a table without ids is nothing to copy from
-            RememberedTracked(portal).keep(seen)
+    cells = {"from_header": both_senders, "to_addresses": joined, "info": short_reason}
+    print_rows(portal, output, tz, found, RememberedTracked, "received", "sent", **cells)
 
 
-def _joined(value: Any, _record: Any, _columns: Any) -> str:
-    return ", ".join(value)
-
-
-def _with_times(
-    portal: Portal, output: Output, tz: str | None, *names: str, **cells: Callable[[Any, Any, Sequence[str]], str]
-) -> None:
-    """Show these moments of a table in the account's zone."""
-    if output.format != "table":
-        return
-    from mimeportal_cli.opening import zone_of
-    from mimeportal_cli.times import short
-
-    zone = zone_of(portal, tz)
-
-    def time_cell(value: Any, _: Any, __: Any) -> str:
-        return short(value, zone) if value else ""
-
-    shape = output.shape
-    output.shape = Shape(
-        shape.names, table=shape.table, empty=shape.empty, cells={**dict.fromkeys(names, time_cell), **cells}
-    )
+for _command in messages_read.COMMANDS:
+    messages.add_command(_command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     Boolean,
     Column,
     ForeignKey,
@@ -15,6 +16,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    column,
+    event,
+    table,
     text,
 )
 
@@ -189,11 +193,13 @@ messages = Table(
     _text("remote_host"),  # as it named itself
     _flag("encrypted"),  # it came over TLS
     _flag("has_attachments"),
+    _number("attachment_count"),  # without images that the HTML shows
     _text("no_notice"),  # why its sender is never told of a rejection; "" when it may be told
     _number("received"),
     Column("purge_marked", Integer),  # when it was found to be no longer kept
     Column("purged", Integer),  # when its octets were deleted
 )
+Index("messages_mime", messages.c.mime_message_id)
 
 Index("messages_received", messages.c.received)
 
@@ -235,6 +241,13 @@ mailbox = Table(
 )
 Index("mailbox_folder", mailbox.c.person_id, mailbox.c.folder, mailbox.c.id)
 Index("mailbox_message", mailbox.c.message_id)
+
+# The words of each message, for search: what `words.kept` made of it, which the engine only matches. `rowid` is the
+# message's number. A virtual table, which the engine makes of tables of its own.
+WORD_COLUMNS = ("sender", "recipients", "subject", "body", "attachments")
+WORDS = f"CREATE VIRTUAL TABLE words USING fts5({', '.join(WORD_COLUMNS)}, tokenize = 'ascii')"
+words = table("words", column("rowid", Integer), *(column(name, Text) for name in WORD_COLUMNS))
+event.listen(metadata, "after_create", DDL(WORDS))  # type: ignore[no-untyped-call]
 
 # What was refused at the SMTP door, never stored.
 rejections = Table(
@@ -293,19 +306,31 @@ Index("held_from_header", holds.c.from_header, holds.c.id, **_HELD)
 Index("held_received", holds.c.received, **_HELD)
 Index("holds_decided", holds.c.decided)
 
-# Managed senders. One sender stands on one list of a person (portal-rules D.14).
+# Up to which hold somebody's digests told of them (portal-rules B.40).
+digests = Table(
+    "digests",
+    metadata,
+    Column("person_id", Integer, ForeignKey("people.id"), primary_key=True),
+    _number("last_hold"),
+)
+
+# Managed senders. One sender stands on one of a person's lists (portal-rules D.14); trusted is a list apart (D.5).
 senders = Table(
     "senders",
     metadata,
     _id(),
-    _to("person_id", "people.id"),
+    _to("person_id", "people.id"),  # entries follow the person, whatever their address (D.20)
+    Column("key", Text, nullable=False),  # the entry, of a trusted one marked so: what may stand there once
     Column("entry", Text, nullable=False),
     _text("type"),  # address | domain
-    _text("list"),  # blocked | permitted
+    _text("list"),  # blocked | permitted | auto-permitted | trusted
     _text("source"),
     _number("added"),
-    UniqueConstraint("person_id", "entry"),
+    Column("expires", Integer),  # auto-permitted: when it lapses, unless mail is sent there again (D.18)
+    _flag("disabled"),  # auto-permitted: mail from there was suspected spam (D.19)
+    UniqueConstraint("person_id", "key"),
 )
+Index("senders_expires", senders.c.expires, sqlite_where=text("expires IS NOT NULL"))
 
 # The outbox: one row per message and recipient on its way out.
 deliveries = Table(

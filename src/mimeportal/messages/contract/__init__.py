@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mimeportal.messages.contract import finder
+from mimeportal.messages.contract import finder, mailbox
 
-ENDPOINTS = (*finder.ENDPOINTS,)
+ENDPOINTS = (*finder.ENDPOINTS, *mailbox.ENDPOINTS)

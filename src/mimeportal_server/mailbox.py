@@ -1,0 +1,502 @@
+"""Mailboxes: what lies in a folder, what is found by words, and what a message says (portal-rules C.1 to C.9, C.20).
+
+A mailbox is a view of the archive: nothing in it is changed by being read. What is no longer kept is in none.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select, true
+
+from mimeportal import limits
+from mimeportal.addresses import normalise
+from mimeportal.messages.contract import mailbox as contract
+from mimeportal.patterns import fold
+from mimeportal.untrusted import visible_lines
+from mimeportal.wire import JsonObject, Page, format_date
+from mimeportal_server import archive_query, content, deciding, mail, searching
+from mimeportal_server.asked import date_given, forbidden, not_allowed
+from mimeportal_server.clock import DAY, milliseconds, moment
+from mimeportal_server.listing import Keyset, may_match
+from mimeportal_server.people import Caller, may_read, owner_of
+from mimeportal_server.portal import Answer, Call, Portal, Refused
+from mimeportal_server.store.schema import copies, holds, mailbox, messages, people, words
+from mimeportal_server.tokens import InvalidToken
+from mimeportal_server.tracking import address_condition
+
+_SHOWN = 30 * DAY  # of a folder; what is older is found by search (portal-rules C.1)
+_PREVIEW = 100  # characters (mimecast-api-portal 2.2)
+
+_MAIL: Select[Any] = (
+    select(
+        mailbox.c.id,
+        mailbox.c.message_id,
+        mailbox.c.recipient,
+        mailbox.c.folder,
+        mailbox.c.received,
+        people.c.address.label("owner"),
+        messages.c.blob,
+        messages.c.size,
+        messages.c.envelope_from.label("from_address"),
+        messages.c.from_header,
+        messages.c.from_name,
+        messages.c.subject,
+        messages.c.has_attachments,
+        messages.c.attachment_count,
+        messages.c.route,
+    )
+    .join(messages, messages.c.id == mailbox.c.message_id)
+    .join(people, people.c.id == mailbox.c.person_id)
+    .where(messages.c.purged.is_(None))
+)
+
+
+# -- lists ---------------------------------------------------------------------------------------------------
+
+
+def list_mail(portal: Portal, call: Call) -> Answer:
+    """archive/get-message-list (2.1): the inbox, or what was sent; of the last 30 days unless `start` says otherwise.
+
+    Nobody has aliases here, so `includeAliases` changes nothing.
+    """
+    item = contract.ListMailItem.model_validate(call.items[0])
+    view = (item.view or "INBOX").upper()
+    if view not in contract.VIEWS:
+        raise not_allowed(f"Field must be one of [{','.join(contract.VIEWS)}]", "view")
+    if "ignore_filters" in call.faults:
+        item = contract.ListMailItem(mailbox=item.mailbox)
+    with portal.database.read() as tx:
+        whose = [_owner(tx, call.caller, item.mailbox)]
+        if item.include_delegates:
+            addresses = call.caller.delegated
+            whose += tx.scalars(select(people.c.id).where(people.c.address.in_(addresses))).all() if addresses else []
+    conditions = [
+        mailbox.c.person_id.in_(whose),
+        mailbox.c.folder == view.lower(),
+        *_window(portal, item.start, item.end),
+    ]
+    keyset = Keyset(portal, call, "messages.list", mailbox.c.id)
+    with portal.database.read() as tx:
+        rows, block = keyset.fetch(tx, _MAIL.where(*conditions))
+        sent_to = _recipients(tx, rows)
+    return Answer([_listed(portal, row, sent_to[row.id][:1]) for row in rows], page=block)
+
+
+def browse(portal: Portal, call: Call) -> Answer:
+    """Our own list: any folder or everything, every filter at once; with words a search, best first."""
+    item = contract.BrowseItem.model_validate(call.items[0])
+    if item.folder not in (None, *contract.FOLDERS):
+        raise not_allowed(f"Field must be one of [{','.join(contract.FOLDERS)}]", "folder")
+    if "ignore_filters" in call.faults:
+        item = contract.BrowseItem(mailbox=item.mailbox, everyone=item.everyone, words=item.words, folder=item.folder)
+    owner = _asked_about(portal, call, item)
+    conditions = [] if owner is None else [mailbox.c.person_id == owner]
+    if item.folder is not None:
+        conditions.append(mailbox.c.folder == item.folder)
+    else:
+        deciding.settle(portal, true() if owner is None else holds.c.person_id == owner)
+    conditions += _window(portal, item.start, item.end, always=item.folder is not None and item.words is None)
+    conditions += _filters(item)
+    if item.words is None:
+        keyset = Keyset(portal, call, "messages.browse", mailbox.c.id)
+        with portal.database.read() as tx:
+            rows, block = keyset.fetch(tx, _MAIL.where(*conditions))
+            sent_to = _recipients(tx, rows)
+    else:
+        conditions.append(searching.matching(searching.terms(item.words, "words")))
+        with portal.database.read() as tx:
+            rows, block = _ranked(portal, call, tx, conditions)
+            sent_to = _recipients(tx, rows)
+    return Answer([_told(portal, row, sent_to[row.id]) for row in rows], page=block)
+
+
+def _asked_about(portal: Portal, call: Call, item: contract.BrowseItem) -> int | None:
+    """Whose mail: a person's number; None for everybody's. Raises `Refused` for what is not the caller's to see."""
+    caller = call.caller
+    if item.everyone:
+        if item.mailbox is not None or not (caller.administrator and caller.content_view):
+            raise forbidden()
+        return None
+    with portal.database.read() as tx:
+        owner = _owner(tx, caller, item.mailbox)
+    if item.words is not None and not may_read(caller, normalise(item.mailbox or caller.address)):
+        raise forbidden()  # what is found by a word tells that it is in there
+    return owner
+
+
+def _owner(tx: Connection, caller: Caller, address: str | None) -> int:
+    person = owner_of(tx, caller, address)
+    if person is None:
+        raise forbidden()
+    return int(person.id)
+
+
+def _window(portal: Portal, start: str | None, end: str | None, *, always: bool = True) -> list[ColumnElement[bool]]:
+    """Between two dates; `always` from 30 days ago where no start is given."""
+    conditions: list[ColumnElement[bool]] = []
+    if start or always:
+        edge = milliseconds(date_given(start, "start")) if start else portal.clock.now() - _SHOWN
+        conditions.append(mailbox.c.received >= edge)
+    if end:
+        # What is told of a time is its second, so the whole second before `end` may be meant.
+        conditions.append(mailbox.c.received < -(-milliseconds(date_given(end, "end")) // 1000) * 1000)
+    return conditions
+
+
+def _filters(item: contract.BrowseItem) -> list[ColumnElement[bool]]:
+    """Conditions only narrow: never may one refuse what the same filter of the client accepts."""
+    conditions: list[ColumnElement[bool]] = []
+    if item.from_ is not None:
+        conditions.append(address_condition(item.from_, (messages.c.envelope_from, messages.c.from_header), "from"))
+    if item.to is not None:
+        conditions.append(_addressed(address_condition(item.to, (mailbox.c.recipient,), "to"), item.to))
+    if item.subject is not None:
+        if len(item.subject) > limits.PATTERN:
+            raise not_allowed(f"A text condition has at most {limits.PATTERN} characters.", "subject")
+        conditions.append(may_match(item.subject, func.lower(messages.c.subject)))
+    if item.attachments is not None:
+        conditions.append(messages.c.has_attachments == item.attachments)
+    if item.larger_than is not None:
+        conditions.append(messages.c.size > max(-1, min(item.larger_than, limits.MESSAGE)))
+    return conditions
+
+
+def _addressed(own: ColumnElement[bool], text: str) -> ColumnElement[bool]:
+    """Received at an address, or sent to it."""
+    other = address_condition(text, (copies.c.recipient,), "to")
+    return or_(
+        own, and_(mailbox.c.folder == "sent", exists().where(copies.c.message_id == mailbox.c.message_id, other))
+    )
+
+
+def _ranked(
+    portal: Portal, call: Call, tx: Connection, conditions: Sequence[ColumnElement[bool]]
+) -> tuple[list[Row[Any]], Page]:
+    """One page of what words find, best first.
+
+    Its token counts rows, for no key orders them; what arrives later is left out, so that it moves none.
+    """
+    query = json.dumps(["messages.browse", call.items], sort_keys=True)
+    caller = str(call.caller.person_id)
+    start: dict[str, Any] = {}
+    size = call.page_size
+    if call.page_token is not None:
+        start, size = portal.sealer.start(caller, query, call.page_token)
+    newest = start.get("newest")
+    if newest is None:
+        newest = tx.scalar(select(func.max(mailbox.c.id))) or 0
+    offset = int(start.get("offset", 0))
+    found = (
+        _MAIL.join(words, words.c.rowid == mailbox.c.message_id)
+        .where(mailbox.c.id <= newest, *conditions)
+        .order_by(searching.RANK, mailbox.c.id.desc())
+        .offset(offset)
+        .limit(size + 1)
+    )
+    rows = list(tx.execute(found))
+    more = len(rows) > size
+    rows = rows[:size]
+    position = {"offset": offset + size, "newest": newest}
+    following = portal.sealer.page(caller, query, position, size, previous=False) if more else None
+    return rows, Page(len(rows), next=following)
+
+
+# -- Mimecast's search ---------------------------------------------------------------------------------------
+
+
+def find(portal: Portal, call: Call) -> Answer:
+    """archive/search (2.5): a query in XML, newest first. An app that does not ask with `admin` finds nothing."""
+    item = contract.FindMailItem.model_validate(call.items[0])
+    began = time.monotonic()
+    query = archive_query.read(item.query, moment(portal.clock.now()))
+    if query.page_size is not None and call.page_size == limits.DEFAULT_PAGE_SIZE:
+        call.page_size = query.page_size
+    whose = _searched(portal, call.caller, item, query)
+    if whose is None:
+        return Answer([], page=Page(0), beside={"queryDuration": 0})
+    deciding.settle(portal, holds.c.person_id.in_(whose) if whose else true())
+    conditions: list[ColumnElement[bool]] = [mailbox.c.person_id.in_(whose)] if whose else []
+    if "ignore_filters" not in call.faults:
+        conditions += _asked(query)
+    keyset = Keyset(portal, call, "messages.find", mailbox.c.id)
+    with portal.database.read() as tx:
+        rows, block = keyset.fetch(tx, _MAIL.where(*conditions))
+        sent_to = _recipients(tx, rows)
+    found = [_found(portal, row, sent_to[row.id], query.return_fields) for row in rows]
+    return Answer(found, page=block, beside={"queryDuration": int((time.monotonic() - began) * 1000)})
+
+
+def _searched(
+    portal: Portal, caller: Caller, item: contract.FindMailItem, query: archive_query.ArchiveQuery
+) -> list[int] | None:
+    """Whose mail is searched: numbers of people, none for the whole archive; None where nothing is to be found.
+
+    Raises `Refused` for a mailbox that is not the caller's to search.
+    """
+    if not item.admin and caller.address.startswith("app:"):
+        return None  # as recorded of API 2.0: neither rows nor an error
+    if item.admin and not (caller.administrator and caller.content_view):
+        raise forbidden()
+    if item.admin and not query.mailboxes:
+        return []
+    with portal.database.read() as tx:
+        found = []
+        for address in query.mailboxes or [caller.address]:
+            if not may_read(caller, normalise(address)):
+                raise forbidden()
+            found.append(_owner(tx, caller, address))
+    return found
+
+
+def _asked(query: archive_query.ArchiveQuery) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if query.text:
+        conditions.append(_by_words(searching.expression(query.text, "text")))
+    if query.docs:
+        conditions.append(_by_words(searching.named(query.docs, "docs")))
+    if query.route:
+        conditions.append(messages.c.route == fold(query.route))
+    senders = [_below(text, (messages.c.envelope_from, messages.c.from_header)) for text in query.sent_from]
+    targets = [
+        or_(
+            _below(text, (mailbox.c.recipient,)),
+            exists().where(copies.c.message_id == mailbox.c.message_id, _below(text, (copies.c.recipient,))),
+        )
+        for text in query.sent_to
+    ]
+    conditions += [or_(*alternatives) for alternatives in (senders, targets) if alternatives]
+    if query.since:
+        conditions.append(mailbox.c.received >= milliseconds(query.since))
+    if query.until:
+        conditions.append(mailbox.c.received < (milliseconds(query.until) // 1000 + 1) * 1000)
+    return conditions
+
+
+def _by_words(query: str) -> ColumnElement[bool]:
+    return mailbox.c.message_id.in_(select(words.c.rowid).where(searching.matching(query)))
+
+
+def _below(text: str, columns: Sequence[Any]) -> ColumnElement[bool]:
+    """An address, or a domain with all below it (2.5)."""
+    value = normalise(text)
+    if "@" in value and not value.startswith("@"):
+        return or_(*(column == value for column in columns))
+    domain = value.lstrip("@")
+    endings = [column.endswith(f"{sign}{domain}", autoescape=True) for column in columns for sign in "@."]
+    return or_(*endings)
+
+
+# -- rows ------------------------------------------------------------------------------------------------------
+
+
+def _recipients(tx: Connection, rows: Sequence[Row[Any]]) -> Mapping[int, list[str]]:
+    """To whom each went: the address it came to, or all that it was sent to."""
+    sent = {row.message_id for row in rows if not row.recipient}
+    by_message: dict[int, list[str]] = {}
+    if sent:
+        named = select(copies.c.message_id, copies.c.recipient).where(copies.c.message_id.in_(sent))
+        for entry in tx.execute(named.order_by(copies.c.id)):
+            by_message.setdefault(entry.message_id, []).append(entry.recipient)
+    return {row.id: [row.recipient] if row.recipient else by_message.get(row.message_id, []) for row in rows}
+
+
+def _listed(portal: Portal, row: Row[Any], to: Sequence[str]) -> JsonObject:
+    """A row of get-message-list (2.1). The four flags are those of secure messages, and of the archive."""
+    return {
+        "id": portal.sealer.id("mailbox", row.id),
+        "status": "ARCHIVED",
+        "received": format_date(moment(row.received)),
+        "from": {"emailAddress": row.from_header, "displayableName": row.from_name},
+        "to": _address(to[0] if to else ""),
+        "subject": row.subject,
+        "size": row.size,
+        "attachmentCount": row.attachment_count,
+        "smash": _smash(row),
+        "read": False,
+        "ccm": False,
+        "recalled": False,
+        "expired": False,
+    }
+
+
+def _told(portal: Portal, row: Row[Any], to: Sequence[str]) -> JsonObject:
+    """The same with what Mimecast does not tell."""
+    return {
+        **_listed(portal, row, to),
+        "to": [_address(address) for address in to],
+        "envelopeFrom": row.from_address,
+        "hasAttachments": row.has_attachments,
+        "folder": row.folder,
+        "mailbox": row.owner,
+        "route": row.route,
+    }
+
+
+def _found(portal: Portal, row: Row[Any], to: Sequence[str], fields: Sequence[str]) -> JsonObject:
+    """A row of archive/search, with the fields that were asked for."""
+    told: JsonObject = {
+        "attachmentcount": row.attachment_count,
+        "status": "ARCHIVED",
+        "subject": row.subject,
+        "size": row.size,
+        "receiveddate": format_date(moment(row.received)),
+        "displayfrom": row.from_name or row.from_header,
+        "displayfromaddress": row.from_header,
+        "id": portal.sealer.id("mailbox", row.id),
+        "displayto": ", ".join(to),
+        "displaytoaddresslist": [_address(address) for address in to],
+        "smash": _smash(row),
+    }
+    return {name: told[name] for name in fields}
+
+
+def _address(address: str) -> JsonObject:
+    return {"emailAddress": address, "displayableName": ""}
+
+
+def _smash(row: Row[Any]) -> str:
+    return str(row.blob[:40])  # as many digits as Mimecast's
+
+
+# -- content ---------------------------------------------------------------------------------------------------
+
+
+def detail(portal: Portal, call: Call) -> Answer:
+    """archive/get-message-detail (2.2), with the texts beside it; what was delivered is what was received."""
+    item = contract.MailDetailItem.model_validate(call.items[0])
+    _check_context(item.context)
+    row = _message(portal, call.caller, content.number(portal, "mailbox", item.id))
+    facts = content.detail(portal, row, "mailfile")
+    told = contract.MailDetailRow(
+        id=item.id,
+        status="ARCHIVED",
+        message_body_preview=" ".join((facts["text_body"] or "").split())[:_PREVIEW],
+        **{**facts, "smash": _smash(row)},
+    )
+    content.record(portal, call, "view", "mailbox", row)
+    return Answer([told.to_json()])
+
+
+def part(portal: Portal, call: Call) -> Answer:
+    """archive/get-message-part (2.3): one body, the whole message, or all behind its headers, as octets."""
+    item = contract.PartItem.model_validate(call.items[0])
+    kind = item.type.upper()
+    if kind not in contract.PARTS:
+        raise not_allowed(f"Field must be one of [{','.join(contract.PARTS)}]", "type")
+    _check_context(item.context)
+    _check_flags(item, kind)
+    row = _message(portal, call.caller, content.number(portal, "mailbox", item.id))
+    octets = portal.home.blobs.read(row.blob)
+    if kind == "RFC822":
+        answer = content.whole(portal, row)
+    elif kind == "TRANSMISSION_MESSAGE_BODY":
+        answer = Answer(body=iter([mail.body(octets)]), filename="body")
+    else:
+        text = _page(item, mail.preview(octets)) if kind == "HTML" else _plain(item, mail.preview(octets))
+        if text is None:
+            raise Refused("not_found", "The message has no such part.", status=404)
+        answer = Answer(body=iter([text.encode()]), filename="body.html" if kind == "HTML" else "body.txt")
+    content.record(portal, call, "view", "mailbox", row)
+    return answer
+
+
+def _check_context(context: str | None) -> None:
+    if context is not None and context not in contract.CONTEXTS:
+        raise not_allowed(f"Field must be one of [{','.join(contract.CONTEXTS)}]", "context")
+
+
+def _check_flags(item: contract.PartItem, kind: str) -> None:
+    """Raise `Refused` for a flag that could do nothing."""
+    flags = {
+        "extractFromHtml": (item.extract_from_html, kind == "PLAIN"),
+        "stripDangerous": (item.strip_dangerous, kind == "HTML"),
+        "stripImg": (item.strip_img, kind == "HTML" and item.strip_dangerous),
+        "stripStyles": (item.strip_styles, kind == "HTML" and item.strip_dangerous),
+        "transposeInlineCID": (item.transpose_inline_cid, kind == "HTML" and item.strip_dangerous),
+    }
+    for name, (given, fitting) in flags.items():
+        if given and not fitting:
+            needs = "PLAIN" if name == "extractFromHtml" else "HTML"
+            more = "" if name in ("extractFromHtml", "stripDangerous") else ", together with stripDangerous"
+            raise not_allowed(f"{name} goes with the type {needs}{more}.", name)
+
+
+def _page(item: contract.PartItem, preview: mail.Preview) -> str | None:
+    """The HTML as it came; or made safe, which takes styles away too, with its text where it is too large for that."""
+    if preview.html is None or not item.strip_dangerous:
+        return preview.html
+    from mimeportal.untrusted_html import safe_html
+
+    images = preview.images if item.transpose_inline_cid and not item.strip_img else {}
+    safe = safe_html(preview.html, cid_images=images, remote_images=not item.strip_img)
+    return safe if safe is not None else f"<pre>{escape(visible_lines(preview.text))}</pre>"
+
+
+def _plain(item: contract.PartItem, preview: mail.Preview) -> str | None:
+    """The text; with `extractFromHtml` what the HTML says, where there is HTML."""
+    if item.extract_from_html and preview.html is not None:
+        from mimeportal.untrusted_html import html_to_text
+
+        return html_to_text(preview.html)
+    return None if preview.text_of_html else preview.text or None
+
+
+def file(portal: Portal, call: Call) -> Answer:
+    """archive/get-file (2.4): one attachment, or by a message's id all of it.
+
+    API 2.0 is answered with a URL to fetch it from; this is what the audit tells of.
+    """
+    item = contract.MailFileItem.model_validate(call.items[0])
+    try:
+        kind, number = "mailfile", portal.sealer.number("mailfile", item.id)
+    except InvalidToken:
+        kind, number = "mailbox", content.number(portal, "mailbox", item.id)
+    row, answer = _octets(portal, call.caller, kind, number)
+    content.record(portal, call, "download", "mailbox", row)
+    return content.handed_over(portal, call, answer, f"{kind}:{number}", contract.FETCH)
+
+
+def fetch(portal: Portal, call: Call) -> Answer:
+    """What a URL of `file` leads to, for whoever has it, as long as its caller may still see the content."""
+    item = contract.MailFetchItem.model_validate(call.items[0])
+
+    def octets(caller: Caller, kind: str, number: int) -> Answer:
+        return _octets(portal, caller, kind, number)[1]
+
+    return content.fetched(portal, call, item.context, contract.FETCH, octets)
+
+
+def _octets(portal: Portal, caller: Caller, kind: str, number: int) -> tuple[Row[Any], Answer]:
+    if kind == "mailbox":
+        row = _message(portal, caller, number)
+        return row, content.whole(portal, row)
+    lying, index = divmod(number, limits.PARTS_LISTED)
+    row = _message(portal, caller, lying)
+    return row, content.attachment(portal, row, index)
+
+
+def _message(portal: Portal, caller: Caller, number: int) -> Row[Any]:
+    """A message in a mailbox, where it is kept and the caller may see what it says. Raises `Refused`."""
+    with portal.database.read() as tx:
+        row = tx.execute(_MAIL.where(mailbox.c.id == number)).first()
+    if row is None or not (caller.acts_for(row.owner) or caller.administrator):
+        raise Refused("not_found", "There is no such message for this caller.", status=404)
+    if not may_read(caller, row.owner):
+        raise Refused("forbidden", "This caller may not see the content of this message.", status=403)
+    return row
+
+
+OPERATIONS: Mapping[str, Callable[[Portal, Call], Answer]] = {
+    "messages.list": list_mail,
+    "messages.browse": browse,
+    "messages.detail": detail,
+    "messages.part": part,
+    "messages.file": file,
+    "messages.fetch": fetch,
+    "messages.find": find,
+}

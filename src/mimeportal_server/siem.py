@@ -257,7 +257,7 @@ def logs(portal: Portal, call: Call) -> Answer:
     item = contract.SiemLogsItem.model_validate(call.items[0])
     caller = str(call.caller.person_id)
     now = portal.clock.now()
-    number, after, until = 0, list(_FIRST), now
+    number, after, until = 0, list(_FIRST), now + 1
     if item.token:
         try:
             number, after, until = portal.sealer.start(caller, "siem logs", item.token)[0]["at"]

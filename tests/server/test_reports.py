@@ -579,7 +579,7 @@ class TestSiem:
             files = [*first["value"], *second["value"]]
             events = [event for file in files for event in self.events(ask, file["url"])]
             (delivered,) = self.events(ask, self.listed(ask, lab, "delivery")["value"][0]["url"])
-            empty = self.listed(ask, lab, "process", **{"dateRangeEndsAt": days_until_today(lab)["dateRangeStartsAt"]})
+            empty = self.listed(ask, lab, "process", dateRangeEndsAt=days_until_today(lab)["dateRangeStartsAt"])
         assert (first["isCaughtUp"], second["isCaughtUp"]) == (False, True)
         assert [event["subject"] for event in events] == [f"m{number}" for number in range(5)]
         assert [event["action"] for event in events] == ["Acc", "Hld", "Hld", "Hld", "Hld"]

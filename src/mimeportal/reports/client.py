@@ -8,8 +8,10 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import ValidationError
+
 from mimeportal import limits
-from mimeportal.errors import UsageError
+from mimeportal.errors import ApiError, UsageError
 from mimeportal.holds.hold import check_moment
 from mimeportal.paging import PageOf, Pages
 from mimeportal.reports import contract
@@ -301,10 +303,22 @@ def _typed(row: type[RowT], fetch: Fetch[Values]) -> Fetch[RowT]:
 
     def typed(token: str | None) -> PageOf[RowT]:
         page = fetch(token)
-        rows = [row.model_validate(dict(zip(columns, values, strict=True))) for values in page.rows]
+        try:
+            rows = [row.model_validate(_told(columns, values)) for values in page.rows]
+        except (ValidationError, ValueError):
+            raise ApiError(
+                "The portal's report has a form that is not known.",
+                code="err_answer_unknown",
+                remedy="Tell the portal's operator; another release of mimeportal may read it.",
+            ) from None
         return PageOf(rows, None, page.next)
 
     return typed
+
+
+def _told(columns: Sequence[str], values: Values) -> dict[str, Any]:
+    """What a portal tells of a row; a column that it does not know is what its model says."""
+    return {name: value for name, value in zip(columns, values, strict=True) if value is not None}
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mimeportal import limits
 from mimeportal.holds import contract as holds_contract
@@ -79,6 +79,14 @@ def _rows(portal: Portal, report: contract.Report) -> Rows:
     return rows
 
 
+T = TypeVar("T")
+
+
+def _oldest_first(newest_first: list[T], moment: Callable[[T], datetime | None]) -> list[T]:
+    """Logs are told newest first; what is told of one second keeps its order too."""
+    return sorted(reversed(newest_first), key=lambda row: moment(row) or datetime.min.replace(tzinfo=UTC))
+
+
 # -- traffic ---------------------------------------------------------------------------------------------------------
 
 _DIRECTIONS = ("inbound", "outbound", "internal")
@@ -106,8 +114,7 @@ def _log(portal: Portal, window: Days) -> Iterator[contract.ReleaseRow]:
         ended = told_date(row.released) if row.released else None
         if ended is None or window.since <= ended < window.until:
             found.append(_release(row, ended))
-    found.sort(key=lambda row: row.released or datetime.min.replace(tzinfo=UTC))
-    yield from found
+    yield from _oldest_first(found, lambda row: row.released)
 
 
 def _release(row: holds_contract.ReleaseLogRow, ended: datetime | None) -> contract.ReleaseRow:
@@ -168,7 +175,7 @@ def _rejections(portal: Portal, window: Days) -> Iterator[Row]:
         contract.RejectionRow(**{name: getattr(row, name) for name in contract.RejectionRow.model_fields})
         for row in portal.messages.rejected(since=window.since, until=window.until)
     ]
-    yield from sorted(found, key=lambda row: row.created or datetime.min.replace(tzinfo=UTC))
+    yield from _oldest_first(found, lambda row: row.created)
 
 
 def _queues(portal: Portal, window: Days) -> Iterator[Row]:
@@ -215,7 +222,7 @@ def _audit(portal: Portal, window: Days) -> Iterator[Row]:
         )
         for event in audit_events(portal, window.since, window.until)
     ]
-    yield from sorted(found, key=lambda row: row.time or datetime.min.replace(tzinfo=UTC))
+    yield from _oldest_first(found, lambda row: row.time)
 
 
 _SUCCESS = re.compile(r"\s*success", re.IGNORECASE)

@@ -22,6 +22,7 @@ from conftest import ANN, Lab, mail_of
 from mimeportal import limits
 from mimeportal.wire import Endpoint
 from mimeportal_server.door import NOUNS
+from mimeportal_server.web.route import is_page
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -402,6 +403,12 @@ def test_every_operation_has_a_method(endpoint: Endpoint[Any, Any]) -> None:
         client = import_module(f"mimeportal.{noun}.client")
         (kind,) = (getattr(client, known) for known in dir(client) if known == f"{noun.capitalize()}Client")
         assert callable(getattr(kind, name))
+
+
+@every_endpoint
+def test_no_operation_is_taken_for_a_page(endpoint: Endpoint[Any, Any]) -> None:
+    """Else the HTTP door would answer with a web page."""
+    assert not is_page(endpoint.path)
 
 
 @every_endpoint

@@ -147,14 +147,13 @@ class TestOfALocalPortal:
         """Another order, more of them: ours are found by their names."""
         from mimeportal_server import reports
 
-        def other(*_: Any) -> Any:
-            return reports.Answer(
-                [{"columns": ["new", "failed", "door", "day"], "rows": [[1, 2, "http", "2026-11-03"]]}]
-            )
-
-        monkeypatch.setitem(reports.OPERATIONS, "reports.logins", other)
+        told = {"columns": ["new", "failed", "door", "day"], "rows": [[1, 2, "http", "2026-11-03"]]}
+        monkeypatch.setitem(reports.OPERATIONS, "reports.logins", lambda *_: reports.Answer([told]))
         portal = story.client(ADMIN)
-        with pytest.raises(errors.ApiError):
+        (row,) = portal.reports.logins()
+        assert (row.day, row.door, row.succeeded, row.failed) == (date(2026, 11, 3), "http", 0, 2)
+        told["rows"] = [[1, "many", "http", "2026-11-03"]]
+        with pytest.raises(errors.ApiError, match="form that is not known"):
             list(portal.reports.logins())
         portal.close()
 

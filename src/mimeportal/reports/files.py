@@ -99,13 +99,12 @@ def xlsx(path: Path, row: type[Row], title: str, batches: Batches) -> int:
 class _Sheets:
     """The rows of a workbook, on another sheet when one is full; each begins with the names of the columns."""
 
-    def __init__(self, book: Any, title: str, row: type[Row], room: int = _SHEET_ROWS) -> None:
+    def __init__(self, book: Any, title: str, row: type[Row]) -> None:
         self.count = 0
         self._book = book
         self._title = title
         self._columns = list(row.model_fields)
         self._kinds = kinds(row)
-        self._room = room
         self._bold = book.add_format({"bold": True})
         self._formats = {
             date: book.add_format({"num_format": "yyyy-mm-dd"}),
@@ -124,7 +123,7 @@ class _Sheets:
         self._line = 1
 
     def write(self, values: Values) -> None:
-        if self._line == self._room:
+        if self._line == _SHEET_ROWS:
             self._next()
         for column, (value, kind) in enumerate(zip(values, self._kinds, strict=True)):
             if value is None or value == "":

@@ -84,7 +84,9 @@ T = TypeVar("T")
 
 def _oldest_first(newest_first: list[T], moment: Callable[[T], datetime | None]) -> list[T]:
     """Logs are told newest first; what is told of one second keeps its order too."""
-    return sorted(reversed(newest_first), key=lambda row: moment(row) or datetime.min.replace(tzinfo=UTC))
+    oldest_first = newest_first[::-1]
+    oldest_first.sort(key=lambda row: moment(row) or datetime.min.replace(tzinfo=UTC))
+    return oldest_first
 
 
 # -- traffic ---------------------------------------------------------------------------------------------------------

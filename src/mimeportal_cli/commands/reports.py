@@ -187,6 +187,8 @@ def show() -> None:
 def _show(name: str, output: Output, window: Window, chart: str | None = None, rows: bool = False) -> None:
     from mimeportal_cli.opening import opened
 
+    output.shape = COUNTED_ROWS if rows else REPORTS[name][1]
+    output.columns = output.shape.chosen(",".join(output.columns)) if output.columns else None
     if rows and chart:
         from mimeportal.errors import UsageError
 
@@ -195,8 +197,6 @@ def _show(name: str, output: Output, window: Window, chart: str | None = None, r
         today = portal.reports.calendar(_zone(portal, window.tz))
         days = window.days(today)
         if rows:
-            chosen = output.columns and COUNTED_ROWS.chosen(",".join(output.columns))
-            output.shape, output.columns = COUNTED_ROWS, chosen
             _with_times(output, today)
             output.rows(portal.reports.rows(name, days.start, days.end))
             return
@@ -260,7 +260,9 @@ def _command(name: str, text: str, shape: Shape) -> Command:
     def function(**values: Any) -> None:
         _show(name, **values)
 
-    decorated: Any = output_options(shape)(function)
+    # Which columns there are depends on --rows, and is looked at when that is known.
+    either = Shape(tuple(dict.fromkeys((*shape.names, *COUNTED_ROWS.names)))) if name in COUNTED else shape
+    decorated: Any = output_options(either)(function)
     decorated = window_of(decorated)
     if name in COUNTED:
         decorated = _ROWS(decorated)

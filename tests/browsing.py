@@ -8,12 +8,17 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from html import unescape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from sqlalchemy import select
+
 from conftest import Lab, absent
 from mimeportal_server import passwords, people
+from mimeportal_server.store.schema import deliveries
 from served import Served
 
 if TYPE_CHECKING:
@@ -37,6 +42,21 @@ def set_password(lab: Lab, address: str, password: str, *, current: str | None =
         caller = people.caller_of(tx, address, "test")
     assert caller is not None
     passwords.change(lab.server, caller, current, password, peer="192.0.2.99", request_id="")
+
+
+def written_to(lab: Lab, address: str) -> list[EmailMessage]:
+    """The mails that the portal wrote to somebody, oldest first."""
+    query = select(deliveries.c.blob).where(deliveries.c.recipient == address).order_by(deliveries.c.id)
+    with lab.server.database.read() as tx:
+        blobs = list(tx.scalars(query))
+    return [message_from_bytes(lab.server.home.blobs.read(blob), policy=policy.default) for blob in blobs]
+
+
+def links_in(message: EmailMessage) -> list[str]:
+    """Paths of the links to this portal in a mail."""
+    body = message.get_body(("plain",))
+    assert body is not None
+    return re.findall(r"https?://[^/\s]+(/[^\s>]*)", body.get_content())
 
 
 @contextmanager
@@ -73,6 +93,10 @@ class Shown:
     @property
     def set_cookies(self) -> list[str]:
         return [value for name, value in self.headers if name.lower() == "set-cookie"]
+
+    def actions(self) -> list[str]:
+        """Where the forms of the page lead."""
+        return [unescape(action) for action in re.findall(r'<form[^>]*action="([^"]*)"', self.text)]
 
     def fields(self, action: str) -> dict[str, str]:
         """The hidden fields of the form with an action."""
@@ -119,6 +143,13 @@ class Visitor:
                 self.cookies[name] = value
         return shown
 
+    def follow(self, path: str) -> Shown:
+        """Open a page, wherever it leads on to."""
+        shown = self.ask(path)
+        while shown.status == 303:
+            shown = self.ask(shown.header("location"))
+        return shown
+
     def submit(self, page: Shown, action: str, **fields: str) -> Shown:
         """Send a form of a page, with its hidden fields."""
         return self.ask(action, {**page.fields(action), **fields})
@@ -127,6 +158,10 @@ class Visitor:
         """In two steps, as the page asks."""
         first = self.submit(self.ask("/log-in"), "/log-in", address=address)
         return self.submit(first, "/log-in", address=address, password=password)
+
+    def new_password(self, page: Shown, action: str, password: str, *, again: str | None = None) -> Shown:
+        """Fill in the form that sets one."""
+        return self.submit(page, action, password=password, again=password if again is None else again)
 
     def session(self) -> dict[str, Any]:
         """The cookies that make this a session."""

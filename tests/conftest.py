@@ -17,7 +17,7 @@ from typing import NoReturn
 import pytest
 
 from mimeportal.portal import Portal as Client
-from mimeportal_server import arrival, importing, people
+from mimeportal_server import arrival, importing, people, settings
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.settings import HoldRule
@@ -81,6 +81,12 @@ class Lab:
     @property
     def url(self) -> str:
         return f"local:{self.path}"
+
+    def configure(self, text: str) -> None:
+        """Add lines to portal.toml."""
+        config = self.server.home.config
+        config.write_text(f"{config.read_text()}\n{text}\n")
+        self.server.settings = self.server.home.settings = settings.load(config)
 
     def advance(self, *, days: float = 0, hours: float = 0) -> None:
         """Move the portal's time, by the offset that is no step of the clock."""

@@ -145,9 +145,11 @@ class Served:
 
 
 @contextmanager
-def serving(path: Path, **options: Any) -> Iterator[Served]:
+def serving(path: Path, *, settings: str = "", **options: Any) -> Iterator[Served]:
+    """A home of its own, served; `settings` are more lines of its portal.toml."""
     lab = Lab(path)
     try:
+        lab.configure(settings)
         served = Served(lab, **options)
         with served.server:
             yield served

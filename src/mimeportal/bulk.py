@@ -49,6 +49,18 @@ class Worker(Protocol):
         ...
 
 
+class Keyed:
+    """A worker whose acts are keyed: done twice is done once, so after a lost answer they are simply sent again."""
+
+    looks_at_end = False
+
+    def look(self, items: Sequence[Item]) -> list[Verdict | None]:
+        return [None] * len(items)
+
+    def again(self, item: Item) -> Item:
+        return item
+
+
 @dataclass(slots=True)
 class BulkResult:
     """What a bulk act came to: counts per outcome and code, the first problems, what was not attempted."""

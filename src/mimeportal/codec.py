@@ -15,7 +15,9 @@ from mimeportal import limits
 from mimeportal.errors import ApiError, LostAnswerError, UnavailableError, api_error
 from mimeportal.retry import Tried
 from mimeportal.wire import (
+    ARGUMENT,
     REQUEST_ID,
+    Content,
     Endpoint,
     Envelope,
     Failure,
@@ -81,7 +83,13 @@ def encoded(
     page_size: int | None = None,
     page_token: str | None = None,
     headers: Mapping[str, str] | None = None,
+    content: Content | None = None,
 ) -> Outgoing:
+    if content is not None:
+        told = {"content-type": "application/octet-stream", ARGUMENT: encode_request(items).decode(), **(headers or {})}
+        request = outgoing(endpoint, headers=told)
+        request.body = content
+        return request
     if endpoint.form == "form":
         form = {"content-type": "application/x-www-form-urlencoded", **(headers or {})}
         return outgoing(endpoint, body=urlencode(items[0]).encode(), headers=form)

@@ -34,6 +34,19 @@ PATTERN = 1_000  # characters
 PATTERN_PROGRAM = 3_000  # instructions that google-re2 may make of one
 PATTERN_MEMORY = 8 * MIB
 
+# Writing mail.
+UPLOAD = 51 * MIB  # one uploaded file; all attachments of one message together
+RECIPIENTS = 250  # of one message: To, Cc and Bcc
+SENT_AT_ONCE = 500  # messages in one send-email
+SUBJECT = 1_000  # characters of one header that is written: encoded, no more than is read of one
+EXTRA_HEADERS = 50  # of one message, beside those that we write
+INLINE_BODY = 256 * KIB  # of text in a request; longer texts are uploaded first
+UPLOAD_HOURS = 24  # that an upload is kept, unless a draft names it
+ATTACHMENTS = 200  # of one message: fewer than make it suspicious
+DRAFTS = 500  # of one person
+BOUNCE_DAYS = 30  # for which mail that people write can bounce to its return path
+BOUNCES = 1_000  # of one message at the most
+
 # Requests.
 JSON_BODY = 1 * MIB
 JSON_DEPTH = 32
@@ -79,6 +92,9 @@ LOCK_FAILURES_ANYWHERE = 50  # of one address from everywhere
 LOCK_MINUTES = 15
 LOGINS_PER_ADDRESS = 10  # tried in a minute, right or wrong
 LOGINS_PER_NETWORK = 60
+RESET_HOURS = 24  # how long a reset mail is good for
+RESETS_PER_HOUR = 3  # reset mails to one address
+NEW_PASSWORD_MINUTES = 15  # to set another password after a temporary one
 PASSWORD_CHECKS = 4  # at once; one of them is kept for who logged in before
 KEYRING_SECONDS = 5  # how long a keyring is waited for where nobody can be asked (promises E.5)
 SECRET_FILE = 4 * KIB  # one secret, in a file of its own
@@ -121,6 +137,12 @@ SENDERS_IMPORTED = 2_000  # entries in one senders.import
 SENDERS_DELETED = 1_000  # senders in one managed-senders/senders/bulk-delete
 AUTO_PERMIT_DAYS = 120  # an auto-permitted entry lapses so long after the last mail to it
 
+# Secure messages.
+SECURE_ATTACHMENTS = 50 * MIB  # of one message, their own octets (portal-rules F.19)
+SECURE_RECIPIENTS = 250  # of one message, To and Cc together
+SECURE_INBOX_DAYS = 60  # that the Inbox shows; older by search (portal-rules F.17)
+SECURE_RETENTION_DAYS = 3_650  # kept at the most, and so the latest expiry
+SECURE_PER_HOUR = 100  # messages that somebody outside sends
 # Mailboxes.
 SIGNATURE = 10_000  # characters
 DELEGATES = 100  # of one mailbox

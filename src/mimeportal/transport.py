@@ -27,6 +27,7 @@ from mimeportal.retry import ONCE, Policy, Tried, may_repeat, retry_after
 from mimeportal.wire import (
     REQUEST_ID,
     Api,
+    Content,
     Endpoint,
     Envelope,
     Failure,
@@ -144,9 +145,10 @@ class Session:
         page_size: int | None = None,
         page_token: str | None = None,
         headers: Mapping[str, str] | None = None,
+        content: Content | None = None,
     ) -> Answer[RowT]:
         """One call, repeated where its row allows. Failures of single items are in the answer; a request that
-        failed whole raises.
+        failed whole raises. `content` is the body of an operation that takes octets.
 
         Raises `NotOfferedError` before sending, `ApiError` and its kin after.
         """
@@ -158,7 +160,7 @@ class Session:
         written = [item.to_json() for item in items]
         if least == 0:  # an operation without argument has no items, rather than empty ones
             written = [item for item in written if item]
-        sent = self._ask(endpoint, lambda: encoded(endpoint, written, page_size, page_token, headers))
+        sent = self._ask(endpoint, lambda: encoded(endpoint, written, page_size, page_token, headers, content))
         envelope = self._checked(endpoint, sent)
         try:
             rows = [decoded_row(endpoint, row) for row in envelope.rows]
@@ -166,9 +168,16 @@ class Session:
             raise unreadable(endpoint, sent.request_id, "a field is not as documented") from None
         return Answer(rows, envelope.failures, envelope.page, sent.request_id)
 
-    def one(self, endpoint: Endpoint[Any, RowT], item: Item, *, headers: Mapping[str, str] | None = None) -> RowT:
+    def one(
+        self,
+        endpoint: Endpoint[Any, RowT],
+        item: Item,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: Content | None = None,
+    ) -> RowT:
         """Call with one item that must succeed; its failure is raised as the exception that fits."""
-        answer = self.call(endpoint, [item], headers=headers)
+        answer = self.call(endpoint, [item], headers=headers, content=content)
         for failure in answer.failures:
             raise as_error(failure, request_id=answer.request_id)
         if not answer.rows:

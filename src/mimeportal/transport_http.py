@@ -35,7 +35,7 @@ from mimeportal.retry import Policy
 from mimeportal.steady import SteadyAdapter
 from mimeportal.transport import Session
 from mimeportal.urls import is_loopback, portal_url
-from mimeportal.wire import REQUEST_ID, Api, Request, Response
+from mimeportal.wire import REQUEST_ID, Api, Content, Request, Response
 
 _PIECE = 64 * limits.KIB
 _SKEWED = 180  # seconds between the clocks here and there from which on a refused signature may come of it
@@ -99,7 +99,8 @@ class HttpTransport:
         if request.authorised:
             self._authorise(request)
         query = f"?{request.query}" if request.query else ""
-        return self._exchange(request.method, f"{base}{request.path}{query}", request.headers, b"".join(request.body))
+        body = request.body if isinstance(request.body, Content) else b"".join(request.body)
+        return self._exchange(request.method, f"{base}{request.path}{query}", request.headers, body)
 
     def fetch(self, url: str) -> Response:
         """Octets from a URL that a portal named, without credentials: whoever calls has checked its host."""
@@ -116,11 +117,12 @@ class HttpTransport:
         self._adapter.close()
         return None
 
-    def _exchange(self, method: str, url: str, headers: dict[str, str], body: bytes) -> Response:
+    def _exchange(self, method: str, url: str, headers: dict[str, str], body: bytes | Content) -> Response:
         if self._closed:
             raise UsageError("This portal is closed.", remedy="Open it again with `Portal.open()`.")
         own = {"user-agent": f"mimeportal/{__version__}", "accept-encoding": "gzip", **headers}
         try:
+            # What has a length is sent piece by piece, under that length.
             prepared = requests.Request(method, url, headers=own, data=body or None).prepare()
         except (requests.RequestException, ValueError) as fault:
             raise _unwritable(fault, url) from None
@@ -129,6 +131,8 @@ class HttpTransport:
             answer = self._adapter.send(
                 prepared, stream=True, timeout=self._timeout, verify=self._trusted, proxies=self._proxies(url)
             )
+        except MimeportalError:  # of the octets that were to be sent: a file that changed meanwhile
+            raise
         except Exception as fault:  # libraries have many ways not to understand an answer
             _raise_unanswered(fault, url)
         if 300 <= answer.status_code < 400:

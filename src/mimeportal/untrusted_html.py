@@ -109,7 +109,7 @@ class _Images:
 
     def _inline(self, content_id: str) -> str | None:
         octets = self.by_id.get(content_id) or self.by_id.get(unquote(content_id)) or b""
-        kind = _image_type(octets)
+        kind = image_type(octets)
         # One image named a thousand times would otherwise make a page of a thousand images.
         if kind is None or len(octets) > min(limits.INLINE_IMAGE, self.room):
             return None
@@ -117,12 +117,29 @@ class _Images:
         return f"data:image/{kind};base64,{b64encode(octets).decode()}"
 
 
-def _image_type(octets: bytes) -> str | None:
+def image_type(octets: bytes) -> str | None:
     """png, jpeg, gif or webp as the content says, whatever it is called; None for anything else."""
     for start, kind in _IMAGE_TYPES:
         if octets.startswith(start):
             return kind
     return "webp" if octets[:4] == b"RIFF" and octets[8:12] == b"WEBP" else None
+
+
+class ImageTag(NamedTuple):
+    """An image in a document: where its tag stands, what it shows, and the words for it."""
+
+    start: int
+    end: int
+    source: str
+    alt: str
+
+
+def image_tags(html: str) -> Iterator[ImageTag]:
+    """The images of a document, in order, in time linear in its length."""
+    for tag in _tags(html):
+        if tag.name == "img" and not tag.closing:
+            source = _attribute(tag.attributes, "src").strip("\t\n\f\r ")
+            yield ImageTag(tag.start, tag.end, source, _attribute(tag.attributes, "alt"))
 
 
 def html_page(body: str, *, title: str, csp_images: bool = False, style: str = "") -> str:

@@ -23,6 +23,7 @@ Api = Literal["api1", "api2", "local"]
 JsonObject = dict[str, Any]
 
 REQUEST_ID = "x-mc-req-id"  # the header in which a client names its request (mimecast-api-core 2.1)
+ARGUMENT = "x-mc-arg"  # the header that says what a body of octets is (mimecast-api-portal 3.2)
 
 
 class WireModel(BaseModel):
@@ -127,7 +128,7 @@ class Endpoint(Generic[ItemT, RowT]):
     host        `regional`, or `global` for what Mimecast serves from one place for all regions
     authorised  whether the call carries the caller's credentials
     form        how a request is written: `envelope` (`{"meta", "data"}`), `json` (the one item by itself), `query`,
-                `form`, `bytes`, `text`
+                `form`, `text`, or `bytes`: a body of octets, whose item travels in the header `ARGUMENT`
     answer      `rows` of an envelope, the `bytes` of a file (API 2.0: rows with URLs, where they are fetched),
                 or a bare `object`
     rows_at     None: the rows are `data` itself; a name: they are `data[0].NAME`
@@ -138,6 +139,7 @@ class Endpoint(Generic[ItemT, RowT]):
                 a repeat by its key), `look` (only after `look` has shown that nothing was done), `never`
     look        the operation that shows what became of a `look` operation
     bytes_in    for byte and form bodies: the most octets a body may have
+    outsiders   whether people outside, who only have secure messages here, may call it
     """
 
     name: str
@@ -157,10 +159,24 @@ class Endpoint(Generic[ItemT, RowT]):
     repeat: Literal["safe", "keyed", "look", "never"] = "safe"
     look: str | None = None
     bytes_in: int = limits.JSON_BODY
+    outsiders: bool = False
 
     @property
     def noun(self) -> str:
         return self.name.partition(".")[0]
+
+
+class Content:
+    """Octets that are sent: how many, and piece by piece, from the first one each time."""
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    def __len__(self) -> int:
+        return len(self._octets)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._octets
 
 
 @dataclass(slots=True)

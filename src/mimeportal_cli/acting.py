@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 UNASKED = 10  # typed ids that are released without a question
 _SECTION = "Acting"
+_SHOWN = 5
 
 # As `mimeportal.report.REPORT_FIELDS`; a test compares them.
 REPORT_FIELDS = (
@@ -201,6 +202,23 @@ def run(portal: Portal, plan: Plan, acting: Acting, output: Output, ending: Endi
         console.close_stdout()
         fault = None
     ending.result, ending.fault = result, fault
+
+
+def ask_by_subject(plan: Plan, ending: Ending) -> None:
+    """Show the first few, and ask. Raises `DeclinedError` for no."""
+    from itertools import islice
+
+    from mimeportal.untrusted import visible
+
+    console = settings().console
+    first = list(islice(plan.selection, _SHOWN))
+    for item in first:
+        facts = item.described
+        parts = (as_reference(item.id, None, None), facts.get("to_address"), facts.get("subject"))
+        console.warn(("  " + visible("  ".join(str(part) for part in parts if part)))[: console.width - 1])
+    if len(plan) > len(first):
+        console.warn(f"  and {len(plan) - len(first):,} more")
+    console.confirm(f"{ending.verb.asks} {ending.verb.count(len(plan))} ({ending.where})?")
 
 
 # -- options -----------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ _LENGTH = 8
 _REFERENCE = re.compile(r"#?[a-zA-Z2-7]{8}")
 _QUEUES = ("personal", "moderated", "admin")
 _FOLDERS = ("inbox", "sent", "junk")
+_SECURE_FOLDERS = ("inbox", "sent", "deleted")
 
 
 def reference(id: str) -> str:
@@ -97,6 +98,15 @@ def _in_folders(portal: Portal) -> Iterator[str]:
             continue  # this caller has none of the kind
 
 
+def _in_secure_folders(portal: Portal) -> Iterator[str]:
+    for folder in _SECURE_FOLDERS:
+        try:
+            for message in portal.secure.list(folder=folder):
+                yield message.id
+        except (ForbiddenError, NotOfferedError):
+            return
+
+
 class Remembered:
     """The ids of the list printed last, for one profile (or one URL and person), in a file of mode 0600."""
 
@@ -151,6 +161,34 @@ class RememberedMail(Remembered):
     def listed(self, portal: Portal) -> dict[str, list[str]]:
         if self._held is None:
             self._held = _by_reference(_in_folders(portal))
+        return self._held
+
+
+class RememberedSecure(Remembered):
+    """The same of secure messages."""
+
+    what = "secure message"
+    where = "It is neither in the list printed last nor in a folder."
+    command = "mimeportal secure list"
+    _file = "secure"
+
+    def listed(self, portal: Portal) -> dict[str, list[str]]:
+        if self._held is None:
+            self._held = _by_reference(_in_secure_folders(portal))
+        return self._held
+
+
+class RememberedDrafts(Remembered):
+    """The same of one's drafts."""
+
+    what = "draft"
+    where = "It is neither in the list printed last nor among your drafts."
+    command = "mimeportal messages drafts list"
+    _file = "drafts"
+
+    def listed(self, portal: Portal) -> dict[str, list[str]]:
+        if self._held is None:
+            self._held = _by_reference(draft.id for draft in portal.messages.drafts())
         return self._held
 
 

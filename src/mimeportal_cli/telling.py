@@ -223,7 +223,8 @@ def _told_alone(problem: Outcome, verb: Verb) -> int:
 
 
 # Where a thing of a noun is looked at; of others their list tells all.
-_SHOW, _LOG = {"holds": "holds show"}, {"holds": "holds log"}
+_SHOW = {"holds": "holds show", "messages": "messages show", "secure": "secure show"}
+_LOG = {"holds": "holds log"}
 
 
 def messages(count: int) -> str:

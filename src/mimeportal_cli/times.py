@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 import click
 
+from mimeportal.account.formats import DATES, TIMES, WEEKDAYS
 from mimeportal.errors import UsageError
 from mimeportal_cli.options import Settings
 
@@ -16,16 +17,6 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AMBIGUOUS = re.compile(r"[0-9]{1,2}[/.-][0-9]{1,2}([/.-][0-9]+)?(\s.*)?")
 _SIZE = re.compile(r"([0-9]{1,15})\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
 _FORMS = "Write 7d, 24h, 30m, today, yesterday, week, 2026-11-03, 2026-11-03T09:30 or 09:30."
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-# Python's form of each format that a person may prefer; a test compares the names with the contract's.
-DATE_FORMATS = {
-    "yyyy-MM-dd": "%Y-%m-%d",
-    "dd/MM/yyyy": "%d/%m/%Y",
-    "MM/dd/yyyy": "%m/%d/%Y",
-    "dd.MM.yyyy": "%d.%m.%Y",
-    "dd MMM yyyy": "%d %b %Y",
-}
-TIME_FORMATS = {"24h": "%H:%M", "12h": "%I:%M %p"}
 
 
 def past_time(text: str, zone: tzinfo, now: datetime) -> datetime:
@@ -35,10 +26,20 @@ def past_time(text: str, zone: tzinfo, now: datetime) -> datetime:
         raise UsageError(
             f"A filter looks back, and {text!r} lies ahead.", remedy=f"Write {wanted[1:]} for that long ago."
         )
-    ago = _AGO.fullmatch(wanted.lower())
+    return _instant(text, wanted, zone, now, -1)
+
+
+def coming_time(text: str, zone: tzinfo, now: datetime) -> datetime:
+    """The instant until which something lasts: `7d`, or `+7d`, is that long from now. Raises `UsageError`."""
+    return _instant(text, text.strip().removeprefix("+"), zone, now, 1)
+
+
+def _instant(text: str, wanted: str, zone: tzinfo, now: datetime, direction: int) -> datetime:
+    span = _AGO.fullmatch(wanted.lower())
     try:
-        if ago:
-            moment = (now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})).astimezone(zone).replace(microsecond=0)
+        if span:
+            length = timedelta(**{_UNITS[span[2]]: int(span[1])})
+            moment = (now + direction * length).astimezone(zone).replace(microsecond=0)
         else:
             moment = _named(wanted, zone, now.astimezone(zone))
         for day in (-1, 1):  # the first and last days there are do not exist in every zone
@@ -101,14 +102,14 @@ def short(moment: datetime, zone: tzinfo) -> str:
     who = _settings().preferred
     if who is None:
         return local.strftime("%Y-%m-%d %H:%M")
-    date_form, time_form = DATE_FORMATS.get(who.date_format), TIME_FORMATS.get(who.time_format)
-    return local.strftime(f"{date_form or DATE_FORMATS['yyyy-MM-dd']} {time_form or TIME_FORMATS['24h']}")
+    date_form, time_form = DATES.get(who.date_format), TIMES.get(who.time_format)
+    return local.strftime(f"{date_form or DATES['yyyy-MM-dd']} {time_form or TIMES['24h']}")
 
 
 def _into_week(now: datetime) -> int:
     """How many days ago this week began, as whoever asks reckons weeks: with Monday unless they prefer another day."""
     who = _settings().preferred
-    first = _DAYS.index(who.first_day_of_week) if who and who.first_day_of_week in _DAYS else 0
+    first = WEEKDAYS.index(who.first_day_of_week) if who and who.first_day_of_week in WEEKDAYS else 0
     return (now.weekday() - first) % 7
 
 

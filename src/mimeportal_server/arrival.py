@@ -6,21 +6,24 @@ The one way in for import and SMTP alike. A batch is durable, octets first, when
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select, update
 
+from mimeportal import limits
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
-from mimeportal_server import audit, auto_permit, counting, searching
+from mimeportal_server import audit, auto_permit, counting, searching, tokens
+from mimeportal_server.clock import DAY
 from mimeportal_server.mail import Summary, summary_and_words
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
-from mimeportal_server.screening import Arrival, Fate, asked_about, dmarc_failed, screen
+from mimeportal_server.screening import Arrival, Fate, asked_about, dmarc_failed, matches, screen
 from mimeportal_server.sender_lists import lists_of
 from mimeportal_server.settings import HoldRule
+from mimeportal_server.settings_secure import Trigger
 from mimeportal_server.steps import reached
 from mimeportal_server.store.blobs import name_of
 from mimeportal_server.store.schema import copies, deliveries, holds, imports, mailbox, messages, people
@@ -45,6 +48,12 @@ class Incoming:
     the person who submitted it, logged in; then `outside` are recipients that are none of the portal's people.
     `whole`: it is taken for all of its recipients or refused for all, as SMTP has one reply for them. `text` is that
     of its body, by which search finds it.
+
+    What was composed here also says by whom for its owner (`actor`), where each recipient was `named`, what
+    recipients outside get where that differs (`outside_octets`), and that its return path is one of ours
+    (`bounces`). Once it is stored, `blob` and `outside_blob` are the names of its octets; once it is taken, `number`
+    is that of its row. `vouched`: the portal knows who wrote it. `secure` are recipients for whom it waits in the
+    secure portal.
     """
 
     octets: bytes
@@ -61,11 +70,23 @@ class Incoming:
     outside: Sequence[str] = ()
     whole: bool = False
     text: str = ""
+    actor: Caller | None = None
+    vouched: bool = False
+    secure: Sequence[str] = ()
+    named: Mapping[str, str] = field(default_factory=dict)
+    outside_octets: bytes | None = None
+    bounces: bool = False
+    blob: str = ""
+    outside_blob: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one message for one recipient: `held`, `delivered`, `blocked`, `sent`, `already` or `refused`."""
+    """What became of one message for one recipient.
+
+    `held`, `delivered`, `blocked`, `sent`, `secure` (it waits in the secure portal), `already` or `refused`.
+    """
 
     recipient: str
     outcome: str
@@ -87,19 +108,43 @@ def accept(portal: Portal, batch: Sequence[Incoming], *, door: str) -> list[list
 
     Raises `UnavailableError` when the disk is nearly full, `OSError` when it fails: then nothing was taken.
     """
-    portal.home.refuse_if_full()
-    names = [name_of(entry.octets) for entry in batch]
-    portal.home.blobs.add({name: entry.octets for name, entry in zip(names, batch, strict=True)})
-    reached("import.blobs")
+    blobs = store(portal, batch)
     with portal.write() as tx:
-        # Only now no sweep can let go of octets that were there before, and that nothing kept.
-        portal.home.blobs.add_missing({name: entry.octets for name, entry in zip(names, batch, strict=True)})
-        writer = _Writer(portal, tx, door, batch)
-        known = writer.known_imports(batch, names)
-        results = [writer.take(entry, name, known) for entry, name in zip(batch, names, strict=True)]
-        writer.flush()
-        reached("import.written")
+        results = accept_within(portal, tx, batch, blobs, door=door)
     reached("import.committed")
+    return results
+
+
+def store(portal: Portal, batch: Sequence[Incoming]) -> dict[str, bytes]:
+    """The first half of `accept`, before its transaction: the octets, durable, by their names."""
+    portal.home.refuse_if_full()
+    blobs: dict[str, bytes] = {}
+    for entry in batch:
+        entry.blob = name_of(entry.octets)
+        blobs[entry.blob] = entry.octets
+        if entry.outside_octets is not None:
+            entry.outside_blob = name_of(entry.outside_octets)
+            blobs[entry.outside_blob] = entry.outside_octets
+    portal.home.blobs.add(blobs)
+    reached("import.blobs")
+    return blobs
+
+
+def accept_within(
+    portal: Portal, tx: Connection, batch: Sequence[Incoming], blobs: dict[str, bytes], *, door: str
+) -> list[list[Result]]:
+    """The second half, in a transaction that also holds what else belongs to it."""
+    # Only now no sweep can let go of octets that were there before, and that nothing kept.
+    portal.home.blobs.add_missing(blobs)
+    writer = _Writer(portal, tx, door, batch)
+    known = writer.known_imports(batch, [entry.blob for entry in batch])
+    results = [writer.take(entry, entry.blob, known) for entry in batch]
+    writer.flush()
+    for entry, inside, trigger in writer.diverted:
+        from mimeportal_server import secure_sending
+
+        secure_sending.divert(portal, tx, entry, inside, trigger)
+    reached("import.written")
     return results
 
 
@@ -120,6 +165,7 @@ class _Writer:
         self._last = {table: tx.scalar(select(func.max(table.c.id))) or 0 for table in (messages, holds)}
         self._lists: dict[int, dict[str, str]] = {}
         self._octets: dict[int, int] = {}  # person -> octets kept for them, with this batch
+        self.diverted: list[tuple[Incoming, Sequence[tuple[int, str]], Trigger]] = []
         self._sent_to: dict[int, list[str]] = {}  # person -> whom outside they wrote to
 
     def known_imports(self, batch: Sequence[Incoming], names: Sequence[str]) -> set[tuple[str, ...]]:
@@ -131,10 +177,15 @@ class _Writer:
 
     def take(self, entry: Incoming, name: str, known: set[tuple[str, ...]]) -> list[Result]:
         if entry.whole and not self._has_room_for_all(entry):
-            addresses = (*(address for _, address in entry.recipients), *entry.outside)
+            addresses = (*(address for _, address in entry.recipients), *entry.outside, *entry.secure)
             return [Result(recipient, "refused", FULL) for recipient in addresses]
         results: list[Result] = []
         message_id = 0
+        trigger = self._trigger(entry)
+        if trigger is not None:
+            self.diverted.append((entry, entry.recipients, trigger))
+            results = [Result(recipient, "secure", trigger.policy) for _, recipient in entry.recipients]
+            entry.recipients, entry.secure, entry.outside = (), entry.outside, ()
         for person_id, recipient in entry.recipients:
             key = (*entry.source, name, recipient) if entry.source else None
             if key in known:
@@ -152,11 +203,24 @@ class _Writer:
             results.append(self._copy(entry, name, message_id, person_id, recipient))
         if entry.by is not None:
             message_id = message_id or self._message(entry, name)
-            self._lay(entry, message_id, entry.by.person_id, "sent")
+            if not entry.by.outside:  # who is outside has no mailbox here
+                self._lay(entry, message_id, entry.by.person_id, "sent")
             results += [self._send(entry, name, message_id, entry.by, recipient) for recipient in entry.outside]
-            if entry.outside and auto_permit.arises(self._tx, self._portal.settings, entry.by.person_id, entry.summary):
-                self._sent_to.setdefault(entry.by.person_id, []).extend(entry.outside)
+            results += [self._keep(entry, message_id, entry.by, recipient) for recipient in entry.secure]
+            own = self._portal.settings.domains
+            outside = [*entry.outside, *(address for address in entry.secure if domain_of(address) not in own)]
+            if outside and auto_permit.arises(self._tx, self._portal.settings, entry.by.person_id, entry.summary):
+                self._sent_to.setdefault(entry.by.person_id, []).extend(outside)
         return results
+
+    def _trigger(self, entry: Incoming) -> Trigger | None:
+        """The rule by which what somebody sends outside is sent securely, if one fits any recipient there."""
+        secure = self._portal.settings.secure
+        if entry.by is None or not entry.outside or secure.mode == "off":
+            return None
+        size = len(entry.octets)
+        arrivals = [Arrival(entry.envelope_from, address, entry.summary, size, True) for address in entry.outside]
+        return next((rule for rule in secure.triggers if any(matches(rule, arrival) for arrival in arrivals)), None)
 
     def _has_room(self, person_id: int, size: int) -> bool:
         """Count a message against its person's quota, unless it is over."""
@@ -168,7 +232,7 @@ class _Writer:
     def _has_room_for_all(self, entry: Incoming) -> bool:
         wanted = Counter(person_id for person_id, _ in entry.recipients)
         if entry.by is not None:
-            wanted[entry.by.person_id] += len(entry.outside)
+            wanted[entry.by.person_id] += len(entry.outside) + len(entry.secure)
         most = self._portal.settings.limits["person_octets"]
         return all(self._kept_for(person) + count * len(entry.octets) <= most for person, count in wanted.items())
 
@@ -180,7 +244,9 @@ class _Writer:
 
     def _message(self, entry: Incoming, name: str) -> int:
         summary = entry.summary
-        number = self._next(messages)
+        number = entry.number = self._next(messages)
+        if entry.bounces and entry.by is not None:
+            entry.envelope_from = bounce_path(self._portal, self._tx, entry.by, number)
         self._rows[messages].append(
             {
                 "id": number,
@@ -191,7 +257,7 @@ class _Writer:
                 "from_name": summary.from_name,
                 "subject": summary.subject,
                 "mime_message_id": summary.message_id,
-                "route": "outbound" if entry.outside else self._route(entry),
+                "route": "outbound" if entry.outside or entry.secure else self._route(entry),
                 "remote_ip": entry.origin.ip,
                 "remote_host": entry.origin.host,
                 "encrypted": entry.origin.encrypted,
@@ -219,9 +285,15 @@ class _Writer:
     def _send(self, entry: Incoming, name: str, message_id: int, by: Caller, recipient: str) -> Result:
         """One of the portal's people writes to somebody outside: nothing is screened, the copy is kept as theirs."""
         self._has_room(by.person_id, len(entry.octets))
-        self._queue(entry, name, message_id, "submitted", recipient)
+        self._queue(entry, entry.outside_blob or name, message_id, "submitted", recipient)
         self._note(entry, message_id, None, by.person_id, recipient, "sent", "")
         return Result(recipient, "sent", "", entry.summary.notes)
+
+    def _keep(self, entry: Incoming, message_id: int, by: Caller, recipient: str) -> Result:
+        """A message waits in the secure portal for somebody: nothing is queued, the copy is kept as its sender's."""
+        self._has_room(by.person_id, len(entry.octets))
+        self._note(entry, message_id, None, by.person_id, recipient, "secure", "")
+        return Result(recipient, "secure", "", entry.summary.notes)
 
     def _queue(self, entry: Incoming, name: str, message_id: int, kind: str, recipient: str) -> None:
         self._rows[deliveries].append(
@@ -259,12 +331,13 @@ class _Writer:
                 "recipient": recipient,
                 "outcome": outcome,
                 "decided_by": decided_by,
+                "named": entry.named.get(recipient, ""),
             }
         )
         route = self._rows[messages][-1]["route"]
         event = outcome if outcome in ("held", "blocked") else "passed"
         self._counts["traffic", entry.received, route, event] += 1
-        self._acts.setdefault(entry.by, []).append(
+        self._acts.setdefault(entry.actor or entry.by, []).append(
             audit.Act(
                 "arrive",
                 outcome,
@@ -365,8 +438,20 @@ class _Writer:
             audit.record(self._tx, acts, at=self._portal.clock.now(), caller=caller, door=self._door)
 
 
+def bounce_path(portal: Portal, tx: Connection, by: Caller, message_id: int) -> str:
+    """The return path of a message that one of our people composed: at this address alone a bounce of it counts.
+
+    Every recipient may bounce, and some do so weeks later (promises C.6).
+    """
+    expires = portal.clock.machine() + limits.BOUNCE_DAYS * DAY
+    object = str(message_id)
+    token = tokens.issue(tx, "bounce", by.person_id, object=object, expires=expires, uses=limits.BOUNCES)
+    return f"bounce+{token}@{portal.settings.domains[0]}"
+
+
 def _arrival(entry: Incoming, recipient: str) -> Arrival:
-    return Arrival(entry.envelope_from, recipient, entry.summary, len(entry.octets), entry.by is not None)
+    known = entry.by is not None or entry.vouched
+    return Arrival(entry.envelope_from, recipient, entry.summary, len(entry.octets), known)
 
 
 def reason_code(reason: str) -> str:

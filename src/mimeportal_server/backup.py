@@ -139,7 +139,8 @@ def _blob_names(database: Path) -> list[str]:
     try:
         rows = connection.execute(
             "SELECT blob FROM messages WHERE purged IS NULL UNION "
-            "SELECT blob FROM deliveries WHERE finished IS NULL ORDER BY blob"
+            "SELECT blob FROM deliveries WHERE finished IS NULL UNION "
+            "SELECT blob FROM uploads ORDER BY blob"
         ).fetchall()
     finally:
         connection.close()

@@ -12,6 +12,7 @@ from mimeportal import limits
 from mimeportal.addresses import domain_of, parse_address
 from mimeportal.errors import UsageError
 from mimeportal.untrusted import header_value, visible
+from mimeportal_server import compose_message
 from mimeportal_server.clock import HOUR, moment
 from mimeportal_server.portal import Portal
 from mimeportal_server.store.blobs import name_of
@@ -77,6 +78,47 @@ def queue_delivery_failure_notice(
     return queue_written(portal, tx, to=to, subject="Released message not delivered", lines=lines)
 
 
+def queue_report(
+    portal: Portal,
+    tx: Connection,
+    *,
+    type: str,
+    by: str,
+    mailbox: str,
+    recipient: str,
+    sender: str,
+    subject: str,
+    octets: bytes,
+) -> str:
+    """Queue a reported message for the security team, the original attached in its own octets; returns their address.
+
+    However many are reported, none is left out: each message is reported once.
+    """
+    settings = portal.settings
+    lines = [
+        f"Reported as {type} by {by}.",
+        "",
+        f"From: {visible(sender)}",
+        f"To: {visible(recipient or mailbox)}",
+        f"Subject: {visible(subject)}",
+        "",
+        "The message is attached as it came. Nobody answered its sender.",
+    ]
+    parts = compose_message.Parts(
+        sender=compose_message.Mailbox(settings.mail_from),
+        to=[compose_message.Mailbox(settings.security_address)],
+        subject=f"Reported {type}",
+        text="\n".join(lines),
+        enclosed=[("reported.eml", octets)],
+        headers=[("Auto-Submitted", "auto-generated")],
+        message_id=make_msgid(domain=domain_of(settings.mail_from)),
+        date=portal.clock.now(),
+    )
+    written = compose_message.write(parts, new_id=portal.new_id, outside=False, keep_inline=False)
+    _queue(portal, tx, settings.security_address, written.octets)
+    return settings.security_address
+
+
 def queue_written(
     portal: Portal,
     tx: Connection,
@@ -108,7 +150,11 @@ def queue_written(
     # Any next hop can take it: what we write ourselves is never 8-bit, nor are its lines too long.
     plain = text.isascii() and all(len(line) <= 76 for line in text.splitlines())
     message.set_content(text, cte="7bit" if plain else "quoted-printable")
-    octets = bytes(message)
+    _queue(portal, tx, to, bytes(message))
+    return "queued"
+
+
+def _queue(portal: Portal, tx: Connection, to: str, octets: bytes) -> None:
     name = name_of(octets)
     portal.home.blobs.add({name: octets})
     tx.execute(
@@ -122,7 +168,6 @@ def queue_written(
             "queued": portal.clock.now(),
         },
     )
-    return "queued"
 
 
 def _usable(address: str) -> bool:

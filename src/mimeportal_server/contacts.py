@@ -53,7 +53,10 @@ def most_used(portal: Portal, call: Call) -> Answer:
 
 
 def find(portal: Portal, call: Call) -> Answer:
-    """Contacts of a mailbox, the most used first; or the portal's people, by address."""
+    """Contacts of a mailbox, the most used first; or the portal's people, by address.
+
+    Whoever is outside sees only whom the administrator publishes to them (portal-rules F.20).
+    """
     item = contract.FindContactsItem.model_validate(call.items[0])
     text = item.search or ""
     if len(text) > limits.PATTERN:
@@ -78,6 +81,8 @@ def find(portal: Portal, call: Call) -> Answer:
             searched = [ranked.c.address, ranked.c.name]
             place = cast("Column[Any]", ranked.c.place)
             keyset = Keyset(portal, call, "account.find_contacts", place, descending=False)
+        if call.caller.outside:
+            query = query.where(searched[0].in_(portal.settings.secure.published_contacts))
         if text:
             query = query.where(or_(*(may_match(text, func.lower(column)) for column in searched)))
         rows, block = keyset.fetch(tx, query)

@@ -232,23 +232,7 @@ class _Deciding:
             return None
         if form not in ("address", "domain") or item.sender_part not in ("header", "envelope"):
             return Refusal("err_validation_value_not_allowed", "permit and block take address or domain.")
-        address = row.from_header if item.sender_part == "header" else row.from_address
-        domain = domain_of(address)
-        if not domain:
-            part = "From header" if item.sender_part == "header" else "envelope"
-            return Refusal("no_sender", f"There is no single sender in its {part}; nothing was done.")
-        if domain in self._portal.settings.domains:
-            return Refusal("own_domain", f"{address} belongs to the account's own domains; nothing was done.")
-        if form == "domain" and domain in self._portal.settings.public_providers:
-            return Refusal(
-                "public_provider", f"{domain} is a public mail provider: name the address. Nothing was done."
-            )
-        try:
-            if "@" in address.removesuffix(f"@{domain}"):
-                parse_entry(address)  # which @ begins the domain is a guess, unless the others are in quotes
-            return parse_entry(address if form == "address" else domain)
-        except UsageError:
-            return Refusal("no_sender", f"{address[:80]!r} cannot stand on a sender list; nothing was done.")
+        return entry_for(self._portal, form, item.sender_part, row.from_header, row.from_address)
 
     def _transition(
         self,
@@ -335,6 +319,27 @@ def _lying(row: Row[Any], folder: str, at: int) -> dict[str, Any]:
     """A held message as it lies in its recipient's mailbox, once it is no longer held."""
     whose = {"message_id": row.message_id, "person_id": row.person_id, "recipient": row.recipient}
     return {**whose, "folder": folder, "received": at}
+
+
+def entry_for(
+    portal: Portal, form: str, sender_part: str, from_header: str, from_address: str
+) -> tuple[str, str] | Refusal:
+    """The entry for the sender of a message: `address` or `domain`, of its `header` or `envelope` (promises B.3)."""
+    address = from_header if sender_part == "header" else from_address
+    domain = domain_of(address)
+    if not domain:
+        part = "From header" if sender_part == "header" else "envelope"
+        return Refusal("no_sender", f"There is no single sender in its {part}; nothing was done.")
+    if domain in portal.settings.domains:
+        return Refusal("own_domain", f"{address} belongs to the account's own domains; nothing was done.")
+    if form == "domain" and domain in portal.settings.public_providers:
+        return Refusal("public_provider", f"{domain} is a public mail provider: name the address. Nothing was done.")
+    try:
+        if "@" in address.removesuffix(f"@{domain}"):
+            parse_entry(address)  # which @ begins the domain is a guess, unless the others are in quotes
+        return parse_entry(address if form == "address" else domain)
+    except UsageError:
+        return Refusal("no_sender", f"{address[:80]!r} cannot stand on a sender list; nothing was done.")
 
 
 _QUEUE = Prepared(insert(deliveries))

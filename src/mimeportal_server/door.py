@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from mimeportal import limits
 from mimeportal.errors import UnavailableError
 from mimeportal.wire import (
+    ARGUMENT,
     REQUEST_ID,
     Endpoint,
     Failure,
@@ -32,10 +33,10 @@ from mimeportal_server.quota import Quota
 from mimeportal_server.store.database import StoreError
 from mimeportal_server.tokens import InvalidToken
 
-NOUNS = ("account", "auth", "holds", "messages", "reports", "senders")
+NOUNS = ("account", "auth", "holds", "messages", "reports", "secure", "senders")
 Operation = Callable[[Portal, Call], Answer]
 
-_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _endpoints: dict[tuple[str, str], Endpoint[Any, Any]] = {}
 _read: set[str] = set()
 
@@ -106,7 +107,7 @@ class Door:
     def _name(self, request: Request) -> str:
         """The id of a request: as its client named it, where that is a GUID."""
         named = request.headers.get(REQUEST_ID) or request.headers.get("x-request-id", "")
-        return named if _GUID.fullmatch(named) else self.portal.new_id()
+        return named if GUID.fullmatch(named) else self.portal.new_id()
 
 
 class _Answering:
@@ -129,6 +130,8 @@ class _Answering:
         endpoint = self._endpoint
         if endpoint is None:
             raise self._no_function()
+        if self._caller.outside and not endpoint.outsiders:
+            raise Refused("forbidden", "People outside have secure messages here, and nothing else.", status=403)
         answer = self._call(endpoint)
         if answer.body is not None:
             headers = {**answer.headers, **self._headers("application/octet-stream")}
@@ -189,18 +192,21 @@ class _Answering:
 
     def _call(self, endpoint: Endpoint[Any, Any]) -> Answer:
         portal, request = self._portal, self._request
-        size, token = limits.DEFAULT_PAGE_SIZE, None
+        size, token, octets = limits.DEFAULT_PAGE_SIZE, None, b""
         most = self._door.most_octets(endpoint)
         if endpoint.form == "form":
             items = [_form(_body(request, most))]
         elif endpoint.form == "query":
             items = [_form(request.query.encode())]
+        elif endpoint.form == "bytes":
+            items = _items(_document(request.headers.get(ARGUMENT, "").encode()), endpoint)
+            octets = _body(request, most)
         else:
             document = _document(_body(request, most))
             items = _items({"data": [document]} if endpoint.form == "json" else document, endpoint)
             size, token = _paging(document, portal.settings.limits["page_size"])
         self._items = sum(len(item[endpoint.counted]) for item in items) if endpoint.counted else len(items)
-        call = Call(self._caller, items, size, token, self._request_id, request, self._faults)
+        call = Call(self._caller, items, size, token, self._request_id, request, self._faults, octets)
         try:
             return _operation(endpoint.name)(portal, call)
         except InvalidToken:

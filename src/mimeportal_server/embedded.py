@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mimeportal.addresses import normalise
 from mimeportal.errors import AuthenticationError, MimeportalError, UnavailableError, UsageError
-from mimeportal.wire import Api, Request, Response
+from mimeportal.wire import Api, Content, Request, Response
 from mimeportal_server import people
 from mimeportal_server.door import Door
 from mimeportal_server.home import Home
@@ -52,6 +52,8 @@ class EmbeddedTransport:
     def send(self, request: Request) -> Response:
         if self._closed:
             raise UsageError("This portal is closed.", remedy="Open it again with `Portal.open()`.")
+        if isinstance(request.body, Content):
+            request.body = list(request.body)  # what fails of it is the client's own file, not the portal
         return self._door.handle(request, self._caller())
 
     def _caller(self) -> people.Caller:

@@ -22,9 +22,11 @@ from mimeportal_server.door import Door, endpoint_at, network_of
 from mimeportal_server.exchange import Exchange, Gone, start
 from mimeportal_server.portal import Refused
 from mimeportal_server.quota import Allowance, InFlight
+from mimeportal_server.store.database import StoreError
 from mimeportal_server.web import route
 from mimeportal_server.web.forms import read_form
 from mimeportal_server.web.pages import Pages
+from mimeportal_server.web.visit import Visit
 
 if TYPE_CHECKING:
     from mimeportal_server.lab import Fault, Lab
@@ -176,10 +178,19 @@ class HttpDoor:
                 async with asyncio.timeout(limits.PAGE_FILES_SECONDS if files else limits.HTTP_SECONDS):
                     form = await read_form(visit.route, content_type, pieces)
                 await self._give(exchange, await self._in_thread(self._pages.answer, visit, form))
+            await self._in_thread(self._finish, visit)
         except Refused as refusal:
             # A browser shows no answer that comes while it sends: here it may send to the end.
             drained = limits.PAGE_FILES_DRAINED if files else None
             await self._give(exchange, self._pages.refused(visit, refusal), unread=True, drained=drained)
+
+    def _finish(self, visit: Visit) -> None:
+        try:
+            self._pages.finish(visit)
+        except (StoreError, OSError) as fault:
+            if self._log is not None:
+                line = {"time": iso(self._portal.clock.machine()), "work": "after", "failed": type(fault).__name__}
+                self._log(json.dumps(line))
 
     # -- answers that go ------------------------------------------------------------------------------------
 

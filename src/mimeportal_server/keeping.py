@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 
 from mimeportal.auth import flows
 from mimeportal_server import audit, auto_permit, deciding, delivery, digests, requested, searching
+from mimeportal_server import uploads as uploading
 from mimeportal_server.clock import DAY, HOUR
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
@@ -25,6 +26,7 @@ from mimeportal_server.store.schema import (
     people,
     signed_requests,
     tokens,
+    uploads,
 )
 
 _BATCH = 500
@@ -44,6 +46,7 @@ def sweep(portal: Portal) -> Counter[str]:
         _lapse(portal)
         counts["marked"] = _mark(portal)
         counts["purged"] = _purge(portal)
+        uploading.sweep(portal)
         _remove_strays(portal)
         _forget_log_ins(portal)
         with portal.write() as tx:
@@ -199,6 +202,8 @@ def _remove_strays(portal: Portal) -> None:
 def _named(tx: Connection, name: str) -> bool:
     message = select(func.count()).select_from(messages).where(messages.c.blob == name)
     if tx.scalar(message.where(messages.c.purged.is_(None))):
+        return True
+    if tx.scalar(select(func.count()).select_from(uploads).where(uploads.c.blob == name)):
         return True
     return bool(
         tx.scalar(

@@ -329,6 +329,9 @@ def empty(portal: Portal) -> None:
             raise UsageError("The portal is delivering mail just now.", remedy="Try again when it has.")
         for table in (
             schema.deliveries,
+            schema.draft_files,
+            schema.drafts,
+            schema.uploads,
             schema.copies,
             schema.mailbox,
             schema.words,

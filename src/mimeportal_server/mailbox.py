@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -92,6 +93,8 @@ def browse(portal: Portal, call: Call) -> Answer:
     item = contract.BrowseItem.model_validate(call.items[0])
     if item.folder not in (None, *contract.FOLDERS):
         raise not_allowed(f"Field must be one of [{','.join(contract.FOLDERS)}]", "folder")
+    if item.ids is not None:
+        return _named(portal, call, item.ids)
     if "ignore_filters" in call.faults:
         item = contract.BrowseItem(mailbox=item.mailbox, everyone=item.everyone, words=item.words, folder=item.folder)
     owner = _asked_about(portal, call, item)
@@ -113,6 +116,22 @@ def browse(portal: Portal, call: Call) -> Answer:
             rows, block = _ranked(portal, call, tx, conditions)
             sent_to = _recipients(tx, rows)
     return Answer([_told(portal, row, sent_to[row.id]) for row in rows], page=block)
+
+
+def _named(portal: Portal, call: Call, ids: Sequence[str]) -> Answer:
+    """Messages by their ids. What is none, or not the caller's to see, is not among them."""
+    if len(ids) > limits.LOCAL_BATCH:
+        raise not_allowed(f"`ids` holds at most {limits.LOCAL_BATCH}.", "ids")
+    numbers = set()
+    for id in ids:
+        with suppress(InvalidToken):
+            numbers.add(portal.sealer.number("mailbox", id))
+    caller = call.caller
+    with portal.database.read() as tx:
+        found = tx.execute(_MAIL.where(mailbox.c.id.in_(numbers)).order_by(mailbox.c.id.desc())).all()
+        rows = [row for row in found if caller.acts_for(row.owner) or caller.administrator]
+        sent_to = _recipients(tx, rows)
+    return Answer([_told(portal, row, sent_to[row.id]) for row in rows])
 
 
 def _asked_about(portal: Portal, call: Call, item: contract.BrowseItem) -> int | None:

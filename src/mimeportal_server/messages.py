@@ -12,7 +12,7 @@ from mimeportal.addresses import normalise
 from mimeportal.messages.contract import finder as contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
-from mimeportal_server import audit, mailbox, tracking
+from mimeportal_server import audit, mailbox, reporting, tracking, writing
 from mimeportal_server.asked import date_given, first_search, forbidden, not_allowed
 from mimeportal_server.clock import DAY, HOUR, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
@@ -333,4 +333,6 @@ OPERATIONS: Mapping[str, Callable[[Portal, Call], Answer]] = {
     "messages.queues": queues,
     "messages.rejections": refused,
     **mailbox.OPERATIONS,
+    **writing.OPERATIONS,
+    **reporting.OPERATIONS,
 }

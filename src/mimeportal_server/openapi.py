@@ -12,7 +12,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from mimeportal import limits
 from mimeportal._version import __version__
-from mimeportal.wire import Endpoint, JsonObject
+from mimeportal.wire import ARGUMENT, Endpoint, JsonObject
 from mimeportal_server.door import NOUNS
 
 _REF = "#/components/schemas/{model}"
@@ -179,6 +179,16 @@ def _operation(row: Endpoint[Any, Any], references: dict[Any, JsonObject]) -> Js
         operation["parameters"] = _parameters(row.item)
     else:
         operation["requestBody"] = _body(row, references[row.item])
+    if row.form == "bytes":
+        operation["parameters"] = [
+            {
+                "name": ARGUMENT,
+                "in": "header",
+                "required": True,
+                "description": "`data` with the item, as JSON.",
+                "content": {"application/json": {"schema": _envelope(row, references[row.item])}},
+            }
+        ]
     return operation
 
 
@@ -187,19 +197,26 @@ def _first_line(model: type[BaseModel]) -> str:
 
 
 def _body(row: Endpoint[Any, Any], item: JsonObject) -> JsonObject:
+    if row.form == "bytes":
+        octets = {"type": "string", "format": "binary", "maxLength": row.bytes_in}
+        return {"required": True, "content": {"application/octet-stream": {"schema": octets}}}
     if row.form == "form":
         return {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": item}}}
     if row.form == "json":
         return {"required": True, "content": {"application/json": {"schema": item}}}
+    least = row.count[0] if row.counted is None else 1
+    return {"required": least > 0, "content": {"application/json": {"schema": _envelope(row, item)}}}
+
+
+def _envelope(row: Endpoint[Any, Any], item: JsonObject) -> JsonObject:
     least, most = row.count if row.counted is None else (1, 1)
-    envelope = {
+    return {
         "type": "object",
         "properties": {
             "meta": _META if row.paging == "token" else {"type": "object"},
             "data": {"type": "array", "items": item, "minItems": least, "maxItems": most},
         },
     }
-    return {"required": least > 0, "content": {"application/json": {"schema": envelope}}}
 
 
 def _parameters(item: type[BaseModel]) -> list[JsonObject]:

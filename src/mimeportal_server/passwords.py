@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from mimeportal.wire import JsonObject
 from mimeportal_server import audit, people, tokens
 from mimeportal_server.clock import DAY
 from mimeportal_server.door import network_of
+from mimeportal_server.password_rules import criteria
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal, Refused
 from mimeportal_server.quota import Quota
@@ -29,7 +30,6 @@ from mimeportal_server.store.schema import people as rows
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 # Of a random password that nobody has: whoever is unknown or has no password costs the same run.
 _NOBODYS = "$argon2id$v=19$m=19456,t=2,p=1$NNRFm43l6B+ogV75a52LQg$PEj1RncN4jeR/RaaItjJDogGcOB2KZZ3UlftXXaBVg8"
-_LOCK = limits.LOCK_MINUTES * 60_000
 
 ONE_TIME = "one-time password"
 # One text for whatever is wrong (portal-rules A.28); the reason stands in the audit alone.
@@ -44,12 +44,16 @@ _SECOND = "The password is right, but this person logs in with a second factor, 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A log-in that passed: what is made of it belongs to this epoch of the person, and ends with it."""
+    """A log-in that passed: what is made of it belongs to this epoch of the person, and ends with it.
+
+    After a `one_time` password, or one that has `expired`, another should be set at once.
+    """
 
     person_id: int
     address: str
     epoch: int
     one_time: bool
+    expired: bool = False
 
 
 def check(portal: Portal, address: str, password: str, peer: str, *, door: str) -> Passed:
@@ -71,12 +75,14 @@ def verify(
     door: str = "http",
     request_id: str = "",
     one_time: bool = False,
+    expired: bool = False,
     known: bool = False,
     confirming: bool = False,
 ) -> Passed:
     """Check a password within the budgets and locks of promises E.3, and record what came of it.
 
-    `one_time`: a one-time password is taken too, and spent. `known`: the caller shows a binding that this person
+    `one_time`: a one-time password is taken too, and spent. `expired`: so is one that is older than the account
+    lets it be. `known`: the caller shows a binding that this person
     made before, which other networks' failures do not lock. `confirming`: somebody logged in confirms a password,
     so that no second factor is asked for. Raises `Refused` as `check` does.
     """
@@ -105,6 +111,9 @@ def verify(
         if reason == "second factor":
             raise Refused("err_xdk_two_step_required", _SECOND, status=401, key=key)
         raise wrong(key)
+    if passed.expired and not expired:
+        sentence = f"The password has expired: set another at {portal.settings.public_url}."
+        raise Refused("err_xdk_password_expired", sentence, status=401, key=key)
     return passed
 
 
@@ -122,14 +131,14 @@ def change(portal: Portal, caller: Caller, current: str | None, new: str, *, pee
         person = _person(tx, caller.address)
     if person is None or person.login in _ELSEWHERE:
         raise Refused("forbidden", "This caller does not log in with a password of this portal.", status=403)
-    check_strength(new)
+    check_strength(portal, new)
     if person.password:
         if current is None:
             raise Refused("err_validation_null", "The current password is missing.", field="password")
         try:
             verify(
                 portal, caller.address, current, peer, door=caller.door, request_id=request_id,
-                known=True, confirming=True,
+                expired=True, known=True, confirming=True,
             )  # fmt: skip
         except Refused as refusal:
             if refusal.status != 401:
@@ -139,26 +148,63 @@ def change(portal: Portal, caller: Caller, current: str | None, new: str, *, pee
     with _guard(portal).running(known=True):
         hashed = _HASHER.hash(new)
     with portal.write(caller) as tx:
-        unchanged = (rows.c.id == person.id) & (rows.c.password == person.password) & (rows.c.epoch == person.epoch)
-        values = {"password": hashed, "epoch": rows.c.epoch + 1}
-        if not tx.execute(update(rows).where(unchanged).values(values)).rowcount:
+        if not _store(portal, tx, person, hashed):
             raise Refused("err_xdk_wrong_password", "The password was changed meanwhile.", status=403)
         act = audit.Act("set password", "done", "person", person.id, {"address": caller.address})
         audit.record(tx, [act], at=portal.clock.now(), caller=caller, request_id=request_id)
 
 
-def check_strength(password: str) -> None:
-    """Raise `Refused` for a password that is too short, too long or too simple (portal-rules I.9)."""
-    if not limits.PASSWORD_SHORTEST <= len(password) <= limits.PASSWORD_LONGEST:
-        problem = f"A password has {limits.PASSWORD_SHORTEST} to {limits.PASSWORD_LONGEST} characters."
-        raise Refused("err_validation_password", problem, field="newPassword")
-    kinds = {
-        "capital" if sign.isupper() else "small" if sign.islower() else "digit" if sign.isdigit() else "other"
-        for sign in password
-    }
-    if len(kinds) < limits.PASSWORD_CLASSES:
-        problem = f"A password has {limits.PASSWORD_CLASSES} of: capital letters, small letters, digits, other signs."
-        raise Refused("err_validation_password", problem, field="newPassword")
+def replace(
+    portal: Portal,
+    address: str,
+    new: str,
+    allowed: Callable[[Connection, Row[Any]], bool],
+    *,
+    peer: str,
+    door: str,
+    request_id: str,
+) -> bool:
+    """Set the password of somebody who shows in another way that they may; what was handed out before ends.
+
+    `allowed` decides in the transaction that sets it, and spends there what is good only once. The answer is whether
+    it allowed. Raises `Refused`: for a password that is too simple, and when too many are tried.
+    """
+    check_strength(portal, new)
+    guard = _guard(portal)
+    guard.admit_network(network_of(peer))
+    with guard.running(known=False):
+        hashed = _HASHER.hash(new)
+    with portal.write() as tx:
+        person = _person(tx, address)
+        if person is None or person.disabled or person.login in _ELSEWHERE or not allowed(tx, person):
+            return False
+        _store(portal, tx, person, hashed)
+        people.unlock(tx, person.id)
+        act = audit.Act("set password", "done", "person", person.id, {"address": address})
+        audit.record(tx, [act], at=portal.clock.now(), caller=None, door=door, request_id=request_id)
+    return True
+
+
+def _store(portal: Portal, tx: Connection, person: Row[Any], hashed: str) -> bool:
+    """Keep a new password, unless another was set since the person was read."""
+    unchanged = (rows.c.id == person.id) & (rows.c.password == person.password) & (rows.c.epoch == person.epoch)
+    values = {"password": hashed, "password_set": portal.clock.now(), "epoch": rows.c.epoch + 1}
+    return bool(tx.execute(update(rows).where(unchanged).values(values)).rowcount)
+
+
+def check_strength(portal: Portal, password: str) -> None:
+    """Raise `Refused` for a password that is not what the account asks for, saying all that is missing."""
+    asked = criteria(portal.settings.passwords, password)
+    missing = [criterion for criterion in asked if not criterion.satisfied and not criterion.counts_to]
+    if missing:
+        kinds = ", ".join(criterion.text for criterion in asked if criterion.counts_to == "classes")
+        texts = [f"{criterion.text} {kinds}" if criterion.id == "classes" else criterion.text for criterion in missing]
+        raise Refused("err_validation_password", f"A password has {'; '.join(texts)}.", field="newPassword")
+
+
+def admit(portal: Portal, peer: str) -> None:
+    """Count what a network tries in place of a log-in, as asking for a reset. Raises `Refused`."""
+    _guard(portal).admit_network(network_of(peer))
 
 
 def forget_tries(portal: Portal) -> None:
@@ -175,6 +221,9 @@ class _Trying:
         self._network = network
         self._known = known
         self._now = portal.clock.machine()
+        self._rules = portal.settings.passwords
+        self._lock_time = self._rules.lock_minutes * 60_000
+        self._believed = portal.clock.steady()
         self.person = _person(tx, address)
         self.locked = self._lock()
 
@@ -207,7 +256,9 @@ class _Trying:
         failures = login_failures.c
         here = (failures.address == self._address) & (failures.network == self._network)
         self._tx.execute(delete(login_failures).where(here))
-        return "", Passed(int(person.id), self._address, int(person.epoch), bool(once))
+        days = self._rules.expire_days
+        expired = bool(days) and not once and self._believed >= person.password_set + days * DAY
+        return "", Passed(int(person.id), self._address, int(person.epoch), bool(once), expired)
 
     def acts(self, reason: str, action: str) -> list[audit.Act]:
         """What the audit says of it: the log-in, and the lock it may have brought."""
@@ -230,13 +281,13 @@ class _Trying:
             .where(
                 login_failures.c.address == self._address,
                 login_failures.c.at > self._now - DAY,
-                login_failures.c.at < self._now + _LOCK,  # what a clock was ahead for locks nobody until then
+                login_failures.c.at < self._now + self._lock_time,  # what a clock was ahead for locks nobody until then
             )
             .order_by(login_failures.c.at)
         ).all()
         here = [failure.at for failure in failures if failure.network == self._network]
-        for first, last in zip(here, here[limits.LOCK_FAILURES - 1 :], strict=False):
-            if last - first < _LOCK and self._now - last < _LOCK:
+        for first, last in zip(here, here[self._rules.lock_failures - 1 :], strict=False):
+            if last - first < self._lock_time and self._now - last < self._lock_time:
                 return "locked for this network"
         if not self._known and len(failures) >= limits.LOCK_FAILURES_ANYWHERE:
             return "locked"
@@ -289,8 +340,8 @@ def _too_many() -> Refused:
 
 
 def _person(tx: Connection, address: str) -> Row[Any] | None:
-    """The person, and no app, with an address."""
-    return tx.execute(select(rows).where(rows.c.address == address, rows.c.kind == "person")).first()
+    """The person, inside or outside of the account, and no app, with an address."""
+    return tx.execute(select(rows).where(rows.c.address == address, rows.c.kind != "app")).first()
 
 
 def _matches(stored: str, password: str) -> bool:

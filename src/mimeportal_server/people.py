@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -40,6 +41,11 @@ class Caller:
     @property
     def administrator(self) -> bool:
         return self.role == "administrator"
+
+    @property
+    def outside(self) -> bool:
+        """Whether they only have secure messages here (portal-rules A.4)."""
+        return self.role == "outside"
 
     def acts_for(self, address: str) -> bool:
         """Whether a mailbox is this caller's own, or its owner made them a delegate (portal-rules C.8, H.6)."""
@@ -81,6 +87,26 @@ def allow(caller: Caller, act: str, hold: HoldFacts) -> bool:
     if hold.level == "moderator" and act in _MODERATOR and caller.covers(hold.recipient):
         return True
     return caller.administrator and (act in _ADMINISTRATOR or (act == "content" and caller.content_view))
+
+
+# portal-rules F.15, F.26 to F.36 and H: what each capacity may do with a secure message.
+_SENDER = frozenset({"see", "read", "print", "delete", "restore", "recall", "extend", "expire", "notify"})
+_OUTSIDE_SENDER = frozenset({"see", "read", "print", "delete", "restore"})
+_RECIPIENT = frozenset({"see", "read", "print", "reply", "reply_all", "mark", "delete", "restore"})
+_MONITOR = frozenset({"see", "monitor", "recall", "expire"})
+
+
+def allow_secure(caller: Caller, act: str, sender: str, recipients: Collection[str]) -> bool:
+    """Whether this caller may do this to a secure message, as far as it depends on who they are to it.
+
+    `sender` and `recipients` are addresses. What the sender forbids and the state of the message are asked beside
+    it (`secure_states`). Administrators see content with the content view permission.
+    """
+    if caller.acts_for(sender) and act in (_OUTSIDE_SENDER if caller.outside else _SENDER):
+        return True
+    if act in _RECIPIENT and any(caller.acts_for(address) for address in recipients):
+        return True
+    return caller.administrator and (act in _MONITOR or (act == "read" and caller.content_view))
 
 
 def only_moderates(caller: Caller, hold: HoldFacts) -> bool:
@@ -131,7 +157,9 @@ def owner_of(tx: Connection, caller: Caller, mailbox: str | None) -> Row[Any] | 
     if not caller.acts_for(address) and not caller.administrator:
         return None
     person = find(tx, address)
-    return person if person is not None and person.kind == "person" else None
+    if person is None or (person.kind != "person" and not (caller.outside and person.id == caller.person_id)):
+        return None
+    return person
 
 
 def may_read(caller: Caller, owner: str) -> bool:
@@ -196,13 +224,15 @@ def appoint(
         raise UsageError(f"There is no role {role!r}.", remedy=f"Use one of: {', '.join(ROLES)}.")
     parsed = [parse_entry(scope)[0] for scope in scopes]
     person = find(tx, address)
-    values = {"role": role, "content_view": content_view and role == "administrator"}
+    values: dict[str, Any] = {"role": role, "content_view": content_view and role == "administrator"}
     if person is None:
         created = tx.execute(insert(people), {"address": address, "kind": kind, "created": now, **values})
         assert created.inserted_primary_key is not None
         person_id = int(created.inserted_primary_key[0])
     else:
         person_id = int(person.id)
+        if person.kind != kind:  # whoever was outside until now, and had only secure messages here
+            values |= {"kind": kind, "epoch": people.c.epoch + 1}
         tx.execute(update(people).where(people.c.id == person_id).values(**values))
         tx.execute(delete(moderates).where(moderates.c.person_id == person_id))
     if parsed:

@@ -33,6 +33,7 @@ class Call:
     request_id: str
     request: Request = field(default_factory=lambda: Request("POST", ""))
     faults: frozenset[str] = frozenset()  # of the lab: what this answer is to get wrong on purpose
+    octets: bytes = b""  # the body, where the operation takes octets
 
 
 @dataclass(slots=True)

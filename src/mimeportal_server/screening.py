@@ -22,6 +22,7 @@ from mimeportal.addresses import address_filter, domain_of, entry_matches
 from mimeportal.patterns import TextPattern
 from mimeportal_server.mail import Summary
 from mimeportal_server.settings import HoldRule, Settings
+from mimeportal_server.settings_reading import Conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +130,8 @@ def _stands(by: str, entry: str, settings: Settings, lists: Mapping[str, str]) -
     return lists.get(entry) == by
 
 
-def matches(rule: HoldRule, arrival: Arrival) -> bool:
-    """Whether all conditions of a hold rule hold; several values of one condition are alternatives."""
+def matches(rule: Conditions, arrival: Arrival) -> bool:
+    """Whether all conditions of a rule hold; several values of one condition are alternatives."""
     summary = arrival.summary
     if rule.sender and not any(
         address_filter(wanted)([a for a in (arrival.envelope_from, summary.from_address) if a])

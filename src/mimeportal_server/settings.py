@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mimeportal import limits
-from mimeportal.addresses import address_filter, parse_address, parse_domain, parse_entry
+from mimeportal.addresses import parse_domain, parse_entry
 from mimeportal.errors import ConfigurationError, UsageError
-from mimeportal.patterns import TextPattern
+from mimeportal_server.password_rules import PasswordRules
+from mimeportal_server.settings_reading import CONDITIONS, Conditions, Reading, Values
+from mimeportal_server.settings_secure import SecureReader, SecureSettings
 
 KINDS = ("spam", "attachment", "content", "impersonation", "other")
 LEVELS = ("user", "moderator", "administrator")
@@ -56,6 +57,20 @@ public_providers = ["gmail.com", "googlemail.com", "hotmail.com", "live.com", "m
                     "mail.ru", "qq.com", "163.com", "proton.me", "protonmail.com"]
 # authserv_id = "mx.example.com"             # whose Authentication-Results are believed
 
+[secure]
+mode = "full"                                # off, lite or full: see docs/secure.md
+
+[secure.folders]                             # a definition is offered to whom its folder names
+Everybody = [{domain!r}]
+
+[[secure.definition]]
+name = "Allow Print, 7 Day Exp"
+folder = "Everybody"
+print = true
+reply = true
+reply_all = true
+expire_days = 7
+
 [auto_allow]
 create = true                                # whom people write to is permitted: an entry of their auto-permitted list
 days = 120                                   # 1 to 120: it lapses so long after the last mail to them
@@ -78,20 +93,13 @@ attachment_name = ["*.exe", "*.scr", "*.js", "*.vbs", "*.bat", "*.cmd", "*.com",
 
 
 @dataclass(frozen=True, slots=True)
-class HoldRule:
+class HoldRule(Conditions):
     """One `[[hold]]` of portal.toml: conditions that must all hold, and the hold they give."""
 
     policy: str
     kind: str
     reason: str
     level: str
-    sender: tuple[str, ...] = ()
-    recipient: tuple[str, ...] = ()
-    subject: tuple[str, ...] = ()
-    header: tuple[str, str] | None = None
-    attachment_name: tuple[str, ...] = ()
-    attachment_type: tuple[str, ...] = ()
-    larger_than: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +130,9 @@ class Settings:
     auto_permit_days: int = limits.AUTO_PERMIT_DAYS
     auto_permit_sample: float = 0.01
     hold_rules: tuple[HoldRule, ...] = ()
+    secure: SecureSettings = field(default_factory=SecureSettings)
     session_hours: int = limits.SESSION_HOURS
+    passwords: PasswordRules = field(default_factory=PasswordRules)
     limits: Mapping[str, int] = field(default_factory=lambda: dict(limits.LOWERABLE))
     report_closes_after_hours: int = 2
 
@@ -155,22 +165,8 @@ def load(path: Path) -> Settings:
         raise ConfigurationError(f"{path}: {fault.what}", why=fault.why, remedy=fault.remedy) from None
 
 
-class _Table(dict[str, Any]):
-    """A table of the document that remembers its name."""
-
-    def __init__(self, name: str, values: dict[str, Any]) -> None:
-        super().__init__(values)
-        self._name = name
-
-    def named(self, key: str) -> str:
-        return f"{self._name}.{key}" if self._name else key
-
-
-class _Reader:
+class _Reader(Reading):
     """Takes known keys out of the document; what is left is unknown, and said."""
-
-    def __init__(self, document: dict[str, Any]) -> None:
-        self._document = document
 
     def settings(self) -> Settings:
         top = self._table(self._document, "", ("domains", "public_url", "time_zone"), _TABLES)
@@ -231,22 +227,12 @@ class _Reader:
             auto_permit_days=auto_days,
             auto_permit_sample=self._share(auto, "sample", 0.01),
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
+            passwords=self._passwords(),
+            secure=SecureReader(self._document).secure(),
             session_hours=self._within(pages, "session_hours", limits.SESSION_HOURS, 1, limits.BROWSER_DAYS * 24),
             limits=lowered,
             report_closes_after_hours=closes,
         )
-
-    def _table(self, table: Any, name: str, keys: tuple[str, ...], tables: tuple[str, ...] = ()) -> _Table:
-        if not isinstance(table, dict):
-            raise UsageError(f"{name} is not a table.", remedy=f"Write it under a line [{name}].")
-        for key in table:
-            if key not in keys and key not in tables:
-                where = f"{name}.{key}" if name else key
-                raise UsageError(f"unknown setting {where!r}.", remedy=f"Known here: {', '.join((*keys, *tables))}.")
-        return _Table(name, {key: table[key] for key in keys if key in table})
-
-    def _section(self, name: str, keys: tuple[str, ...]) -> _Table:
-        return self._table(self._document.get(name, {}), name, keys)
 
     def _rules(self, rules: Any) -> list[HoldRule]:
         if not isinstance(rules, list):
@@ -255,44 +241,38 @@ class _Reader:
 
     def _rule(self, number: int, rule: Any) -> HoldRule:
         name = f"hold rule {number}"
-        given = self._table(rule, name, ("policy", "kind", "reason", "level", *_CONDITIONS))
+        given = self._table(rule, name, ("policy", "kind", "reason", "level", *CONDITIONS))
         kind, level = given.get("kind"), given.get("level", "user")
         if kind not in KINDS:
             raise UsageError(f"{name}: kind is {kind!r}.", remedy=f"Use one of: {', '.join(KINDS)}.")
         if level not in LEVELS:
             raise UsageError(f"{name}: level is {level!r}.", remedy=f"Use one of: {', '.join(LEVELS)}.")
-        if not any(given.get(key) not in (None, [], "") for key in _CONDITIONS):
-            raise UsageError(
-                f"{name} has no condition, so it would hold all mail.",
-                remedy=f"Give one of: {', '.join(_CONDITIONS)}.",
-            )
-        header = given.get("header")
-        if header is not None and not (
-            isinstance(header, dict)
-            and set(header) == {"name", "value"}
-            and all(isinstance(part, str) for part in header.values())
-            and _HEADER_NAME.fullmatch(header["name"])
-        ):
-            raise UsageError(f"{name}: header is wrong.", remedy='Write { name = "X-Spam-Flag", value = "YES" }.')
-        larger = given.get("larger_than")
-        if larger is not None and (not isinstance(larger, int) or isinstance(larger, bool) or larger < 0):
-            raise UsageError(f"{name}: larger_than is {larger!r}.", remedy="Give a number of octets.")
         policy = self._text(given, "policy", f"Hold rule {number}")
         return HoldRule(
             policy=policy,
             kind=kind,
             reason=self._text(given, "reason", f"Message Hold Applied - {policy} policy"),
             level=level,
-            sender=self._each(given, "sender", _address_condition),
-            recipient=self._each(given, "recipient", _address_condition),
-            subject=self._each(given, "subject", _text_condition),
-            header=(header["name"], self._read(given, "header", header["value"], _text_condition)) if header else None,
-            attachment_name=self._each(given, "attachment_name", _text_condition),
-            attachment_type=self._each(given, "attachment_type", _text_condition),
-            larger_than=larger,
+            **self._conditions(given, name, "hold all mail"),
         )
 
-    def _limits(self, given: _Table) -> dict[str, int]:
+    def _passwords(self) -> PasswordRules:
+        names = ("shortest", "longest", "classes", "expire_days", "lock_failures", "lock_minutes", "reset_by_mail")
+        given, rules = self._section("passwords", names), PasswordRules()
+        shortest = self._within(given, "shortest", rules.shortest, rules.shortest, limits.PASSWORD_LONGEST // 2)
+        return PasswordRules(
+            shortest=shortest,
+            longest=self._within(
+                given, "longest", rules.longest, limits.PASSWORD_LONGEST // 2, limits.PASSWORD_LONGEST
+            ),
+            classes=self._within(given, "classes", rules.classes, 0, 4),
+            expire_days=self._within(given, "expire_days", rules.expire_days, 0, 3650),
+            lock_failures=self._within(given, "lock_failures", rules.lock_failures, 1, limits.LOCK_FAILURES_ANYWHERE),
+            lock_minutes=self._within(given, "lock_minutes", rules.lock_minutes, 1, 24 * 60),
+            reset_by_mail=self._flag(given, "reset_by_mail", rules.reset_by_mail),
+        )
+
+    def _limits(self, given: Values) -> dict[str, int]:
         lowered = dict(limits.LOWERABLE)
         for name in given:
             value = self._number(given, name, lowered[name])
@@ -303,74 +283,21 @@ class _Reader:
             lowered[name] = value
         return lowered
 
-    def _text(self, table: _Table, key: str, default: str) -> str:
-        value = table.get(key, default)
-        if not isinstance(value, str):
-            raise UsageError(f"{table.named(key)} is {value!r}, not text.", remedy="Put it in quotes.")
-        return value
-
-    def _read(self, table: _Table, key: str, text: str, parse: Callable[[str], str]) -> str:
-        """A text as its parser makes it; what is wrong with it names the key."""
-        try:
-            return parse(text)
-        except UsageError as fault:
-            raise UsageError(f"{table.named(key)}: {fault.what}", why=fault.why, remedy=fault.remedy) from None
-
-    def _each(self, table: _Table, key: str, parse: Callable[[str], str]) -> tuple[str, ...]:
-        return tuple(self._read(table, key, text, parse) for text in self._strings(table, key))
-
-    def _address(self, table: _Table, key: str, default: str) -> str:
-        return self._read(table, key, self._text(table, key, default), parse_address)
-
-    def _host_port(self, table: _Table, key: str, default: str) -> tuple[str, int]:
-        text = self._text(table, key, default)
-        host, _, port = text.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise UsageError(f"{table.named(key)} is {text!r}.", remedy="Write it as host:port.")
-        return host.strip("[]"), int(port)
-
-    def _strings(self, table: _Table, key: str) -> tuple[str, ...]:
-        value = table.get(key, [])
-        if isinstance(value, str):
-            value = [value]
-        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-            raise UsageError(f"{table.named(key)} is not text or a list of texts.", remedy='Write ["a", "b"].')
-        return tuple(value)
-
-    def _hours(self, table: _Table, key: str) -> tuple[int, ...]:
+    def _hours(self, table: Values, key: str) -> tuple[int, ...]:
         value = table.get(key, [])
         value = value if isinstance(value, list) else [value]
         if not all(type(hour) is int and 0 <= hour < 24 for hour in value):
             raise UsageError(f"{table.named(key)} is {value!r}.", remedy="Write hours of the day, as [8, 13].")
         return tuple(sorted(set(value)))
 
-    def _number(self, table: _Table, key: str, default: int) -> int:
-        value = table.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise UsageError(f"{table.named(key)} is {value!r}, not a whole number.")
-        return value
-
-    def _within(self, table: _Table, key: str, default: int, least: int, most: int) -> int:
-        value = self._number(table, key, default)
-        if not least <= value <= most:
-            raise UsageError(f"{table.named(key)} is {value}.", remedy=f"Use {least} to {most}.")
-        return value
-
-    def _share(self, table: _Table, key: str, default: float) -> float:
+    def _share(self, table: Values, key: str, default: float) -> float:
         value = table.get(key, default)
         # What is no number, as nan, compares with nothing.
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
             raise UsageError(f"{table.named(key)} is {value!r}.", remedy="Use a share: 0 to 1.")
         return float(value)
 
-    def _flag(self, table: _Table, key: str, default: bool) -> bool:
-        value = table.get(key, default)
-        if not isinstance(value, bool):
-            raise UsageError(f"{table.named(key)} is {value!r}.", remedy="Use true or false.")
-        return value
 
-
-_HEADER_NAME = re.compile(r"[!-9;-~]+")
 _TABLES = (
     "listen",
     "keeping",
@@ -378,10 +305,12 @@ _TABLES = (
     "digests",
     "delivery",
     "policies",
-    "auto_allow",
     "pages",
+    "passwords",
+    "auto_allow",
     "limits",
     "reports",
+    "secure",
     "hold",
 )
 _CLOSES_AFTER_AT_MOST = 72
@@ -393,6 +322,7 @@ _CONDITIONS = (
     "attachment_name",
     "attachment_type",
     "larger_than",
+    "secure",
 )
 
 
@@ -412,16 +342,3 @@ def _kind(text: str) -> str:
 
 def _entry(text: str) -> str:
     return parse_entry(text)[0]
-
-
-# Conditions are read here once, so that a wrong one is found now and not by the first message.
-
-
-def _address_condition(text: str) -> str:
-    address_filter(text)
-    return text
-
-
-def _text_condition(text: str) -> str:
-    TextPattern.parse(text)
-    return text

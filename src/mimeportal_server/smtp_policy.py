@@ -135,7 +135,8 @@ def log_in(portal: Portal, address: str, password: str, peer: str) -> LogIn | Re
         return WRONG
     with portal.database.read() as tx:
         caller = people.caller_of(tx, normalise(address), "smtp")
-    return LogIn(caller, passed.epoch) if caller else WRONG  # disabled at this moment
+    # Disabled at this moment; or one of those outside, who send no mail through this portal.
+    return LogIn(caller, passed.epoch) if caller and not caller.outside else WRONG
 
 
 def is_over(portal: Portal, login: LogIn) -> bool:

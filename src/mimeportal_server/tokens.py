@@ -154,19 +154,24 @@ def valid(tx: Connection, secret: str, purpose: str, *, now: int) -> int | None:
     return found.person_id if found else None
 
 
-def granted(tx: Connection, secret: str, purpose: str, *, now: int) -> Row[Any, Any, Any] | None:
-    """As `valid`, with all it stands for: `person_id`, the person's `address`, the `object`."""
-    return tx.execute(
+def granted(
+    tx: Connection, secret: str, purpose: str, *, now: int, any_epoch: bool = False
+) -> Row[Any, Any, Any] | None:
+    """As `valid`, with all it stands for: `person_id`, the person's `address`, the `object`.
+
+    `any_epoch` is for what only says where to go, and lets nobody in.
+    """
+    query = (
         select(tokens.c.person_id, people.c.address, tokens.c.object)
         .join(people, people.c.id == tokens.c.person_id)
         .where(
             tokens.c.hash == digest(secret),
             tokens.c.purpose == purpose,
-            tokens.c.epoch == people.c.epoch,
             tokens.c.expires > now,
             tokens.c.uses_left > 0,
         )
-    ).first()
+    )
+    return tx.execute(query if any_epoch else query.where(tokens.c.epoch == people.c.epoch)).first()
 
 
 def spend(tx: Connection, secret: str, purpose: str, *, now: int) -> int | None:

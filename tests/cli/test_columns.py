@@ -6,29 +6,37 @@ from dataclasses import fields
 
 from mimeportal import limits, profiles, report
 from mimeportal.account import contract as account_contract
+from mimeportal.account import formats as preferred
 from mimeportal.account import persons
 from mimeportal.account.capabilities import Capability
 from mimeportal.account.contract import AccountRow, PreferencesRow, WhoAmIRow
 from mimeportal.account.preferences import CHECKS
 from mimeportal.holds import contract as holds_contract
 from mimeportal.holds import hold as held_mail
-from mimeportal.messages import message, tracked
+from mimeportal.messages import composing, message, reporting, tracked, writing
 from mimeportal.messages.contract import finder as messages_contract
 from mimeportal.messages.contract import mailbox as mailbox_contract
 from mimeportal.reports import contract as reports_contract
 from mimeportal.reports import exporting, files
+from mimeportal.secure import contract as secure_contract
+from mimeportal.secure import message as secure_message
 from mimeportal.senders import contract as senders_contract
 from mimeportal.senders import entry as senders_entry
 from mimeportal.senders import importing as senders_importing
-from mimeportal_cli import acting, choosing, formats, times
+from mimeportal_cli import acting, choosing, formats
 from mimeportal_cli.commands import (
     account,
     account_mailbox,
     holds,
     messages,
     messages_read,
+    messages_report,
+    messages_write,
     reports,
     reports_export,
+    secure,
+    secure_act,
+    secure_write,
     senders,
     senders_change,
 )
@@ -90,6 +98,30 @@ def test_reports_per_day() -> None:
     assert reports_export.FORMATS == tuple(files.FORMS) == exporting.FORMATS
 
 
+def test_mail_that_is_written() -> None:
+    assert messages_write.SENT.names == composing.SENT_FIELDS
+    assert messages_write.RECIPIENTS.names == writing.DELIVERY_FIELDS
+    assert messages_report.REPORTED.names == reporting.REPORTED_FIELDS
+    assert tuple(entry.name for entry in fields(reporting.ReportedMessage)) == reporting.REPORTED_FIELDS
+    assert all(hasattr(composing.NewMessage, name) for name in messages_write.WRITTEN.names)
+    draft = {entry.name for entry in fields(writing.Draft)} | set(vars(writing.Draft))
+    assert set(messages_write.DRAFTS.names) <= draft
+    assert messages_report.OUTCOMES.names == messages_report.PLANNED.names == report.REPORT_FIELDS
+
+
+def test_secure() -> None:
+    assert secure.SECURE.names == secure_message.SECURE_FIELDS
+    assert secure.MONITOR.names == secure_message.MONITOR_FIELDS
+    assert secure.LOG.names == secure_message.EVENT_FIELDS
+    assert secure.DEFINITIONS.names == tuple(secure_contract.DefinitionRow.model_fields)
+    assert secure.SETTINGS.names == tuple(secure_contract.SettingsRow.model_fields)
+    assert secure_write.RECIPIENTS.names == secure_message.RECIPIENT_FIELDS
+    assert secure.STATUSES == secure_contract.STATUSES
+    assert secure.DIRECTIONS == secure_contract.DIRECTIONS
+    assert secure_write.OPTIONS == secure_contract.OPTIONS
+    assert secure_act.FOLDERS == secure_contract.FOLDERS
+
+
 def test_account() -> None:
     assert set(account.ACCOUNT.names) == {*AccountRow.model_fields, *WhoAmIRow.model_fields}
 
@@ -101,9 +133,9 @@ def test_mailboxes() -> None:
     assert account_mailbox.DELEGATES.names == persons.DELEGATE_FIELDS
     assert account_mailbox.DELEGATE_CHANGES.names == persons.DELEGATE_CHANGE_FIELDS
     assert account_mailbox.ACCESS.names == persons.ACCESS_FIELDS
-    assert tuple(times.DATE_FORMATS) == account_contract.DATE_FORMATS
-    assert tuple(times.TIME_FORMATS) == account_contract.TIME_FORMATS
-    assert times._DAYS == account_contract.DAYS
+    assert tuple(preferred.DATES) == account_contract.DATE_FORMATS
+    assert tuple(preferred.TIMES) == account_contract.TIME_FORMATS
+    assert preferred.WEEKDAYS == account_contract.DAYS
 
 
 def test_profiles() -> None:

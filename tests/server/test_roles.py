@@ -13,8 +13,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from hashlib import sha256
 from importlib import import_module
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -41,7 +43,7 @@ from asking import (
     Told,
 )
 from conftest import ADMIN, ANN, BOB, Lab, mail_of
-from mimeportal.wire import Endpoint, format_date
+from mimeportal.wire import ARGUMENT, Endpoint, Request, format_date
 from mimeportal_server import apps, people
 from mimeportal_server.clock import moment
 from mimeportal_server.door import NOUNS
@@ -160,6 +162,7 @@ MAIL = {
     "browse one's own":    ("messages.browse", "+", "+", "+", "+", "+", "+", "+", "F", "F"),
     "browse ann's":        ("messages.browse", "+", "F", "F", "F", "F", "+", "+", "+", "F"),
     "browse everyone's":   ("messages.browse", "F", "F", "F", "F", "F", "+", "F", "+", "F"),
+    "ann's by its id":     ("messages.browse", "+", "0", "0", "0", "0", "+", "+", "+", "0"),
     "words in one's own":  ("messages.browse", "+", "+", "+", "+", "+", "+", "+", "F", "F"),
     "words in ann's":      ("messages.browse", "+", "F", "F", "F", "F", "+", "F", "+", "F"),
     "words in everyone's": ("messages.browse", "F", "F", "F", "F", "F", "+", "F", "+", "F"),
@@ -171,6 +174,26 @@ MAIL = {
     "a part of ann's":     ("messages.part",   "+", "-", "-", "-", "-", "+", "C", "+", "-"),
     "octets of ann's":     ("messages.file",   "+", "-", "-", "-", "-", "+", "C", "+", "-"),
     "a file of ann's":     ("messages.file",   "+", "-", "-", "-", "-", "+", "C", "+", "-"),
+}  # fmt: skip
+
+
+# Mail that is written, and what is done about its senders: done (+), nothing done (0), refused (F), or answered as if
+# there were no such thing (-). Nobody but its writer sees a draft; an app writes from the portal's own address.
+WRITING = {
+    "upload":              ("messages.upload",       "+", "+", "+", "+", "+", "+", "+", "+", "+"),
+    "send as oneself":     ("messages.submit",       "+", "+", "+", "+", "+", "+", "+", "+", "+"),
+    "send as ann":         ("messages.submit",       "+", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "send-email, oneself": ("messages.send_email",   "+", "+", "+", "+", "+", "+", "+", "+", "+"),
+    "send-email, ann":     ("messages.send_email",   "+", "F", "F", "F", "F", "F", "F", "+", "+"),
+    "keep a draft":        ("messages.save_draft",   "+", "+", "+", "+", "+", "+", "+", "+", "+"),
+    "list drafts":         ("messages.drafts",       "+", "0", "0", "0", "0", "0", "0", "0", "0"),
+    "see ann's draft":     ("messages.draft",        "+", "-", "-", "-", "-", "-", "-", "-", "-"),
+    "change ann's draft":  ("messages.save_draft",   "+", "-", "-", "-", "-", "-", "-", "-", "-"),
+    "send ann's draft":    ("messages.submit",       "+", "-", "-", "-", "-", "-", "-", "-", "-"),
+    "remove ann's draft":  ("messages.remove_draft", "+", "0", "0", "0", "0", "0", "0", "0", "0"),
+    "see who got ann's":   ("messages.recipients",   "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "block for ann":       ("messages.block",        "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "report for ann":      ("messages.report",       "+", "-", "-", "-", "-", "+", "+", "+", "-"),
 }  # fmt: skip
 
 
@@ -232,6 +255,27 @@ class World:
         (row,) = self.ask(MESSAGES, {}, by=ANN).rows
         (part,) = self.ask(MESSAGE, {"id": row["id"]}, by=ANN).row["attachments"]
         return str(row["id"]), str(part["id"])
+
+    def got(self) -> str:
+        """A new message in ann's inbox, by id."""
+        self._count += 1
+        subject = f"lying there {self._count}"
+        self.lab.receive(mail_of(f"s{self._count}@sender{self._count}.example", subject), reason=None)
+        return str(self.ask(BROWSE, {"mailbox": ANN, "folder": "inbox", "subject": subject}).row["id"])
+
+    def draft(self) -> str:
+        """A new draft of ann's, by id."""
+        return str(self.ask(SAVE_DRAFT, new_mail(), by=ANN).row["id"])
+
+    def sent(self) -> str:
+        """A new message that ann sent, by id."""
+        return str(self.ask(SUBMIT, new_mail(), by=ANN).row["id"])
+
+    def upload(self, by: str) -> Told:
+        octets = f"of {by}".encode()
+        argument = json.dumps({"data": [{"sha256": sha256(octets).hexdigest(), "fileSize": len(octets)}]})
+        response = self.ask.door.handle(Request("POST", UPLOAD, {ARGUMENT: argument}, [octets]), self.ask.caller(by))
+        return Told(response.status, response.headers, b"".join(response.body))
 
     def binding(self, address: str) -> str:
         """The access key of a new binding of somebody's."""
@@ -470,6 +514,7 @@ MAIL_ACTS: dict[str, Callable[[World, str], Told]] = {
     "browse one's own": lambda world, by: world.ask(BROWSE, {"folder": "inbox"}, by=by),
     "browse ann's": lambda world, by: world.ask(BROWSE, {"mailbox": ANN}, by=by),
     "browse everyone's": lambda world, by: world.ask(BROWSE, {"everyone": True}, by=by),
+    "ann's by its id": lambda world, by: world.ask(BROWSE, {"ids": [world.mail]}, by=by),
     "words in one's own": lambda world, by: world.ask(BROWSE, {"words": "lying"}, by=by),
     "words in ann's": lambda world, by: world.ask(BROWSE, {"words": "lying", "mailbox": ANN}, by=by),
     "words in everyone's": lambda world, by: world.ask(BROWSE, {"words": "lying", "everyone": True}, by=by),
@@ -511,6 +556,73 @@ def test_mail_that_is_not_yours_and_mail_that_is_not_there_answer_alike(world: W
     assert (one.status, one.octets) == (other.status, other.octets)
 
 
+UPLOAD, SEND_EMAIL, SUBMIT = "/api/file/file-upload", "/api/email/send-email", "/api/portal/messages/submit"
+DRAFTS, DRAFT = "/api/portal/messages/drafts", "/api/portal/messages/draft"
+SAVE_DRAFT, REMOVE_DRAFT = "/api/portal/messages/save-draft", "/api/portal/messages/remove-draft"
+RECIPIENTS, BLOCK = "/api/portal/messages/recipients", "/api/portal/messages/block"
+REPORT = "/api/portal/messages/report"
+
+
+def new_mail(**more: Any) -> dict[str, Any]:
+    """A message that can be sent, under a request id of its own."""
+    return {"requestId": str(uuid4()), "to": [{"emailAddress": "pal@outside.example"}], "subject": "Hello", **more}
+
+
+AS_ANN = {"from": {"emailAddress": ANN}}
+WRITING_ACTS: dict[str, Callable[[World, str], Told]] = {
+    "upload": lambda world, by: world.upload(by),
+    "send as oneself": lambda world, by: world.ask(SUBMIT, new_mail(), by=by),
+    "send as ann": lambda world, by: world.ask(SUBMIT, new_mail(mailbox=ANN), by=by),
+    "send-email, oneself": lambda world, by: world.ask(SEND_EMAIL, new_mail(), by=by),
+    "send-email, ann": lambda world, by: world.ask(SEND_EMAIL, new_mail(**AS_ANN), by=by),
+    "keep a draft": lambda world, by: world.ask(SAVE_DRAFT, new_mail(), by=by),
+    "list drafts": lambda world, by: world.ask(DRAFTS, by=by, size=500),
+    "see ann's draft": lambda world, by: world.ask(DRAFT, {"id": world.draft()}, by=by),
+    "change ann's draft": lambda world, by: world.ask(SAVE_DRAFT, new_mail(id=world.draft()), by=by),
+    "send ann's draft": lambda world, by: world.ask(SUBMIT, {"requestId": str(uuid4()), "draft": world.draft()}, by=by),
+    "remove ann's draft": lambda world, by: world.ask(REMOVE_DRAFT, {"id": world.draft()}, by=by),
+    "see who got ann's": lambda world, by: world.ask(RECIPIENTS, {"id": world.sent()}, by=by),
+    "block for ann": lambda world, by: world.ask(BLOCK, {"id": world.got()}, by=by),
+    "report for ann": lambda world, by: world.ask(
+        REPORT, {"id": world.got(), "type": "spam", "requestId": str(uuid4())}, by=by
+    ),
+}
+
+
+@cells(WRITING)
+def test_mail_that_is_written(world: World, act: str, role: str, cell: str) -> None:
+    by = ROLES[role][0]
+    draft = world.draft() if act == "list drafts" else ""
+    told = WRITING_ACTS[act](world, by)
+    if cell == "F":
+        assert told.errors == [
+            ("err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address")
+        ]
+    elif cell == "-":
+        assert told.code == "not_found"
+    elif act == "list drafts":
+        assert (draft in [row["id"] for row in told.rows]) == (cell == "+")
+    else:
+        assert told.row.get("outcome", "done") == ("done" if cell == "+" else "already")
+
+
+WRITTEN = ("see ann's draft", "change ann's draft", "send ann's draft", "see who got ann's", "block for ann")
+
+
+@pytest.mark.parametrize("act", [*WRITTEN, "remove ann's draft", "report for ann"])
+def test_what_another_wrote_and_what_is_not_there_answer_alike(
+    world: World, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = WRITING_ACTS[act](world, BOB).json
+    kind = "draft" if "draft" in act else "mailbox"
+    never = world.ask.portal.sealer.id(kind, 987_654_321)
+    for name in ("got", "draft", "sent"):
+        monkeypatch.setattr(world, name, lambda: never)
+    other = WRITING_ACTS[act](world, BOB).json
+    assert [entry["errors"] for entry in one["fail"]] == [entry["errors"] for entry in other["fail"]]
+    assert [row.get("outcome") for row in one["data"]] == [row.get("outcome") for row in other["data"]]
+
+
 def endpoints() -> list[Endpoint[Any, Any]]:
     return [row for noun in NOUNS for row in import_module(f"mimeportal.{noun}.contract").ENDPOINTS]
 
@@ -528,10 +640,11 @@ def test_nobody_is_nobody(world: World, endpoint: Endpoint[Any, Any], address: s
 
 
 def test_the_matrix_has_every_operation() -> None:
-    typed = {operation for table in (OBJECTS, LISTS, OTHERS, MAIL) for operation, *_ in table.values()}
+    typed = {operation for table in (OBJECTS, LISTS, OTHERS, MAIL, WRITING) for operation, *_ in table.values()}
     assert typed == {endpoint.name for endpoint in AUTHORISED}
     assert set(ACTS) == set(OBJECTS)
     assert set(MAIL_ACTS) == set(MAIL)
+    assert set(WRITING_ACTS) == set(WRITING)
 
 
 NOT_THEIRS = [

@@ -44,6 +44,10 @@ class TestWhatItSays:
         assert (read.tls_cert, read.tls_key, read.behind_proxy) == ("", "", False)
         assert read.hold_rules == ()
         assert read.limits == limits.LOWERABLE
+        assert read.session_hours == 8
+        rules = read.passwords
+        assert (rules.shortest, rules.longest, rules.classes, rules.expire_days) == (8, 128, 3, 0)
+        assert (rules.lock_failures, rules.lock_minutes, rules.reset_by_mail) == (5, 15, True)
 
     def test_where_it_listens(self, config: Path) -> None:
         read = loaded(
@@ -96,6 +100,12 @@ class TestWhatIsWrong:
             (LEAST + "keeping = 5\n", "keeping"),
             (LEAST + "[keeping]\ncolour = 1\n", "keeping.colour"),
             (LEAST + "[keeping]\nhold_days = 15\n", "keeping.hold_days"),
+            (LEAST + "[passwords]\nshortest = 7\n", "passwords.shortest"),
+            (LEAST + "[passwords]\nlongest = 129\n", "passwords.longest"),
+            (LEAST + "[passwords]\nclasses = 5\n", "passwords.classes"),
+            (LEAST + "[passwords]\nlock_failures = 0\n", "passwords.lock_failures"),
+            (LEAST + "[passwords]\nreset_by_mail = 1\n", "passwords.reset_by_mail"),
+            (LEAST + "[pages]\nsession_hours = 0\n", "pages.session_hours"),
             (LEAST + "[keeping]\nhold_days = 0\n", "keeping.hold_days"),
             (LEAST + '[keeping]\nhold_days = "7"\n', "keeping.hold_days"),
             (LEAST + "[keeping]\nhold_days = true\n", "keeping.hold_days"),

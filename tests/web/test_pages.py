@@ -31,16 +31,16 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def logged_in(served: Served, address: str = ANN, password: str = PASSWORD) -> Visitor:
     visitor = Visitor(served)
     shown = visitor.log_in(address, password)
-    assert (shown.status, shown.header("location")) == (303, "/welcome"), shown.text
+    assert (shown.status, shown.header("location")) == (303, "/secure/inbox"), shown.text
     return visitor
 
 
 def is_in(visitor: Visitor) -> bool:
-    return visitor.ask("/welcome").status == 200
+    return visitor.ask("/secure/inbox").status == 200
 
 
 class TestEveryAnswer:
-    @pytest.mark.parametrize("path", ["/log-in", "/no/such/page", "/welcome", "/"])
+    @pytest.mark.parametrize("path", ["/log-in", "/no/such/page", "/secure/inbox", "/"])
     def test_headers(self, served: Served, path: str) -> None:
         shown = Visitor(served).ask(path)
         policy = shown.header("content-security-policy")
@@ -69,7 +69,7 @@ class TestEveryAnswer:
             assert not is_page(path)
 
     def test_pages_ignore_authorization_and_the_api_ignores_cookies(self, served: Served) -> None:
-        assert Visitor(served).ask("/welcome", headers=served.bearer()).status == 303
+        assert Visitor(served).ask("/secure/inbox", headers=served.bearer()).status == 303
         cookies = "; ".join(f"{name}={value}" for name, value in logged_in(served).cookies.items())
         assert served.ask("/api/portal/account/whoami", {}, {"Cookie": cookies}).status == 401
 
@@ -85,7 +85,7 @@ class TestEveryAnswer:
     def test_what_is_asked_for_is_shown_as_text(self, served: Served) -> None:
         visitor = Visitor(served)
         hostile = "<script>alert(1)</script>\u202e@example.com"
-        shown = visitor.submit(visitor.ask("/log-in"), "/log-in", address=hostile)
+        shown = visitor.submit(visitor.ask("/password/forgotten"), "/password/forgotten", address=hostile)
         assert "<script>alert" not in shown.text
         assert "&lt;script&gt;" in shown.text
         assert "\u202e" not in shown.text
@@ -107,7 +107,7 @@ class TestStatic:
 class TestSessions:
     def test_log_in_and_out(self, served: Served) -> None:
         visitor = logged_in(served)
-        page = visitor.ask("/welcome")
+        page = visitor.ask("/secure/inbox")
         assert ANN in page.text
         stolen = dict(visitor.cookies)
         assert visitor.submit(page, "/log-out").status == 200
@@ -138,9 +138,8 @@ class TestSessions:
     def test_guesses_are_worth_nothing(self, served: Served) -> None:
         for guess in ("", "A" * 43, "' or 1=1", "\x00", "x" * 5000):
             assert not is_in(Visitor(served, {"mimeportal-session": guess}))
-            assert (
-                Visitor(served).ask("/welcome", headers={"Cookie": f"mimeportal-session={guess!r}; ;=;"}).status == 303
-            )
+            broken = {"Cookie": f"mimeportal-session={guess!r}; ;=;"}
+            assert Visitor(served).ask("/secure/inbox", headers=broken).status == 303
 
     def test_it_ends_with_its_hours(self, served: Served) -> None:
         visitor = logged_in(served)
@@ -163,10 +162,10 @@ class TestSessions:
 
     def test_where_a_log_in_leads(self, served: Served) -> None:
         visitor = Visitor(served)
-        asked = visitor.ask("/welcome")
-        assert (asked.status, asked.header("location")) == (303, "/log-in?next=/welcome")
-        first = visitor.ask("/log-in?next=/welcome")
-        assert first.fields("/log-in")["next"] == "/welcome"
+        asked = visitor.ask("/secure/inbox")
+        assert (asked.status, asked.header("location")) == (303, "/log-in?next=/secure/inbox")
+        first = visitor.ask("/log-in?next=/secure/inbox")
+        assert first.fields("/log-in")["next"] == "/secure/inbox"
 
     @pytest.mark.parametrize(
         "elsewhere",
@@ -178,7 +177,7 @@ class TestSessions:
         assert first.fields("/log-in")["next"] == ""
         second = visitor.submit(first, "/log-in", address=ANN)
         last = visitor.submit(second, "/log-in", address=ANN, password=PASSWORD, next=elsewhere)
-        assert last.header("location") == "/welcome"
+        assert last.header("location") == "/secure/inbox"
 
     def test_the_host_header_means_nothing(self, served: Served) -> None:
         shown = Visitor(served).ask("/log-in", headers={"Host": "evil.example"})
@@ -237,7 +236,7 @@ class TestForms:
 
     def test_one_of_another_session(self, served: Served) -> None:
         first, second = logged_in(served), logged_in(served)
-        form = first.ask("/welcome").fields("/log-out")
+        form = first.ask("/secure/inbox").fields("/log-out")
         assert second.ask("/log-out", form).status == 403
         assert is_in(second)
 
@@ -248,7 +247,7 @@ class TestForms:
 
     def test_after_the_session(self, served: Served) -> None:
         visitor = logged_in(served)
-        form = visitor.ask("/welcome").fields("/log-out")
+        form = visitor.ask("/secure/inbox").fields("/log-out")
         served.lab.time += 9 * 3600
         shown = visitor.ask("/log-out", form)
         assert shown.status == 401

@@ -39,8 +39,11 @@ class Recorded:
 
     def send(self, request: Request) -> Response:
         body = b"".join(request.body)
-        is_form = "form" in request.headers["content-type"]
-        document = dict(parse_qsl(body.decode())) if is_form else json.loads(body)
+        kind = request.headers["content-type"]
+        if kind == "application/octet-stream":
+            document = {"argument": json.loads(request.headers["x-mc-arg"]), "octets": body.decode()}
+        else:
+            document = dict(parse_qsl(body.decode())) if "form" in kind else json.loads(body)
         self.sent.append((request.method, request.path, document))
         self.headers[request.path] = request.headers
         answer = self.answers[request.path]

@@ -187,11 +187,23 @@ SHOW = Endpoint(
 )
 
 WHOAMI = Endpoint(
-    "account.whoami", "/api/portal/account/whoami", WhoAmIItem, WhoAmIRow, {"local": Offer()}, count=(0, 1)
+    "account.whoami",
+    "/api/portal/account/whoami",
+    WhoAmIItem,
+    WhoAmIRow,
+    {"local": Offer()},
+    count=(0, 1),
+    outsiders=True,
 )
 
 PASSWORD = Endpoint(
-    "account.password", "/api/portal/account/password", PasswordItem, PasswordRow, {"local": Offer()}, repeat="never"
+    "account.password",
+    "/api/portal/account/password",
+    PasswordItem,
+    PasswordRow,
+    {"local": Offer()},
+    repeat="never",
+    outsiders=True,
 )
 
 PREFERENCES = Endpoint(
@@ -200,6 +212,7 @@ PREFERENCES = Endpoint(
     MailboxItem,
     PreferencesRow,
     {"local": Offer()},
+    outsiders=True,
 )
 SET_PREFERENCES = Endpoint(
     "account.set_preferences",
@@ -208,6 +221,7 @@ SET_PREFERENCES = Endpoint(
     PreferencesRow,
     {"local": Offer()},
     repeat="keyed",  # set twice is set once
+    outsiders=True,
 )
 
 MOST_USED_CONTACTS = Endpoint(
@@ -225,6 +239,7 @@ FIND_CONTACTS = Endpoint(
     ContactRow,
     {"local": Offer()},
     paging="token",
+    outsiders=True,
 )
 
 _ALTERNATE = "Directories | Internal | Create Alternate Address"

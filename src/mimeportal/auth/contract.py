@@ -117,7 +117,9 @@ DISCOVER = Endpoint(
     authorised=False,
 )
 LOGIN = Endpoint("auth.login", "/api/login/login", LoginItem, LoginRow, _MIMECAST_1, authorised=False, repeat="never")
-LOGOUT = Endpoint("auth.logout", "/api/login/logout", LogoutItem, LogoutRow, _MIMECAST_1, repeat="keyed")
+LOGOUT = Endpoint(
+    "auth.logout", "/api/login/logout", LogoutItem, LogoutRow, _MIMECAST_1, repeat="keyed", outsiders=True
+)
 APP = Endpoint("auth.app", "/api/portal/auth/app", AppItem, AppRow, {"local": Offer()}, authorised=False, count=(0, 1))
 
 ENDPOINTS = (TOKEN, DISCOVER, LOGIN, LOGOUT, APP)

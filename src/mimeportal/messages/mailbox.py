@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from mimeportal import limits
 from mimeportal.addresses import normalise, parse_address
 from mimeportal.errors import NotOfferedError, UsageError
-from mimeportal.holds.hold import checked_id, checked_text, narrowed
+from mimeportal.holds.hold import checked_id, checked_ids, checked_text, narrowed
 from mimeportal.messages.asking import Asking, narrowing, whole
 from mimeportal.messages.contract import mailbox as contract
 from mimeportal.messages.message import MailboxMessage, MailFilter, Message
@@ -117,6 +118,17 @@ class Mailbox(Asking):
         admin = True if everyone or not self._portal.is_person else None
         item = contract.FindMailItem(admin=admin, query=xml)
         return self._pages(contract.FIND, item, MailboxMessage.from_found, wanted.matches)
+
+    def lookup(self, ids: Iterable[str]) -> Iterator[MailboxMessage]:
+        """The messages with these ids that the caller may see, in any order; others are left out.
+
+        Raises `NotOfferedError` on Mimecast, which tells of no message by its id but all of it.
+        """
+        self._session.require(contract.BROWSE, "looking up messages by their ids")
+        wanted = map(checked_id, checked_ids(ids))
+        while chunk := list(islice(wanted, limits.LOCAL_BATCH)):
+            answer = self._session.call(contract.BROWSE, [contract.BrowseItem(ids=chunk)], page_size=len(chunk))
+            yield from map(MailboxMessage.from_row, answer.rows)
 
     def get(self, id: str) -> Message:
         """All of one message but its octets: headers, texts, attachments.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimeportal import limits
-from mimeportal.bulk import Plan, Worker
+from mimeportal.bulk import Keyed, Plan, Worker
 from mimeportal.errors import UsageError
 from mimeportal.report import Context, Verdict, retry_selection
 from mimeportal.selection import Item, Selection, collect
@@ -110,19 +110,7 @@ def _check_mimecast(portal: Portal, list: str, types: Sequence[str]) -> None:
         raise not_offered("permitting or blocking a whole domain", portal.session.api)
 
 
-class _Keyed:
-    """What is keyed by its entry is simply sent again after a lost answer: twice is once."""
-
-    looks_at_end = False
-
-    def look(self, items: Sequence[Item]) -> list[Verdict | None]:
-        return [None] * len(items)
-
-    def again(self, item: Item) -> Item:
-        return item
-
-
-class ListWorker(_Keyed):
+class ListWorker(Keyed):
     """Changes lists through a local portal's own operations; one bad entry refuses a whole add (portal-rules D.10)."""
 
     batch_size = limits.SENDERS_ADDED
@@ -170,7 +158,7 @@ def _refused(items: Sequence[Item], answer: Answer[Any]) -> list[Verdict | None]
     ]
 
 
-class PermitOrBlockWorker(_Keyed):
+class PermitOrBlockWorker(Keyed):
     """Adds through Mimecast's own operation, which knows addresses alone."""
 
     batch_size = 100
@@ -196,7 +184,7 @@ class PermitOrBlockWorker(_Keyed):
         return [verdicts.get(_entry_of(item)) for item in items]
 
 
-class EverywhereWorker(_Keyed):
+class EverywhereWorker(Keyed):
     """Takes senders off the lists of everybody in the account (promises B.6)."""
 
     batch_size = limits.SENDERS_DELETED

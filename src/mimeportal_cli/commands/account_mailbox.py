@@ -73,6 +73,7 @@ def _wanted(given: Sequence[str]) -> dict[str, Any]:
     """Name to value, as typed. Raises `UsageError` for what is no NAME=VALUE, or names no preference."""
     from mimeportal.account.preferences import checked
     from mimeportal.errors import UsageError
+    from mimeportal_cli.texts import typed_text
 
     wanted: dict[str, Any] = {}
     for text in given:
@@ -82,25 +83,8 @@ def _wanted(given: Sequence[str]) -> dict[str, Any]:
         name = name.strip().replace("-", "_")
         if name in wanted:
             raise UsageError(f"{name} is set twice.", remedy="Set it once.")
-        wanted[name] = checked(name, _text(value) if name == "signature" else value.strip())
+        wanted[name] = checked(name, typed_text(value) if name == "signature" else value.strip())
     return wanted
-
-
-def _text(value: str) -> str:
-    """Text as typed, or of a file. Raises `UsageError` for a file that cannot be read."""
-    from pathlib import Path
-
-    from mimeportal.errors import UsageError
-
-    if value.startswith("@@"):
-        return value[1:]
-    if not value.startswith("@"):
-        return value
-    try:
-        return Path(value[1:]).read_text("utf-8").rstrip("\n")
-    except (OSError, UnicodeDecodeError) as fault:
-        reason = getattr(fault, "strerror", None) or "it is no UTF-8 text"
-        raise UsageError(f"{value[1:]} cannot be read: {reason}.", remedy="Name a file of text.") from None
 
 
 @click.command(cls=Command)

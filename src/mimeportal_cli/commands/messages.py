@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mimeportal_cli.choosing import window, window_options
-from mimeportal_cli.commands import messages_read
+from mimeportal_cli.commands import messages_read, messages_report, messages_write
 from mimeportal_cli.options import Group, option, settings
 from mimeportal_cli.output import Output, Shape, output_options
 from mimeportal_cli.references import RememberedTracked, reference, resolved
@@ -265,5 +265,5 @@ def _print_tracked(portal: Portal, found: Iterable[Any], output: Output, tz: str
     print_rows(portal, output, tz, found, RememberedTracked, "received", "sent", **cells)
 
 
-for _command in messages_read.COMMANDS:
+for _command in (*messages_read.COMMANDS, *messages_write.COMMANDS, *messages_report.COMMANDS):
     messages.add_command(_command)

@@ -17,7 +17,7 @@ from mimeportal_cli.tables import joined, print_rows
 from mimeportal_cli.telling import both_senders
 
 if TYPE_CHECKING:
-    from mimeportal.messages import Message
+    from mimeportal.messages import Delivery, Message
     from mimeportal.portal import Portal
 
 FOLDERS = ("inbox", "sent", "junk")
@@ -63,7 +63,7 @@ _FILTERS = (
 )
 
 
-def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
+def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that choose messages of a mailbox."""
     for decorate in reversed(_FILTERS):
         function = decorate(function)
@@ -72,7 +72,7 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command("list", cls=Command)
 @option("--folder", type=click.Choice(FOLDERS), default="inbox", help="Default: inbox.")
-@_filters
+@filter_options
 @output_options(MAIL)
 def list_(
     folder: str,
@@ -87,15 +87,15 @@ def list_(
     from mimeportal_cli.opening import opened
 
     with opened() as portal:
-        conditions = _conditions(portal, since, until, tz, filters)
-        _print_mail(portal, output, tz, portal.messages.list(folder, mailbox=mailbox, **conditions))
+        wanted = conditions(portal, since, until, tz, filters)
+        _print_mail(portal, output, tz, portal.messages.list(folder, mailbox=mailbox, **wanted))
 
 
 @click.command(cls=Command)
 @click.argument("words", nargs=-1, metavar="[WORDS]...")
 @option("--folder", type=click.Choice(FOLDERS), help="Only in this folder. Default: everything that is kept.")
 @option("--everyone", is_flag=True, help="In everybody's mail: for administrators who may view content.")
-@_filters
+@filter_options
 @output_options(MAIL)
 def search(
     words: Sequence[str],
@@ -127,12 +127,12 @@ def search(
             folder=folder,
             mailbox=mailbox,
             everyone=everyone,
-            **_conditions(portal, since, until, tz, filters),
+            **conditions(portal, since, until, tz, filters),
         )
         _print_mail(portal, output, tz, found)
 
 
-def _conditions(
+def conditions(
     portal: Portal, since: str | None, until: str | None, tz: str | None, filters: dict[str, Any]
 ) -> dict[str, Any]:
     from mimeportal_cli.times import size
@@ -172,13 +172,44 @@ def show(id: str, page: str | None, remote_images: bool, tz: str | None, form: s
         reading.show(shown, page=page, remote_images=remote_images, form=form, write=write)
 
 
+def _deliveries(portal: Portal, id: str, message: Message) -> list[Delivery]:
+    """What became of a message that was sent from here; nothing for what was received."""
+    from mimeportal.addresses import domain_of, normalise
+    from mimeportal.errors import ApiError
+    from mimeportal.messages.contract import writing as contract
+
+    if not portal.session.offers(contract.RECIPIENTS):
+        return []
+    if domain_of(normalise(message.from_.address)) != domain_of(portal.user or ""):
+        return []  # a received one would only be asked for in vain
+    try:
+        return portal.messages.recipients(id)
+    except ApiError as fault:
+        if fault.code != "not_sent":
+            raise
+        return []
+
+
+def _delivery(delivery: Delivery) -> str:
+    """One recipient on a line: address, where they were named, what became of it."""
+    why = f" ({delivery.info})" if delivery.info else ""
+    return f"{delivery.address}, {delivery.kind}: {delivery.status}{why}"
+
+
 def _shown(portal: Portal, id: str, tz: str | None) -> reading.Shown:
+    from dataclasses import asdict
+
     (full,) = resolved(portal, [id], RememberedMail(portal))
     message = portal.messages.get(full)
+    deliveries = _deliveries(portal, full, message)
     return reading.Shown(
         message,
-        _record(message),
-        [*_facts(portal, message, tz), ("Reference", reference(full))],
+        {**_record(message), "recipients": [asdict(delivery) for delivery in deliveries]},
+        [
+            *_facts(portal, message, tz),
+            *(("Recipient", _delivery(delivery)) for delivery in deliveries),
+            ("Reference", reference(full)),
+        ],
         portal.messages.download,
     )
 

@@ -56,10 +56,11 @@ people = Table(
     metadata,
     _id(),
     Column("address", Text, nullable=False, unique=True),
-    Column("kind", Text, nullable=False, default="person"),  # person | app
-    _text("role"),  # user | administrator
+    Column("kind", Text, nullable=False, default="person"),  # person | app | outside: of a secure message, no more
+    _text("role"),  # user | administrator | outside
     Column("login", Text, nullable=False, default="cloud"),  # cloud | domain | sso | two-step
     _text("password"),  # its Argon2 hash; "" where none was ever set
+    _number("password_set"),  # when it was
     _flag("content_view"),  # an administrator may see the content of held mail
     _flag("disabled"),
     _number("epoch"),  # raised by whatever must end the person's tokens
@@ -225,6 +226,7 @@ copies = Table(
     _text("recipient"),
     _text("outcome"),  # delivered | held | blocked | sent
     _text("decided_by"),  # the entry, policy or rule that decided
+    _text("named"),  # to | cc | bcc: where one of our people named the recipient; "" in mail that came otherwise
 )
 Index("copies_message", copies.c.message_id)
 
@@ -242,12 +244,95 @@ mailbox = Table(
 Index("mailbox_folder", mailbox.c.person_id, mailbox.c.folder, mailbox.c.id)
 Index("mailbox_message", mailbox.c.message_id)
 
+# One secure message; its octets are those of a message. What its sender lets recipients do is kept here, as it was
+# defined when it was sent.
+secure_messages = Table(
+    "secure_messages",
+    metadata,
+    _id(),
+    _to("message_id", "messages.id"),
+    _to("person_id", "people.id"),  # its sender
+    _text("sender"),
+    _text("sender_name"),
+    _text("direction"),  # outbound | inbound | internal
+    _text("subject"),
+    _text("folded"),  # subject and everybody's addresses and names, as caseless matching sees them
+    _number("size"),
+    _flag("has_attachments"),
+    _number("sent"),
+    _text("definition"),
+    _text("option"),  # of the six after Send; "" where a definition was chosen
+    _text("policy"),  # the rule that sent it securely; "" where its sender did
+    _flag("print"),
+    _flag("reply"),
+    _flag("reply_all"),
+    _flag("read_receipt"),
+    Column("expires", Integer),
+    Column("extended", Integer),
+    Column("opened", Integer),  # by the first of its recipients
+    Column("recalled", Integer),
+    _to("recalled_by", "people.id", nullable=True),
+    _to("answers", "secure_messages.id", nullable=True),
+)
+Index("secure_messages_sent", secure_messages.c.sent)
+Index("secure_messages_message", secure_messages.c.message_id)
+
+# A secure message for each of its people: in a folder of theirs, or how else it reaches them.
+secure_copies = Table(
+    "secure_copies",
+    metadata,
+    _id(),
+    _to("secure_id", "secure_messages.id"),
+    _to("person_id", "people.id"),
+    _text("address"),
+    _text("name"),
+    _text("part"),  # sender | to | cc
+    _text("way"),  # portal | link: it waits here, in no list | mail; "" for its sender
+    _text("folder"),  # inbox | sent | deleted; "" for what is in no list
+    _flag("unread"),
+    _flag("withdrawn"),  # recalled: it is in no list of theirs any more
+    _number("sent"),
+    Column("opened", Integer),
+    UniqueConstraint("secure_id", "person_id", "part"),
+)
+Index("secure_copies_folder", secure_copies.c.person_id, secure_copies.c.folder, secure_copies.c.id)
 # The words of each message, for search: what `words.kept` made of it, which the engine only matches. `rowid` is the
 # message's number. A virtual table, which the engine makes of tables of its own.
 WORD_COLUMNS = ("sender", "recipients", "subject", "body", "attachments")
 WORDS = f"CREATE VIRTUAL TABLE words USING fts5({', '.join(WORD_COLUMNS)}, tokenize = 'ascii')"
 words = table("words", column("rowid", Integer), *(column(name, Text) for name in WORD_COLUMNS))
 event.listen(metadata, "after_create", DDL(WORDS))  # type: ignore[no-untyped-call]
+
+# Files on their way into a message, for a day or for as long as a draft names them.
+uploads = Table(
+    "uploads",
+    metadata,
+    _id(),
+    _to("person_id", "people.id"),
+    Column("blob", Text, nullable=False, index=True),  # SHA-256, hex
+    _number("size"),
+    _number("added"),
+    UniqueConstraint("person_id", "blob"),
+)
+
+# Messages that their writer has not sent yet.
+drafts = Table(
+    "drafts",
+    metadata,
+    _id(),
+    _to("person_id", "people.id"),
+    _text("content"),  # the message as it was asked for, JSON
+    _number("changed"),
+)
+Index("drafts_person", drafts.c.person_id, drafts.c.id)
+draft_files = Table(
+    "draft_files",
+    metadata,
+    _to("draft_id", "drafts.id"),
+    _to("upload_id", "uploads.id"),
+    UniqueConstraint("draft_id", "upload_id"),
+)
+Index("draft_files_upload", draft_files.c.upload_id)
 
 # What was refused at the SMTP door, never stored.
 rejections = Table(
@@ -377,6 +462,13 @@ audit = Table(
 )
 Index("audit_at", audit.c.at)
 Index("audit_log_ins", audit.c.at, sqlite_where=text("action = 'log in'"))
+# The log of a secure message is what was done with it; no other object's acts are looked up.
+Index(
+    "audit_secure",
+    audit.c.object_id,
+    audit.c.id,
+    sqlite_where=text("object_kind = 'secure'"),
+)
 audit_details = Table(
     "audit_details",
     metadata,

@@ -63,6 +63,12 @@ class Pages:
             self._on_act()
         return response
 
+    def finish(self, visit: Visit) -> None:
+        """What is left to do once the answer was given. Raises what the store raises."""
+        if visit.afterwards is not None:
+            visit.afterwards()
+            self._on_act()
+
     def refused(self, visit: Visit, refusal: Refused) -> Response:
         """The page that says why."""
         status = refusal.status if refusal.status >= 400 else 400

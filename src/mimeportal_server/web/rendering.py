@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from mimeportal.untrusted import visible, visible_lines
+from mimeportal.untrusted import visible
 from mimeportal_server.web import static
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-class Lines(str):
-    """A text of several lines, as in a text field: its line ends stay."""
+# Joins of scripts and emoji that are needed to read them; behind ASCII they only hide.
+_JOINS = re.compile("(?<=[^\x00-\x7f])([\u200c\u200d\ufe0e\ufe0f])")
 
 
 def _shown(value: Any) -> Any:
     """What a template puts into a page: what hides or acts in it is made visible (promises D.1)."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return visible_lines(value) if isinstance(value, Lines) else visible(value)
+    if value.isascii():
+        return visible(value)
+    return "".join(part if odd % 2 else visible(part) for odd, part in enumerate(_JOINS.split(value)))
 
 
 def _size(octets: int) -> str:
@@ -47,7 +50,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters["size"] = _size
-    environment.filters["lines"] = lambda text: Lines(text)
+    environment.filters["exact"] = escape  # for what a form brings back as it was
     environment.globals["static"] = static.url
     return environment
 

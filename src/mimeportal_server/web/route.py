@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from mimeportal_server.web.visit import Visit
 
 # The modules that have pages. A new page is one module here, and its templates.
-MODULES = ("static", "entrance", "digest")
+MODULES = (
+    "static",
+    "entrance",
+    "new_password",
+    "secure_link",
+    "secure",
+    "secure_writing",
+    "preferences",
+    "digest",
+)
 
 Handler = Callable[["Visit"], Response]
 _PARAMETER = re.compile(r"\{(\w+)\}")

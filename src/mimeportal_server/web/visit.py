@@ -5,16 +5,27 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from markupsafe import Markup
 from sqlalchemy import Row as Record
 
-from mimeportal.wire import REQUEST_ID, Endpoint, Item, Page, Request, Response, Row, decode_answer, encode_request
+from mimeportal.wire import (
+    ARGUMENT,
+    REQUEST_ID,
+    Endpoint,
+    Item,
+    Page,
+    Request,
+    Response,
+    Row,
+    decode_answer,
+    encode_request,
+)
 from mimeportal_server import tokens
-from mimeportal_server.door import Door
+from mimeportal_server.door import GUID, Door
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal, Refused
 from mimeportal_server.web import rendering, sessions
@@ -30,10 +41,11 @@ _OWN = (
     "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 # The body of a message: a document that can do nothing, which only our own pages frame (promises D.2).
-_BODY = "default-src 'none'; img-src data:{remote}; frame-ancestors 'self'; sandbox allow-popups"
+_SANDBOX = "sandbox allow-popups allow-popups-to-escape-sandbox"  # a link in it opens as any other, beside it
+_BODY = f"default-src 'none'; img-src data:{{remote}}; frame-ancestors 'self'; {_SANDBOX}"
 _REMOTE = " http: https:"
 # A message on paper: the same, with our own style.
-_PRINTED = "default-src 'none'; img-src data:{remote}; style-src 'self'; frame-ancestors 'none'; sandbox allow-popups"
+_PRINTED = f"default-src 'none'; img-src data:{{remote}}; style-src 'self'; frame-ancestors 'none'; {_SANDBOX}"
 
 _VISITOR = "visitor"  # the cookie of who is not logged in, to which forms are bound
 _CSRF = "csrf"
@@ -56,7 +68,8 @@ class Answered(Generic[RowT]):
 class Visit:
     """One request for one page. `session` is None for who is not logged in; `query` and `form` are what was sent.
 
-    `acted` says whether an operation that may have changed something was called.
+    `acted` says whether an operation that may have changed something was called; `afterwards` is done once the answer
+    has been given, so that the time it takes tells nothing.
     """
 
     door: Door
@@ -69,6 +82,7 @@ class Visit:
     session: Session | None = None
     form: Form = field(default_factory=Form)
     acted: bool = False
+    afterwards: Callable[[], None] | None = None
     _cookies: list[str] = field(default_factory=list)
     _visitor: str = ""
 
@@ -120,6 +134,24 @@ class Visit:
         request = Request(endpoint.method, endpoint.path, asked, body, peer=self.request.peer)
         self.acted = self.acted or endpoint.repeat != "safe"
         return self.door.handle(request, caller or self.caller)
+
+    def upload(self, endpoint: Endpoint[Any, RowT], item: Item, octets: bytes) -> RowT:
+        """Call an operation whose body is octets. Raises `Refused`."""
+        argument = json.dumps({"data": [item.to_json()]}, separators=(",", ":"))
+        response = self.call(endpoint, [octets], headers={ARGUMENT: argument})
+        told = decode_answer(b"".join(response.body), status=response.status)
+        for failure in told.failures:
+            raise Refused(failure.code, failure.message, status=max(response.status, 400))
+        return endpoint.row.model_validate(told.rows[0])
+
+    def continue_act(self, request_id: str) -> None:
+        """This request belongs to an earlier one of the same page, and is recorded as one with it.
+
+        Raises `Refused` for what is no request's id.
+        """
+        if not GUID.fullmatch(request_id):
+            raise Refused("not_found", "There is no such page.", status=404)
+        self.request_id = request_id
 
     # -- forms and links ------------------------------------------------------------------------------------
 
@@ -191,6 +223,7 @@ class Visit:
     def printed(self, template: str, *, remote_images: bool = False, **values: Any) -> Response:
         """A message as a document for paper, its safe HTML in it: it can do nothing either."""
         policy = _PRINTED.format(remote=_REMOTE if remote_images else "")
+        values = {**values, "html": Markup(values["html"])}  # noqa: S704
         return self.reply(200, {"content-security-policy": policy}, self._render(template, values))
 
     def go(self, path: str) -> Response:
@@ -203,8 +236,9 @@ class Visit:
         """An answer for our own script."""
         return self.reply(status, {"content-type": "application/json"}, json.dumps(document).encode())
 
-    def file(self, response: Response) -> Response:
-        """The octets that an operation answered, to be put down. Raises `Refused` where it answered none."""
+    def file(self, endpoint: Endpoint[Any, Any], item: Item) -> Response:
+        """The octets that an operation answers, to be put down. Raises `Refused` where it answers none."""
+        response = self.call(endpoint, [encode_request([item.to_json()])])
         if response.headers["content-type"] == "application/json":
             told = decode_answer(b"".join(response.body), status=response.status)
             failure = told.failures[0]

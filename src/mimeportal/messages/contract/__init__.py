@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mimeportal.messages.contract import finder, mailbox
+from mimeportal.messages.contract import finder, mailbox, writing
 
-ENDPOINTS = (*finder.ENDPOINTS, *mailbox.ENDPOINTS)
+ENDPOINTS = (*finder.ENDPOINTS, *mailbox.ENDPOINTS, *writing.ENDPOINTS)

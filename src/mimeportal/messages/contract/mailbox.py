@@ -69,9 +69,10 @@ class BrowseItem(Item):
     """Item of messages.browse: whose mail, and every filter at once; all of them must match.
 
     `folder` is one of `FOLDERS`; without it everything that is kept. `words` makes it a search, best first;
-    `everyone` is the whole archive.
+    `everyone` is the whole archive. With `ids` those messages alone, whosever of them the caller may see.
     """
 
+    ids: list[str] | None = None
     folder: str | None = None
     mailbox: str | None = None
     everyone: bool | None = None

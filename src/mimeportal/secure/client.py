@@ -1,0 +1,348 @@
+"""What a caller does with secure messages: send, read, answer, act on several, and watch over them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mimeportal import limits
+from mimeportal.addresses import normalise
+from mimeportal.errors import UsageError
+from mimeportal.holds.hold import check_moment, checked_id, checked_ids, checked_text
+from mimeportal.messages.composing import NewFile, addresses, recipients
+from mimeportal.paging import PageOf, Pages
+from mimeportal.secure import contract
+from mimeportal.secure.contract import DefinitionRow, SettingsRow
+from mimeportal.secure.message import (
+    MonitoredMessage,
+    Recipient,
+    SecureContent,
+    SecureEvent,
+    SecureFilter,
+    SecureMessage,
+    SentSecure,
+)
+from mimeportal.transport import Session
+from mimeportal.wire import format_date, told_date
+
+if TYPE_CHECKING:
+    from mimeportal.bulk import BulkResult, Plan
+    from mimeportal.portal import Portal
+    from mimeportal.report import Outcome, Report
+
+
+class SecureClient:
+    """`portal.secure`. On Mimecast only `list`, by the flags of its message list; the rest is `NotOfferedError`."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+        self._session: Session = portal.session
+
+    # -- sending ---------------------------------------------------------------------------------------
+
+    def send(
+        self,
+        to: Any,
+        subject: str,
+        text: str,
+        *,
+        cc: Any = (),
+        attachments: Any = (),
+        html: str | None = None,
+        definition: str | None = None,
+        option: str | None = None,
+        mailbox: str | None = None,
+        signature: bool = True,
+        request_id: str | None = None,
+    ) -> SentSecure:
+        """Send a secure message (portal-rules F.1 to F.10).
+
+        What recipients may do is said by a `definition` of the account, or by one of the six options of the secure
+        portal (`contract.OPTIONS`); by neither: the default definition. Recipients are written as `carl@b.example` or
+        `Carl <carl@b.example>`, attachments are paths, or names with octets: 50 MiB in all. `mailbox` is whose message
+        it is, for their delegates. A `request_id` of one's own makes the call repeatable for 7 days. Raises
+        `UsageError` for what cannot be a message, `ApiError` with `internal_only` where a definition has nobody outside
+        to apply to, `ForbiddenError` where the account does not let the caller.
+        """
+        self._session.require(contract.SEND, "sending secure messages")
+        item = contract.SendItem(
+            request_id=request_id or str(uuid.uuid4()),
+            to=addresses(recipients(to, "to")),
+            cc=addresses(recipients(cc, "cc")),
+            subject=_text("subject", subject),
+            text=_text("text", text),
+            attachments=self._uploaded(attachments),
+            html=html,
+            definition=definition,
+            option=option,
+            mailbox=mailbox,
+            signature=signature,
+        )
+        return SentSecure.from_row(self._session.one(contract.SEND, item))
+
+    def reply(
+        self,
+        id: str,
+        text: str,
+        *,
+        all: bool = False,
+        attachments: Any = (),
+        signature: bool = True,
+        request_id: str | None = None,
+    ) -> SentSecure:
+        """Answer a secure message: its sender, or with `all` everybody (portal-rules F.8).
+
+        The answer is restricted, and expires, as what it quotes. Raises `ForbiddenError` where its sender does not
+        let the caller, `ApiError` with `expired` or `recalled` where it is too late.
+        """
+        self._session.require(contract.REPLY, "answering secure messages")
+        item = contract.ReplyItem(
+            request_id=request_id or str(uuid.uuid4()),
+            id=checked_id(id),
+            all=all,
+            text=_text("text", text),
+            attachments=self._uploaded(attachments),
+            signature=signature,
+        )
+        return SentSecure.from_row(self._session.one(contract.REPLY, item))
+
+    def _uploaded(self, given: Any) -> Sequence[contract.AttachmentItem]:
+        """Upload the files of a message. Raises `UsageError` before the first, for what is too large in all."""
+        if isinstance(given, str | bytes | Path | Mapping) or not isinstance(given, Iterable):
+            raise UsageError("attachments takes several files.", remedy="Put it in a list: [path].")
+        files = [NewFile.of(entry) for entry in given]
+        size = sum(file.size for file in files)
+        if size > limits.SECURE_ATTACHMENTS:
+            raise UsageError(
+                contract.TOO_LARGE,
+                why=f"They have {size / limits.MIB:,.1f} MiB together; nothing was sent.",
+                remedy="Send fewer or smaller files, or send them as large files.",
+            )
+        uploaded = [self._portal.messages.upload(file) for file in files]
+        return [contract.AttachmentItem(id=file.upload_id, filename=file.name) for file in uploaded]
+
+    def definitions(self, *, mailbox: str | None = None) -> Sequence[DefinitionRow]:
+        """The definitions that the caller, or whose `mailbox` it is, may send by; the default first."""
+        items = [contract.DefinitionsItem(mailbox=mailbox)] if mailbox is not None else []
+        return self._session.call(contract.DEFINITIONS, items).rows
+
+    def settings(self) -> SettingsRow:
+        """What Secure Messaging offers the caller: composing, answering, printing, deleting; its limits."""
+        row: SettingsRow = self._session.one(contract.SETTINGS, contract.SettingsItem())
+        return row
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    def list(
+        self, filter: SecureFilter | None = None, *, page_size: int = 0, **conditions: Any
+    ) -> Pages[SecureMessage]:
+        """Secure messages of one folder, newest first, lazily, page by page.
+
+        Conditions may be given as a `SecureFilter` or by its field names. The Inbox shows the days that the account
+        sets; `search` and `since` reach further back. Raises `UsageError` for unknown names, `ForbiddenError` for a
+        mailbox that is not the caller's.
+        """
+        wanted = _narrowed(filter, conditions)
+        self._session.require(contract.LIST, "listing secure messages")
+        folder = wanted.folder or self._folder()
+        item = contract.ListItem(
+            folder=folder,
+            mailbox=wanted.mailbox,
+            from_=wanted.from_,
+            to=wanted.to,
+            subject=wanted.subject,
+            search=wanted.search,
+            start=format_date(wanted.since) if wanted.since else None,
+            end=format_date(wanted.until) if wanted.until else None,
+            unread=wanted.unread,
+            attachments=wanted.has_attachments,
+        )
+
+        def fetch(token: str | None) -> PageOf[SecureMessage]:
+            size = page_size or limits.PAGE_SIZE
+            answer = self._session.call(contract.LIST, [item], page_size=size, page_token=token)
+            found = [m for row in answer.rows if wanted.matches(m := SecureMessage.from_row(row))]
+            page = answer.page
+            return PageOf(found, page.total_count if page else None, page.next if page else None)
+
+        return Pages(fetch)
+
+    def _folder(self) -> str:
+        """The folder that is meant unless one is named: what one has here is sent, or for people outside received."""
+        return "inbox" if self._portal.account.whoami().role == "outside" else "sent"
+
+    def lookup(self, ids: Iterable[str]) -> Iterator[SecureMessage]:
+        """The caller's messages with these ids, in any order; others are left out."""
+        wanted = map(checked_id, checked_ids(ids))
+        while chunk := list(islice(wanted, limits.LOCAL_BATCH)):
+            answer = self._session.call(contract.LIST, [contract.ListItem(ids=chunk)], page_size=len(chunk))
+            yield from (SecureMessage.from_row(row) for row in answer.rows)
+
+    def get(self, id: str) -> SecureContent:
+        """Open a secure message. To its recipients it is read from now on, and its sender told if they asked for it.
+
+        Raises `NotFoundError` for what is not there or not the caller's, `ApiError` with `recalled`.
+        """
+        self._session.require(contract.SHOW, "reading secure messages")
+        return SecureContent.from_row(self._session.one(contract.SHOW, contract.MessageItem(id=checked_id(id))))
+
+    def print(self, id: str) -> SecureContent:
+        """As `get`, in order to print it. Raises `ForbiddenError` where its sender does not allow that."""
+        self._session.require(contract.PRINT, "printing secure messages")
+        return SecureContent.from_row(self._session.one(contract.PRINT, contract.MessageItem(id=checked_id(id))))
+
+    def download(self, attachment: str) -> Iterator[bytes]:
+        """The octets of an attachment, by its id, piece by piece."""
+        return self._session.stream(contract.FILE, contract.FileItem(id=checked_id(attachment)))
+
+    # -- acting on several -----------------------------------------------------------------------------
+
+    def mark(self, ids: Iterable[str | SecureMessage], *, read: bool) -> BulkResult:
+        """Mark messages as read or as unread. Acts at once; only what stops everything is raised."""
+        return self._run(self.plan("mark", ids=ids, read=read))
+
+    def delete(self, ids: Iterable[str | SecureMessage]) -> BulkResult:
+        """Move messages to Deleted Items."""
+        return self._run(self.plan("delete", ids=ids))
+
+    def restore(self, ids: Iterable[str | SecureMessage]) -> BulkResult:
+        """Move messages from Deleted Items to where they were."""
+        return self._run(self.plan("restore", ids=ids))
+
+    def recall(self, ids: Iterable[str | SecureMessage]) -> BulkResult:
+        """Take messages back from all of their recipients; answers to them stay (portal-rules F.28 to F.30)."""
+        return self._run(self.plan("recall", ids=ids))
+
+    def expire(self, ids: Iterable[str | SecureMessage]) -> BulkResult:
+        """Let messages expire now."""
+        return self._run(self.plan("expire", ids=ids))
+
+    def plan(
+        self,
+        verb: str,
+        *,
+        ids: Iterable[str | SecureMessage | Mapping[str, Any]] | None = None,
+        filter: SecureFilter | None = None,
+        retry_from: Path | None = None,
+        limit: int | None = None,
+        read: bool | None = None,
+    ) -> Plan:
+        """Freeze a selection for `mark`, `delete`, `restore`, `recall` or `expire` without changing anything.
+
+        Exactly one of `ids` (ids, messages, or lines of a list, plan or report), `filter` and `retry_from` chooses;
+        `limit` keeps the oldest; `read` goes with `mark`. Raises `UsageError`, and `NotOfferedError` on Mimecast. The
+        plan must be closed, or used in a `with` statement.
+        """
+        from mimeportal.secure import acting
+
+        if sum(choice is not None for choice in (ids, filter, retry_from)) != 1:
+            raise UsageError("Name secure messages by id, by filter, or by a report to take up: exactly one of them.")
+        checked = checked_ids(ids) if ids is not None else None
+        options = {"read": read}
+        return acting.plan(
+            self._portal, verb, ids=checked, filter=filter, retry_from=retry_from, limit=limit, options=options
+        )
+
+    def _run(
+        self,
+        plan: Plan,
+        report: Report | None = None,
+        on_outcomes: Callable[[Sequence[Outcome]], None] | None = None,
+    ) -> BulkResult:
+        with plan:
+            result = plan.run(report=report, concurrency=self._session.transport.parallel, on_outcomes=on_outcomes)
+        if result.interrupted:
+            raise KeyboardInterrupt
+        if result.stopped:
+            raise result.stopped
+        return result
+
+    # -- what its sender does --------------------------------------------------------------------------
+
+    def extend(self, id: str, until: datetime) -> datetime:
+        """Move the expiry of a message that has not expired yet to a later time; the expiry that stands now.
+
+        At most to where the account's retention ends (portal-rules F.27). Raises `ApiError` with `no_expiry`,
+        `expired` or `recalled`.
+        """
+        self._session.require(contract.EXTEND, "extending secure messages")
+        check_moment("until", until)
+        item = contract.ExtendItem(id=checked_id(id), until=format_date(until))
+        return told_date(self._session.one(contract.EXTEND, item).expires)
+
+    def notify(self, id: str, *, to: str | None = None) -> Sequence[Recipient]:
+        """Write the notification again, to all for whom the message waits or to one of them; each with its `notice`."""
+        self._session.require(contract.NOTIFY, "notifying of secure messages")
+        item = contract.NotifyItem(id=checked_id(id), to=normalise(to) if to else None)
+        return [Recipient.from_row(row) for row in self._session.one(contract.NOTIFY, item).recipients]
+
+    # -- watching over them ----------------------------------------------------------------------------
+
+    def monitor(
+        self,
+        *,
+        statuses: Sequence[str] | None = None,
+        direction: str | None = None,
+        expired: bool | None = None,
+        search: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        page_size: int = 0,
+    ) -> Pages[MonitoredMessage]:
+        """The secure messages of the account, newest first, for administrators; the last 48 hours without `since`.
+
+        `statuses` are any of `sent, read, recalled, extended` (portal-rules F.34).
+        """
+        self._session.require(contract.MONITOR, "monitoring secure messages")
+        for status in statuses or ():
+            if status not in contract.STATUSES:
+                known = ", ".join(contract.STATUSES)
+                raise UsageError(f"There is no status {status!r}.", remedy=f"Use some of: {known}.")
+        for name, moment in (("since", since), ("until", until)):
+            check_moment(name, moment)
+        item = contract.MonitorItem(
+            statuses=list(statuses) if statuses is not None else None,
+            direction=direction,
+            expired=expired,
+            search=search,
+            start=format_date(since) if since else None,
+            end=format_date(until) if until else None,
+        )
+
+        def fetch(token: str | None) -> PageOf[MonitoredMessage]:
+            size = page_size or limits.PAGE_SIZE
+            answer = self._session.call(contract.MONITOR, [item], page_size=size, page_token=token)
+            found = [MonitoredMessage.from_row(row) for row in answer.rows]
+            kept = [message for message in found if statuses is None or message.status in statuses]
+            page = answer.page
+            return PageOf(kept, page.total_count if page else None, page.next if page else None)
+
+        return Pages(fetch)
+
+    def log(self, id: str) -> Sequence[SecureEvent]:
+        """Every event of a message in its order: sent, notified, opened, printed, ... For administrators."""
+        self._session.require(contract.LOG, "the log of secure messages")
+        rows = self._session.call(contract.LOG, [contract.MessageItem(id=checked_id(id))]).rows
+        return [SecureEvent.from_row(row) for row in rows]
+
+
+def _narrowed(filter: SecureFilter | None, conditions: Mapping[str, Any]) -> SecureFilter:
+    if filter is not None and not isinstance(filter, SecureFilter):
+        raise UsageError(f"filter takes a SecureFilter, not {filter!r}.")
+    known = [entry.name for entry in fields(SecureFilter)]
+    for name in conditions:
+        if name not in known:
+            raise UsageError(f"There is no condition {name!r}.", remedy=f"Use one of: {', '.join(known)}.")
+    wanted = replace(filter or SecureFilter(), **conditions)
+    wanted.check()
+    return wanted
+
+
+def _text(name: str, given: str) -> str:
+    checked_text(name, given)
+    return given

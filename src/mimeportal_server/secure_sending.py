@@ -1,0 +1,484 @@
+"""How a secure message comes to be: sent, answered, or diverted by a rule; one transaction for all that belongs to it.
+
+One message reaches its recipients in three ways (portal-rules F.1, F.4, F.13):
+
+    who                                    sent by a definition    sent with an option, or in Lite by All
+    outside                                portal                  portal
+    one of the account's people            mail, with a banner     link
+
+`portal` waits in the secure portal and is in the Inbox there; `link` waits there too, in no list, and is opened by
+its own URL (A.19): only so the portal can hold its readers to what the option says. Answers go as mail, except to
+whom the answered message came by a link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select
+
+from mimeportal import limits
+from mimeportal.addresses import domain_of, parse_address
+from mimeportal.errors import UsageError
+from mimeportal.patterns import fold
+from mimeportal.secure import contract
+from mimeportal.wire import JsonObject
+from mimeportal_server import (
+    arrival,
+    audit,
+    compose_message,
+    contacts,
+    mail,
+    outsiders,
+    people,
+    preferences,
+    requested,
+    uploads,
+)
+from mimeportal_server import secure_access as access
+from mimeportal_server.clock import DAY, HOUR, moment
+from mimeportal_server.compose_message import File, Mailbox
+from mimeportal_server.people import Caller
+from mimeportal_server.portal import Answer, Call, Portal, Refused
+from mimeportal_server.secure_links import page
+from mimeportal_server.secure_notices import notify, with_banner
+from mimeportal_server.settings_secure import ALL, DEFAULT, Definition, Trigger
+from mimeportal_server.store.schema import messages, secure_copies, secure_messages
+
+# What each of the six options lets recipients do (portal-rules F.6).
+_OPTIONS = {
+    "read-receipt": replace(DEFAULT, read_receipt=True),
+    "no-print-no-reply": replace(DEFAULT, print=False, reply=False, reply_all=False),
+    "no-print": replace(DEFAULT, print=False),
+    "expire-1d": replace(DEFAULT, expire_days=1),
+    "expire-7d": replace(DEFAULT, expire_days=7),
+    "expire-30d": replace(DEFAULT, expire_days=30),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One recipient: how they were named, and the way the message takes to them; `person_id` once they have one."""
+
+    address: str
+    name: str
+    part: str  # to | cc
+    way: str  # portal | link | mail
+    person_id: int = 0
+
+    @property
+    def mailbox(self) -> Mailbox:
+        return Mailbox(self.address, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What recipients may do with a message, until when, and by whose choice."""
+
+    definition: Definition
+    option: str = ""
+    policy: str = ""
+    expires: int | None = None
+    answers: int | None = None
+
+
+def send(portal: Portal, call: Call) -> Answer:
+    """A new secure message, by a definition or with one of the options of the secure portal."""
+    access.require_on(portal)
+    item = contract.SendItem.model_validate(call.items[0])
+    with portal.database.read() as tx:
+        writer = _writer(tx, call.caller, item.mailbox)
+        terms = _terms(portal, writer, item)
+        recipients = _addressed(portal, tx, writer, item, terms)
+        files = _files(portal, tx, call.caller, item.attachments)
+        text = _signed(tx, writer, item.text, item.signature)
+    written = compose_message.Parts(
+        sender=Mailbox(writer.address),
+        to=[one.mailbox for one in recipients if one.part == "to"],
+        cc=[one.mailbox for one in recipients if one.part == "cc"],
+        subject=item.subject,
+        text=text,
+        html=item.html,
+        files=files,
+    )
+    return _Sending(portal, call, writer, terms, item.request_id).send(written, recipients)
+
+
+def reply(portal: Portal, call: Call) -> Answer:
+    """An answer: its recipients are those of the message, and it is restricted, and expires, as what it quotes."""
+    item = contract.ReplyItem.model_validate(call.items[0])
+    with portal.database.read() as tx:
+        found = access.one(portal, tx, call, item.id, "reply_all" if item.all else "reply")
+        assert found.own is not None  # only recipients may answer
+        writer = _writer(tx, call.caller, None if found.own.address == call.caller.address else found.own.address)
+        recipients = _answered(portal, tx, found, found.own.address, all=item.all)
+        blob = _blob(tx, found.message.message_id)
+        files = _files(portal, tx, call.caller, item.attachments)
+        text = _signed(tx, writer, item.text, item.signature)
+    message = found.message
+    definition = Definition(message.definition, print=message.print, reply=message.reply, reply_all=message.reply_all)
+    terms = Terms(definition, message.option, "", message.expires, message.id)
+    original, preview = mail.summary_and_preview(portal.home.blobs.read(blob))
+    written = compose_message.Parts(
+        sender=Mailbox(writer.address),
+        to=[one.mailbox for one in recipients if one.part == "to"],
+        cc=[one.mailbox for one in recipients if one.part == "cc"],
+        subject=message.subject if fold(message.subject).startswith("re:") else f"Re: {message.subject}",
+        text=f"{text}\n\n{_quoted(message, preview.text)}",
+        files=files,
+        in_reply_to=original.message_id,
+        references=" ".join(original.header("references")),
+    )
+    return _Sending(portal, call, writer, terms, item.request_id).send(written, recipients)
+
+
+class _Sending:
+    """One message on its way: composed, stored, laid, announced."""
+
+    def __init__(self, portal: Portal, call: Call, writer: Caller, terms: Terms, request_id: str) -> None:
+        self._portal = portal
+        self._call = call
+        self._writer = writer
+        self._terms = terms
+        self._request_id = request_id
+        self._now = portal.clock.now()
+
+    def send(self, parts: compose_message.Parts, recipients: Sequence[Recipient]) -> Answer:
+        portal, caller = self._portal, self._call.caller
+        with portal.database.read() as tx:
+            earlier = requested.earlier(tx, caller, self._request_id, self._call.items[0])
+        if earlier is not None:
+            return Answer([earlier])
+        octets = self._octets(parts)
+        entry = arrival.incoming(
+            octets,
+            self._writer.address,
+            recipients=(),
+            received=self._now,
+            by=self._writer,
+            actor=caller,
+            secure=[one.address for one in recipients if one.way != "mail"],
+            whole=True,
+        )
+        blobs = arrival.store(portal, [entry])
+        with portal.write(caller) as tx:
+            earlier = requested.earlier(tx, caller, self._request_id, self._call.items[0])
+            if earlier is not None:
+                return Answer([earlier])
+            self._refuse_too_many(tx)
+            (told,) = arrival.accept_within(portal, tx, [entry], blobs, door=caller.door)
+            if any(result.reason == arrival.FULL for result in told):
+                raise Refused("mailbox_full", "There is no room left for what this sender keeps here.")
+            who = [replace(one, person_id=_number(portal, tx, one)) for one in recipients]
+            request = self._call.request_id
+            row = lay(portal, tx, entry, self._writer, who, self._terms, caller=caller, request_id=request)
+            requested.remember(tx, caller, self._request_id, self._call.items[0], row, now=self._now)
+        return Answer([row])
+
+    def _octets(self, parts: compose_message.Parts) -> bytes:
+        domain = self._portal.settings.domains[0]
+        complete = replace(parts, date=self._now, message_id=f"<{self._portal.new_id()}@{domain}>")
+        try:
+            written = compose_message.write(complete, new_id=self._portal.new_id, outside=True, keep_inline=False)
+        except UsageError as fault:
+            raise Refused("err_validation_value_not_allowed", f"{fault.what} {fault.remedy}".strip()) from None
+        return written.outside or written.octets
+
+    def _refuse_too_many(self, tx: Connection) -> None:
+        if not self._writer.outside:
+            return
+        lately = tx.scalar(
+            select(func.count())
+            .select_from(secure_messages)
+            .where(
+                secure_messages.c.person_id == self._writer.person_id,
+                secure_messages.c.sent > self._portal.clock.now() - HOUR,
+            )
+        )
+        if int(lately or 0) >= limits.SECURE_PER_HOUR:
+            sentence = f"People outside send at most {limits.SECURE_PER_HOUR} messages in an hour."
+            raise Refused("err_quota_exceeded", sentence, status=429, retryable=True)
+
+
+def lay(
+    portal: Portal,
+    tx: Connection,
+    entry: arrival.Incoming,
+    writer: Caller,
+    recipients: Sequence[Recipient],
+    terms: Terms,
+    *,
+    caller: Caller | None,
+    request_id: str,
+) -> JsonObject:
+    """Lay a message that was taken in where its people find it, announce it, and record it; its row."""
+    now, definition = portal.clock.now(), terms.definition
+    expires = terms.expires
+    if expires is None and definition.expire_days:
+        expires = now + definition.expire_days * DAY
+    outward = any(recipient.way == "portal" for recipient in recipients)
+    named = {one.address: one.name for one in recipients}
+    names = " ".join([writer.address, *(f"{name} {address}" for address, name in named.items())])
+    created = tx.execute(
+        insert(secure_messages),
+        {
+            "message_id": entry.number,
+            "person_id": writer.person_id,
+            "sender": writer.address,
+            "sender_name": entry.summary.from_name,
+            "direction": "inbound" if writer.outside else "outbound" if outward else "internal",
+            "subject": entry.summary.subject,
+            "folded": fold(f"{entry.summary.subject}\n{names}"),
+            "size": len(entry.octets),
+            "has_attachments": entry.summary.has_attachments,
+            "sent": now,
+            "definition": definition.name if not terms.option else "",
+            "option": terms.option,
+            "policy": terms.policy,
+            "print": definition.print,
+            "reply": definition.reply,
+            "reply_all": definition.reply_all,
+            "read_receipt": definition.read_receipt,
+            "expires": expires,
+            "answers": terms.answers,
+        },
+    )
+    assert created.inserted_primary_key is not None
+    secure_id = int(created.inserted_primary_key[0])
+    copy = {"secure_id": secure_id, "sent": now}
+    own = {**copy, "person_id": writer.person_id, "address": writer.address, "part": "sender", "folder": "sent"}
+    tx.execute(insert(secure_copies), {**own, "way": "", "unread": False})
+    tx.execute(
+        insert(secure_copies),
+        [
+            {
+                **copy,
+                "person_id": recipient.person_id,
+                "address": recipient.address,
+                "name": recipient.name,
+                "part": recipient.part,
+                "way": recipient.way,
+                "folder": "inbox" if recipient.way == "portal" else "",
+                "unread": recipient.way != "mail",
+            }
+            for recipient in recipients
+        ],
+    )
+    facts = {"from": writer.address, "subject": entry.summary.subject, "definition": terms.option or definition.name}
+    facts |= {"policy": terms.policy} if terms.policy else {}
+    contacts.count(tx, writer.person_id, (one.address for one in recipients), named, now=now)
+    act = audit.Act("send secure", "done", "secure", secure_id, facts)
+    audit.record(tx, [act], at=now, caller=caller or writer, request_id=request_id)
+    inside = [(recipient.person_id, recipient.address) for recipient in recipients if recipient.way == "mail"]
+    if inside:
+        _deliver(portal, tx, entry, secure_id, writer, inside, actor=caller)
+    found = access.load(portal, tx, writer, [secure_id])[secure_id]
+    notices = notify(portal, tx, found, found.recipients, caller=caller or writer, request_id=request_id)
+    return contract.SentRow(
+        id=portal.sealer.id("secure", secure_id),
+        definition=definition.name if not terms.option else "",
+        option=terms.option or None,
+        expires=access.date(expires),
+        recipients=[access.recipient(found, one, notices.get(one.id)) for one in found.recipients],
+    ).to_json()
+
+
+def _deliver(
+    portal: Portal,
+    tx: Connection,
+    entry: arrival.Incoming,
+    secure_id: int,
+    writer: Caller,
+    inside: Sequence[tuple[int, str]],
+    *,
+    actor: Caller | None,
+) -> list[arrival.Result]:
+    """What the account's own people get: the message as mail, with a banner; it is screened as any other."""
+    whose = f"{writer.address}, outside," if writer.outside else writer.address
+    lines = [
+        f"[Secure Messaging] {whose} sent this securely.",
+        "Answer it as any other mail, or securely here:",
+        page(portal, secure_id),
+    ]
+    headers = [f"X-Secure-Message: {portal.sealer.id('secure', secure_id)}"]
+    marked = arrival.incoming(
+        with_banner(entry.octets, lines, headers, portal.new_id),
+        writer.address,
+        recipients=inside,
+        received=entry.received,
+        route="inbound" if writer.outside else "internal",
+        vouched=True,
+        actor=actor,
+    )
+    (results,) = arrival.accept_within(portal, tx, [marked], arrival.store(portal, [marked]), door=writer.door)
+    return results
+
+
+def divert(
+    portal: Portal, tx: Connection, entry: arrival.Incoming, inside: Sequence[tuple[int, str]], trigger: Trigger
+) -> None:
+    """What a rule sends securely, once it is taken in: recipients outside read it here, the others get the banner."""
+    assert entry.by is not None
+    definitions = {definition.name: definition for definition in portal.settings.secure.definitions}
+    copied = {address for address, _ in entry.summary.cc}
+    who = [(outsiders.invite(tx, portal, address), address, "portal") for address in entry.secure]
+    who += [(person_id, address, "mail") for person_id, address in inside]
+    names = dict((*entry.summary.to, *entry.summary.cc))
+    recipients = [
+        Recipient(address, names.get(address, ""), "cc" if address in copied else "to", way, person_id)
+        for person_id, address, way in who
+    ]
+    terms = Terms(definitions[trigger.definition], policy=trigger.policy)
+    lay(portal, tx, entry, entry.by, recipients, terms, caller=entry.actor, request_id="")
+
+
+# -- who writes, to whom, on which terms ---------------------------------------------------------------------------
+
+
+def _writer(tx: Connection, caller: Caller, mailbox: str | None) -> Caller:
+    """Whose message it is: the caller's, or that of an owner who made them a delegate (promises C.6)."""
+    address = access.owner(tx, caller, mailbox)[1]
+    if not caller.acts_for(address):  # an administrator sees others' mail, and writes none for them
+        raise Refused("forbidden", f"This caller does not write as {address}.", status=403)
+    if address == caller.address:
+        return caller
+    writer = people.caller_of(tx, address, caller.door)
+    if writer is None:
+        raise Refused("forbidden", f"This caller does not write as {address}.", status=403)
+    return writer
+
+
+def _terms(portal: Portal, writer: Caller, item: contract.SendItem) -> Terms:
+    settings = portal.settings.secure
+    if item.definition is not None and item.option is not None:
+        raise Refused(
+            "err_validation_value_not_allowed", "A definition and an option exclude each other.", field="option"
+        )
+    if (writer.outside or item.option is not None) and not settings.may_compose(writer.address):
+        raise Refused("forbidden", "This account does not let this caller compose in the secure portal.", status=403)
+    if item.option is not None:
+        if item.option not in _OPTIONS:
+            raise Refused("err_validation_value_not_allowed", f"There is no option {item.option!r}.", field="option")
+        return Terms(_OPTIONS[item.option], item.option)
+    if item.definition is None:
+        return Terms(settings.definitions[0])
+    offered = () if writer.outside else settings.offered(writer.address)
+    for definition in offered:
+        if definition.name == item.definition:
+            return Terms(definition)
+    raise Refused(
+        "err_validation_value_not_allowed",
+        f"There is no definition {item.definition!r} for this sender.",
+        field="definition",
+    )
+
+
+def _addressed(
+    portal: Portal, tx: Connection, writer: Caller, item: contract.SendItem, terms: Terms
+) -> list[Recipient]:
+    """Every recipient once, where they were named first. Raises `Refused` naming the wrong one."""
+    named: dict[str, tuple[str, str]] = {}
+    for part, given in (("to", item.to), ("cc", item.cc)):
+        for entry in given:
+            try:
+                named.setdefault(parse_address(entry.email_address), (entry.displayable_name, part))
+            except UsageError as fault:
+                raise Refused("err_validation_invalid_email_address", fault.what, field=part) from None
+    if not named:
+        raise Refused("err_validation_null", "The message has no recipient.", field="to")
+    if len(named) > limits.SECURE_RECIPIENTS:
+        raise Refused(
+            "err_validation_count", f"A message has at most {limits.SECURE_RECIPIENTS} recipients.", field="to"
+        )
+    inside = "link" if terms.option or terms.definition == ALL else "mail"
+    found = [
+        Recipient(address, name, part, _way(portal, tx, address, part, inside))
+        for address, (name, part) in named.items()
+    ]
+    outside = [one.address for one in found if one.way == "portal"]
+    if writer.outside and outside:
+        raise Refused(
+            "forbidden", f"People outside write to the account's own people, and {outside[0]} is none.", status=403
+        )
+    if not writer.outside and not terms.option and not outside:
+        raise Refused(
+            "internal_only",
+            "All recipients are inside, where no definition applies. Send ordinary mail, or choose an option.",
+            field="to",
+        )
+    return found
+
+
+def _way(portal: Portal, tx: Connection, address: str, part: str, inside: str) -> str:
+    person = people.find(tx, address)
+    if domain_of(address) not in portal.settings.domains:
+        if person is not None and person.disabled:
+            raise Refused("recipient_disabled", f"{address} is locked out of this portal.", field=part)
+        return "portal"
+    if person is None or person.kind != "person" or person.disabled:
+        raise Refused("unknown_recipient", f"{address} is none of the portal's people.", field=part)
+    return inside
+
+
+def _answered(portal: Portal, tx: Connection, found: access.Found, own: str, *, all: bool) -> list[Recipient]:
+    """Who gets an answer: the sender, or everybody else; who left meanwhile gets none, unless it is the sender."""
+    ways = {copy.address: "link" if copy.way == "link" else "mail" for copy in found.recipients}
+    inside = "link" if found.message.definition == ALL.name else "mail"
+    sender = found.message.sender
+    told = [Recipient(sender, found.message.sender_name, "to", _way(portal, tx, sender, "to", inside))]
+    for copy in found.recipients if all else ():
+        if copy.address in (own, found.message.sender):
+            continue
+        try:
+            way = _way(portal, tx, copy.address, copy.part, ways[copy.address])
+        except Refused:
+            continue
+        told.append(Recipient(copy.address, copy.name, copy.part, way))
+    return told
+
+
+def _number(portal: Portal, tx: Connection, recipient: Recipient) -> int:
+    """The number of a recipient; whoever is outside gets one with their first message."""
+    if recipient.way == "portal":
+        return outsiders.invite(tx, portal, recipient.address)
+    person = people.find(tx, recipient.address)
+    if person is None:
+        raise Refused("unknown_recipient", f"{recipient.address} is none of the portal's people.", field="to")
+    return int(person.id)
+
+
+# -- what is written ----------------------------------------------------------------------------------------------
+
+
+def _signed(tx: Connection, writer: Caller, text: str, wanted: bool) -> str:
+    """The text with its writer's signature (portal-rules F.21)."""
+    signature = preferences.chosen(tx, writer.person_id).get("signature", "") if wanted else ""
+    return f"{text.rstrip()}\n\n-- \n{signature}" if signature else text
+
+
+def _quoted(message: Row[Any], text: str) -> str:
+    lines = text.rstrip("\n").split("\n")
+    head = f"On {moment(message.sent):%Y-%m-%d at %H:%M} UTC, {message.sender} wrote:"
+    return "\n".join([head, *(f"> {line}".rstrip() for line in lines)])
+
+
+def _blob(tx: Connection, message_id: int) -> str:
+    row = tx.execute(select(messages.c.blob, messages.c.purged).where(messages.c.id == message_id)).one()
+    if row.purged:
+        raise Refused("not_found", "There is no such secure message for this caller.", status=404)
+    return str(row.blob)
+
+
+def _files(
+    portal: Portal, tx: Connection, caller: Caller, attachments: Sequence[contract.AttachmentItem]
+) -> list[File]:
+    """The uploaded files of a message. Raises `Refused` for one that is not there, and above the limit in all."""
+    if len(attachments) > limits.ATTACHMENTS:
+        sentence = f"A message has at most {limits.ATTACHMENTS} attachments."
+        raise Refused("err_validation_count", sentence, field="attachments")
+    rows = [(item, uploads.find(portal, tx, caller, item.id, "attachments")) for item in attachments]
+    if sum(row.size for _, row in rows) > limits.SECURE_ATTACHMENTS:
+        raise Refused("attachments_too_large", contract.TOO_LARGE, field="attachments")
+    return [File(item.filename or "attachment", uploads.read(portal, row)) for item, row in rows]

@@ -117,11 +117,11 @@ def _purge(portal: Portal) -> int:
             audit.record(tx, acts, at=portal.clock.now(), caller=None, door="sweep")
         # Octets go only after the commit that says so: a kill in between leaves a stray file, never a gap.
         reached("sweep.purged")
-        total += _delete(portal, names - still)
+        total += let_go(portal, names - still)
     return total
 
 
-def _delete(portal: Portal, names: Iterable[str]) -> int:
+def let_go(portal: Portal, names: Iterable[str]) -> int:
     """Delete octets that no row names; how many. The write lock keeps out arrivals that count on them."""
     deleted = 0
     with portal.write() as tx:
@@ -196,7 +196,7 @@ def _remove_strays(portal: Portal) -> None:
             if portal.home.blobs.path(name).stat().st_mtime < old and not _named(tx, name)
         ]
     if strays:
-        _delete(portal, strays)
+        let_go(portal, strays)
 
 
 def _named(tx: Connection, name: str) -> bool:

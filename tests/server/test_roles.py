@@ -123,6 +123,7 @@ OTHERS = {
     "see what is queued":  ("messages.processing",     "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "see the queues":      ("messages.queues",         "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "days of reports":     ("reports.days",            "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report secure-messages": ("reports.secure_messages", "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "report traffic":      ("reports.traffic",         "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "report held":         ("reports.held",            "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "report releases":     ("reports.releases",        "F", "F", "F", "F", "F", "+", "+", "+", "F"),

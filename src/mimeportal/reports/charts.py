@@ -32,8 +32,8 @@ _HATCHES = ("", "///", "---", "xxx")
 class Chart:
     """What is drawn: one bar for each of `labels` in each of `series`.
 
-    `numbers` stand along the bottom, one with each label; `total` is their sum, on top. `rows` and `columns` are the
-    table below.
+    `numbers` stand along the bottom, one with each label, and are of the column `below`; `total` is the sum of the
+    column `counted`, on top. `rows` and `columns` are the table below.
     """
 
     title: str
@@ -41,6 +41,7 @@ class Chart:
     total: int
     counted: str
     labels: tuple[str, ...]
+    below: str
     numbers: tuple[int, ...]
     series: dict[str, tuple[int, ...]]
     columns: tuple[str, ...]
@@ -50,7 +51,7 @@ class Chart:
     def summary(self) -> str:
         """The chart in words."""
         sums = ", ".join(f"{sum(values):,} {name}" for name, values in self.series.items())
-        return f"{self.title}, {self.subtitle}: {sums}."
+        return f"{self.title}, {self.subtitle}: {self.total:,} {self.counted} in all; {sums}."
 
 
 def chart(name: str, rows: Sequence[Row], zone: str) -> Chart:
@@ -68,10 +69,21 @@ def chart(name: str, rows: Sequence[Row], zone: str) -> Chart:
         labels = [label for label, _ in most]
         sums = {column: [getattr(row, column) or 0 for _, row in most] for column in report.chart}
         subtitle = f"the {len(labels)} with most of {len(rows)}" if len(rows) > _LARGEST else f"{len(rows)} in all"
-    counted = report.chart[0]
     series = {column: tuple(values) for column, values in sums.items()}
-    total = sum(getattr(row, counted) or 0 for row in rows)
-    return Chart(report.title, subtitle, total, counted, tuple(labels), series[counted], series, columns, table)
+    total = sum(getattr(row, report.total) or 0 for row in rows)
+    below = report.chart[0]
+    return Chart(
+        title=report.title,
+        subtitle=subtitle,
+        total=total,
+        counted=report.total,
+        labels=tuple(labels),
+        below=below,
+        numbers=series[below],
+        series=series,
+        columns=columns,
+        rows=table,
+    )
 
 
 def _by_day(report: contract.Report, rows: Sequence[Any]) -> tuple[list[str], dict[str, list[int]], str]:
@@ -149,7 +161,7 @@ def _bars(axes: Any, chart: Chart) -> None:
     labels = [f"{_plain(_short(label))}{between}{count:,}" for label, count in _pairs(chart)]
     axes.set_xticks(list(places), labels, rotation=90 if slanted else 0, fontsize=9)
     axes.set_xlim(-0.6, max(len(chart.labels), 1) - 0.4)
-    axes.set_xlabel(f"below each: {_plain(chart.counted)}", fontsize=9, color="#444444")
+    axes.set_xlabel(f"below each: {_plain(chart.below)}", fontsize=9, color="#444444")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0, top=None if any(map(any, chart.series.values())) else 1)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)

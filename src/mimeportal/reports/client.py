@@ -109,6 +109,12 @@ class ReportsClient:
         self._portal = portal
         self._session = portal.session
 
+    def secure_messages(
+        self, since: date | None = None, until: date | None = None, *, zone: str | None = None
+    ) -> Pages[contract.SecureMessagesRow]:
+        """Number and direction of secure messages per day; of a local portal alone."""
+        return self._rows("secure-messages", contract.SecureMessagesRow, since, until, zone)
+
     def traffic(
         self, since: date | None = None, until: date | None = None, *, zone: str | None = None
     ) -> Pages[contract.TrafficRow]:

@@ -20,6 +20,10 @@ _NONE = "Nothing of these days."
 
 # report -> its help, and the columns of its rows as in mimeportal.reports.contract; a test compares them.
 REPORTS: dict[str, tuple[str, Shape]] = {
+    "secure-messages": (
+        "Number and direction of secure messages per day.",
+        Shape(("day", "direction", "processed", "delivered", "read", "recalled"), empty=_NONE),
+    ),
     "traffic": (
         "Messages processed per day, by direction and outcome.",
         Shape(("day", "direction", "processed", "held", "blocked", "rejected", "delivered", "bounced"), empty=_NONE),
@@ -94,8 +98,8 @@ REPORTS: dict[str, tuple[str, Shape]] = {
     ),
 }
 # Reports whose numbers can be followed to rows, and those that make a chart; as in the SDK, a test compares them.
-COUNTED = ("traffic", "held", "senders", "logins")
-CHARTED = ("traffic", "held", "senders", "logins")
+COUNTED = ("secure-messages", "traffic", "held", "senders", "logins")
+CHARTED = ("secure-messages", "traffic", "held", "senders", "logins")
 COUNTED_ROWS = Shape(
     ("at", "event", "part", "from_address", "from_header", "to_address", "subject", "actor", "seconds"),
     table=("at", "event", "part", "from_header", "to_address", "actor", "subject"),

@@ -53,6 +53,21 @@ class TrafficRow(Row):
     bounced: int | None = 0
 
 
+class SecureMessagesRow(Row):
+    """Secure messages of one day, in one direction (`inbound`, `outbound`, `internal`; portal-rules G.1, G.5).
+
+    `processed` were sent on that day, `delivered` is for how many recipients they have waited since then. `read` were
+    opened on that day, each recipient for the first time; `recalled` are messages.
+    """
+
+    day: date
+    direction: str
+    processed: int = 0
+    delivered: int = 0
+    read: int = 0
+    recalled: int = 0
+
+
 class HeldRow(Row):
     """Held mail of one day, for one reason; a day without any has one row without a reason.
 
@@ -257,8 +272,8 @@ class DaysRow(Row):
 class Report:
     """One report: its name on the command line, what it tells, its typed row, and how a local portal is asked.
 
-    `counted`: its numbers can be followed to rows. `chart` are the columns of a bar, `by` the one that makes
-    several bars a day; `total` is the column whose sum stands on top.
+    `counted`: its numbers can be followed to rows. `chart` are the columns that are drawn, the first of which stands
+    in numbers along the bottom; `total` is the column whose sum stands on top (portal-rules G.1).
     """
 
     name: str
@@ -267,7 +282,7 @@ class Report:
     endpoint: Endpoint[Any, Any] | None
     counted: bool = False
     chart: tuple[str, ...] = ()
-    by: str = ""
+    total: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -292,6 +307,7 @@ def _report(name: str) -> Endpoint[Any, Any]:
 
 
 DAYS = Endpoint("reports.days", "/api/portal/reports/days", DaysItem, DaysRow, _LOCAL, count=(0, 1))
+SECURE_MESSAGES = _report("secure-messages")
 TRAFFIC = _report("traffic")
 HELD = _report("held")
 RELEASES = _report("releases")
@@ -351,13 +367,26 @@ REPORTS = {
     report.name: report
     for report in (
         Report(
+            "secure-messages",
+            "Secure messages per day",
+            SecureMessagesRow,
+            SECURE_MESSAGES,
+            True,
+            ("delivered", "read"),
+            "processed",
+        ),
+        Report(
             "traffic", "Messages per day", TrafficRow, TRAFFIC, True, ("delivered", "held", "rejected"), "direction"
         ),
-        Report("held", "Held messages per day", HeldRow, HELD, True, ("held", "released", "rejected", "expired")),
+        Report(
+            "held", "Held messages per day", HeldRow, HELD, True, ("held", "released", "rejected", "expired"), "held"
+        ),
         Report("releases", "What left the hold queue", ReleaseRow, RELEASES),
         Report("rejections", "Rejected messages", RejectionRow, REJECTIONS),
-        Report("senders", "Senders of held messages", SenderRow, SENDERS, True, ("held", "released", "rejected")),
-        Report("logins", "Log-ins per day", LoginRow, LOGINS, True, ("succeeded", "failed")),
+        Report(
+            "senders", "Senders of held messages", SenderRow, SENDERS, True, ("held", "released", "rejected"), "held"
+        ),
+        Report("logins", "Log-ins per day", LoginRow, LOGINS, True, ("succeeded", "failed"), "succeeded"),
         Report("audit", "Audit events", AuditRow, AUDIT),
         Report("queues", "Messages waiting", QueueRow, None),
     )
@@ -365,6 +394,7 @@ REPORTS = {
 
 ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     DAYS,
+    SECURE_MESSAGES,
     TRAFFIC,
     HELD,
     RELEASES,

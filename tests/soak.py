@@ -19,10 +19,36 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "crash")]
 
 from killing import RELAY_STEPS, STEPS, Kill, Mortal, Scene, fill, prepare, quick_folder  # noqa: E402
+from test_exports import FORMS, World  # noqa: E402
+from test_exports import STEPS as EXPORT_STEPS  # noqa: E402
 
 from smtp_peer import Peer  # noqa: E402
 
 KILLS = 200
+EXPORT_KILLS = 50
+
+
+def exports(folder: Path, kills: int) -> int:
+    """Kill exports of reports at each of their steps, again and again; 0 when every one was completed."""
+    folder.mkdir()
+    world = World(folder)
+    wanted = {form: world.wanted(form) for form in FORMS}
+    hit: Counter[str] = Counter()
+    failed = 0
+    for number in range(10 * kills):
+        if hit.total() >= kills:
+            break
+        step, form = EXPORT_STEPS[number % len(EXPORT_STEPS)], FORMS[number // len(EXPORT_STEPS) % len(FORMS)]
+        try:
+            if world.die_and_complete(step, 1 + number // (len(EXPORT_STEPS) * len(FORMS)), form, wanted[form]):
+                hit[step] += 1
+        except AssertionError as fault:
+            failed += 1
+            print(f"killed after {step}: {fault}")
+    for step in sorted(hit):
+        print(f"{hit[step]:5} export {step}")
+    print(f"{hit.total()} kills of exports at {len(hit)} steps, {failed} ends that differ")
+    return 1 if failed or set(EXPORT_STEPS) - set(hit) or hit.total() < kills else 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,9 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=KILLS, help="how many kills at the least")
     parser.add_argument("--seed", type=int, default=1, help="of the choice of double kills")
+    parser.add_argument("--exports", type=int, default=EXPORT_KILLS, help="how many kills of exports")
     wanted = parser.parse_args(arguments)
     with quick_folder() as folder:
-        return _Soak(folder, wanted.kills, random.Random(wanted.seed)).run()
+        failed = _Soak(folder, wanted.kills, random.Random(wanted.seed)).run()
+        return exports(folder / "exports", wanted.exports) or failed
 
 
 class _Soak:

@@ -12,7 +12,7 @@ import pytest
 from conftest import ADMIN, ANN, BOB, SPAM, Lab, mail_of
 from mimeportal import errors, limits
 from mimeportal.portal import Portal
-from mimeportal.reports import contract
+from mimeportal.reports import charts, contract
 from mimeportal.reports.client import Calendar, Days
 from mimeportal_server import audit, delivery, people
 
@@ -172,6 +172,47 @@ class TestOfALocalPortal:
         today = portal.reports.calendar("Pacific/Kiritimati")
         assert today.zone_name == "Pacific/Kiritimati"
         assert today.today == datetime.now(ZoneInfo("Pacific/Kiritimati")).date()
+        portal.close()
+
+
+class TestSecureMessages:
+    """The report of the guide: number and direction of secure messages per day (portal-rules G.1, G.5)."""
+
+    def test_numbers_and_their_rows(self, lab: Lab) -> None:
+        carl, dora = "carl@elsewhere.example", "dora@other.example"
+        ann = lab.client(ANN)
+        ann.secure.send([carl], "one", "Hello.", cc=[dora])
+        sent = ann.secure.send([carl], "two", "Hello.")
+        ann.close()
+        lab.advance(days=1)
+        outside = lab.client(carl)
+        (first,) = (row for row in outside.secure.list() if row.subject == "one")
+        outside.secure.get(first.id)
+        outside.close()
+        ann = lab.client(ANN)
+        ann.secure.recall([sent.id])
+        ann.close()
+        portal = lab.client(ADMIN)
+        today = portal.reports.calendar().today
+        rows = list(portal.reports.secure_messages(today - timedelta(2)))
+        told = {(row.day, row.direction): (row.processed, row.delivered, row.read, row.recalled) for row in rows}
+        assert len(rows) == 3 * 3, "zero days and directions too"
+        assert told[today - timedelta(1), "outbound"] == (2, 3, 0, 0)
+        assert told[today, "outbound"] == (0, 0, 1, 1)
+        assert sum(map(sum, told.values())) == 7
+        followed = list(portal.reports.rows("secure-messages", today - timedelta(2), today + timedelta(1)))
+        assert [(row.event, row.to_address, row.actor) for row in followed] == [
+            ("processed", "", ""),
+            ("processed", "", ""),
+            ("delivered", carl, ""),
+            ("delivered", dora, ""),
+            ("delivered", carl, ""),
+            ("read", carl, carl),
+            ("recalled", "", ANN),
+        ]
+        chart = charts.chart("secure-messages", rows, "UTC")
+        assert (chart.total, chart.counted, chart.below) == (2, "processed", "delivered")
+        assert chart.numbers == (0, 3, 0)
         portal.close()
 
 

@@ -502,6 +502,7 @@ COMMANDS = {
     "reports show logins": "reports.logins",
     "reports show audit": "reports.audit",
     "reports show queues": "reports.queues",
+    "reports page": "reports.by_name",
     "reports export": "reports.export",
     "secure send": "secure.send",
     "secure reply": "secure.reply",

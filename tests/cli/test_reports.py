@@ -107,7 +107,7 @@ class TestShow:
 
     def test_the_list(self, run: Run, home: Path) -> None:
         lines = [line.split("\t") for line in run("reports", "list").lines]
-        assert [line[0] for line in lines][:3] == ["traffic", "held", "releases"]
+        assert [line[0] for line in lines][:3] == ["secure-messages", "traffic", "held"]
         assert {line[-1] for line in lines} == {"true"}
 
     def test_days_by_the_portal_s_own_time(self, run: Run, home: Path) -> None:
@@ -184,6 +184,25 @@ class TestCharts:
         (bar,) = (line for line in lines if line.startswith(day(10)))
         assert bar.endswith("█ 3")
         assert all(len(line) <= 100 for line in lines)
+
+    def test_several_on_one_page(self, run: Run, home: Path) -> None:
+        names = ("traffic", "held", "senders", "logins")
+        done = run("reports", "page", *names, "--since", "12d", "-w", "page.html", "--title", "<November>")
+        assert done.code == 0
+        text = Path("page.html").read_text()
+        assert text.count("<figure>") == text.count("<table>") == text.count('role="img"') == 4
+        assert "<h1>&lt;November&gt;</h1>" in text
+        ids = [part.partition('"')[0] for part in text.split(' id="')[1:]]
+        assert len(ids) == len(set(ids)), "nothing on the page has the name of another"
+        assert "@media print" in text
+        assert 'name="viewport"' in text
+        assert run("reports", "page", "held", "--since", "12d", "-w", "-").out.startswith("<!DOCTYPE html>")
+
+    def test_a_log_is_no_picture(self, run: Run, home: Path) -> None:
+        done = run("reports", "page", "held", "audit", "-w", "page.html")
+        assert done.code == 2
+        assert "The report audit has no numbers to draw" in done.err
+        assert not Path("page.html").exists()
 
     def test_without_what_draws(self, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         import sys

@@ -210,7 +210,7 @@ class TestSecureMessages:
             ("read", carl, carl),
             ("recalled", "", ANN),
         ]
-        chart = charts.chart("secure-messages", rows, "UTC")
+        chart = charts.chart("secure-messages", rows, portal.reports.calendar())
         assert (chart.total, chart.counted, chart.below) == (2, "processed", "delivered")
         assert chart.numbers == (0, 3, 0)
         portal.close()

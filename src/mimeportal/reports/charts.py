@@ -16,6 +16,7 @@ from typing import Any
 
 from mimeportal.errors import ConfigurationError, UsageError
 from mimeportal.reports import contract
+from mimeportal.reports.client import Calendar
 from mimeportal.untrusted import visible
 from mimeportal.wire import Row
 
@@ -54,11 +55,22 @@ class Chart:
         return f"{self.title}, {self.subtitle}: {self.total:,} {self.counted} in all; {sums}."
 
 
-def chart(name: str, rows: Sequence[Row], zone: str) -> Chart:
+def check(report: contract.Report) -> None:
+    """Raise `UsageError` for a report without numbers to draw."""
+    if not report.chart:
+        charted = [name for name, known in contract.REPORTS.items() if known.chart]
+        raise UsageError(
+            f"The report {report.name} has no numbers to draw.",
+            why=f"These have: {', '.join(charted)}.",
+            remedy="Show it as a table, or export it.",
+        )
+
+
+def chart(name: str, rows: Sequence[Row], today: Calendar) -> Chart:
     """The chart of a report's rows. Raises `UsageError` for a report without numbers to draw."""
     report = contract.REPORTS[name]
-    if not report.chart:
-        raise UsageError(f"The report {name} has no numbers to draw.", remedy="Show it as a table.")
+    check(report)
+    zone = today.zone_name
     columns = report.columns
     table = tuple(tuple(getattr(row, column) for column in columns) for row in rows)
     if "day" in columns:

@@ -43,6 +43,12 @@ class Days:
         return calendar.each(self.start, self.end)
 
     @property
+    def told(self) -> str:
+        """The days as a person reads them."""
+        last = self.end - timedelta(1)
+        return f"day {self.start}" if last == self.start else f"days {self.start} to {last}"
+
+    @property
     def since(self) -> datetime:
         return calendar.begin(self.start, self.zone)
 
@@ -218,6 +224,12 @@ class ReportsClient:
         if name not in contract.REPORTS:
             raise UsageError(f"There is no report {name!r}.", remedy=f"Use one of: {', '.join(contract.REPORTS)}.")
         return contract.REPORTS[name]
+
+    def by_name(
+        self, report: str, since: date | None = None, until: date | None = None, *, zone: str | None = None
+    ) -> Pages[Any]:
+        """The rows of a report by its name, such as `secure-messages`: as its own method gives them."""
+        return self._rows(report, self.of(report).row, since, until, zone)
 
     # -- what Mimecast tells -------------------------------------------------------------------------------------
 

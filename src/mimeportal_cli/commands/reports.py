@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mimeportal_cli.commands import reports_export
-from mimeportal_cli.options import Command, Group, bundle, option, settings
+from mimeportal_cli.commands import reports_export, reports_page
+from mimeportal_cli.options import Command, Group, option, settings
 from mimeportal_cli.output import Output, Shape, output_options
+from mimeportal_cli.reporting_days import Window, window_of
 
 if TYPE_CHECKING:
-    from mimeportal.portal import Portal
-    from mimeportal.reports.client import Calendar, Days
+    from mimeportal.reports.client import Calendar
 
 _NONE = "Nothing of these days."
 
@@ -127,57 +127,10 @@ def list_(output: Output) -> None:
         )
 
 
-# -- which days ------------------------------------------------------------------------------------------------------
-
-
-class Window:
-    """The days that options name, in the zone of the portal's days."""
-
-    def __init__(self, *, since: str | None, until: str | None, day: str | None, tz: str | None) -> None:
-        if day is not None and (since is not None or until is not None):
-            from mimeportal.errors import UsageError
-
-            raise UsageError("--day names one day, --since and --until several.", remedy="Use --day alone.")
-        self.since = day or since
-        self.until = until
-        self.one_day = day is not None
-        self.tz = tz
-
-    def days(self, today: Calendar) -> Days:
-        """The days; which, is said on stderr, and that the portal's clock is not believed."""
-        from mimeportal_cli.times import past_time
-
-        console = settings().console
-        if today.clock:
-            console.warn(f"{today.clock} No day is closed until it is right, or accepted.")
-        since, until = (text and past_time(text, today.zone, today.now) for text in (self.since, self.until))
-        if self.one_day and isinstance(since, datetime):
-            day = since.astimezone(today.zone).date()
-            days = today.days(day, day + timedelta(1))
-        else:
-            days = today.days(since or None, until or None)
-        last = days.end - timedelta(1)
-        which = f"day {days.start}" if last == days.start else f"days {days.start} to {last}"
-        console.note(f"{which} ({today.zone_name})")
-        return days
-
-
-_TZ_HELP = "Days in this zone, where the portal has none of its own (Mimecast) [UTC]."
-_WINDOW = [
-    option("--since", metavar="TIME", section="Days", help="The first day: 7d, yesterday, 2026-11-03 [7d]."),
-    option("--until", metavar="TIME", section="Days", help="The day after the last one [tomorrow]."),
-    option("--day", metavar="DAY", section="Days", help="One day alone."),
-    option("--tz", metavar="ZONE", section="Days", help=_TZ_HELP),
-]
 _CHART = option(
     "--chart", metavar="FILE", type=click.Path(), help="Draw it: FILE.png, .svg or .html; - draws on the terminal."
 )
 _ROWS = option("--rows", is_flag=True, help="Not the numbers, but each thing that they count.")
-
-
-def window_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --since, --until, --day and --tz, and passes a `Window` as `window`."""
-    return bundle("window", Window, _WINDOW, ["since", "until", "day", "tz"])(function)
 
 
 # -- show ------------------------------------------------------------------------------------------------------------
@@ -198,23 +151,17 @@ def _show(name: str, output: Output, window: Window, chart: str | None = None, r
 
         raise UsageError("--rows are no numbers to draw.", remedy="Leave out --rows, or --chart.")
     with opened() as portal:
-        today = portal.reports.calendar(_zone(portal, window.tz))
-        days = window.days(today)
+        today, days = window.of(portal)
         if rows:
             _with_times(output, today)
             output.rows(portal.reports.rows(name, days.start, days.end))
             return
-        found = getattr(portal.reports, name.replace("-", "_"))(days.start, days.end, zone=today.zone_name)
+        found = portal.reports.by_name(name, days.start, days.end, zone=today.zone_name)
         if chart is not None:
             _draw(name, list(found), chart, output, today)
             return
         _with_times(output, today)
         output.rows(found)
-
-
-def _zone(portal: Portal, asked: str | None) -> str | None:
-    """The zone of days: a local portal has one; elsewhere --tz, else the profile's."""
-    return asked or (settings().tz if portal.session.api != "local" else None)
 
 
 def _with_times(output: Output, today: Calendar) -> None:
@@ -243,7 +190,7 @@ def _with_times(output: Output, today: Calendar) -> None:
 def _draw(name: str, rows: Sequence[Any], path: str, output: Output, today: Calendar) -> None:
     from mimeportal.reports import charts
 
-    chart = charts.chart(name, rows, today.zone_name)
+    chart = charts.chart(name, rows, today)
     if path == "-":
         from mimeportal_cli import bars
 
@@ -277,5 +224,5 @@ def _command(name: str, text: str, shape: Shape) -> Command:
 
 for _name, (_text, _shape) in REPORTS.items():
     show.add_command(_command(_name, _text, _shape))
-for _added in reports_export.COMMANDS:
+for _added in (*reports_page.COMMANDS, *reports_export.COMMANDS):
     reports.add_command(_added)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mimeportal_cli.options import Command, option, settings
+from mimeportal_cli.reporting_days import TZ, calendar_of
 
 if TYPE_CHECKING:
     from datetime import date
@@ -34,7 +35,7 @@ FORMATS = ("csv", "jsonl", "json", "xlsx", "parquet")
 @option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True, help="Of the files.")
 @option("--include-today", is_flag=True, help="Days that are not closed too; they are fetched again once they are.")
 @option("--refresh", is_flag=True, help="Fetch again what an earlier run wrote.")
-@option("--tz", metavar="ZONE", help="Days in this zone, where the portal has none of its own (Mimecast) [UTC].")
+@TZ
 def export(
     names: Sequence[str],
     folder: str,
@@ -59,10 +60,7 @@ def export(
     for name in names:
         _check(name)
     with opened() as portal:
-        zone = tz or (settings().tz if portal.session.api != "local" else None)
-        today = portal.reports.calendar(zone)
-        if today.clock:
-            settings().console.warn(f"{today.clock} No day is closed until it is right, or accepted.")
+        today = calendar_of(portal, tz)
         plan = Export(
             since=LAST if since == LAST else _day(since, today, after=False),
             until=None if until is None else _day(until, today, after=True),
@@ -70,7 +68,7 @@ def export(
             include_today=include_today,
             refresh=refresh,
             profile=portal.profile,
-            zone=zone,
+            zone=today.zone_name,
         )
         done = portal.reports.export(names, Path(folder), plan, on_file=_tell)
     code = _end(done, names)

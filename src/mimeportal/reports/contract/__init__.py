@@ -376,7 +376,7 @@ REPORTS = {
             "processed",
         ),
         Report(
-            "traffic", "Messages per day", TrafficRow, TRAFFIC, True, ("delivered", "held", "rejected"), "direction"
+            "traffic", "Messages per day", TrafficRow, TRAFFIC, True, ("delivered", "held", "rejected"), "processed"
         ),
         Report(
             "held", "Held messages per day", HeldRow, HELD, True, ("held", "released", "rejected", "expired"), "held"

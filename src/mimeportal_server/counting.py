@@ -106,7 +106,8 @@ def by_of(decided_by: int | None, recipient: int) -> str:
 
 _OF_HOLD = (holds.c.from_address, holds.c.from_header, holds.c.recipient, holds.c.subject)
 _DECIDED = holds.outerjoin(people, people.c.id == holds.c.decided_by)
-_SECONDS = (holds.c.decided - holds.c.received) // literal_column("1000", Integer)
+_TAKEN = (holds.c.decided - holds.c.received) // literal_column("1000", Integer)
+_SECONDS = case((holds.c.decided > holds.c.received, _TAKEN), else_=literal_column("0", Integer))
 
 SOURCES = (
     Source(
@@ -192,7 +193,7 @@ def decided(counts: Counts, row: Any, state: str, at: int, by: int | None) -> No
     counts["held", at, row.reason, state] += 1
     if state != "expired":
         counts["held", at, row.reason, by_of(by, row.person_id)] += 1
-        counts["held", at, row.reason, "seconds"] += (at - row.received) // 1000
+        counts["held", at, row.reason, "seconds"] += max(0, at - row.received) // 1000
 
 
 def count_finished(portal: Portal, tx: Connection, numbers: list[int], event: str, at: int) -> None:

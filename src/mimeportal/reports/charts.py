@@ -145,7 +145,7 @@ def picture(chart: Chart, kind: str) -> bytes:
         "font.family": "DejaVu Sans",
     }
     with mpl.rc_context(own):
-        width = min(24.0, max(8.0, 1.5 + count * (0.22 + 0.16 * len(chart.series))))
+        width = min(15.0, max(8.0, 1.5 + count * (0.16 + 0.1 * len(chart.series))))
         figure = Figure(figsize=(width, 5.0), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -210,13 +210,13 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto; max-width: 72rem;
   padding: 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .25rem; }
-figure { margin: .5rem 0; overflow-x: auto; } figure svg { max-width: 100%; height: auto; min-width: 34rem; }
+figure { margin: .5rem 0; overflow-x: auto; } figure svg { width: 100%; height: auto; min-width: 46rem; }
 figcaption { color: #444; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; min-width: 100%; }
 caption { text-align: left; color: #444; padding: .25rem 0; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ccc; vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-thead th { border-bottom: 2px solid #555; } td { overflow-wrap: anywhere; }
+thead th { border-bottom: 2px solid #555; } th, td:first-child { white-space: nowrap; }
 @media print { body { max-width: none; padding: 0; font-size: 11px; } section { break-inside: avoid-page; }
   thead { display: table-header-group; } tr { break-inside: avoid; } figure svg { min-width: 0; } }
 """

@@ -178,3 +178,31 @@ class TestRestoring:
         file.write_text(content)
         with pytest.raises(UsageError, match="no file of erasures"):
             erasing.replay(story.server, file)
+
+
+class TestTheCommand:
+    def run(self, *arguments: str, stdin: str = "") -> Any:
+        import subprocess
+        import sys
+
+        command = [sys.executable, "-m", "mimeportal_server", *arguments]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True)
+
+    def test_it_asks_and_nobody_can_answer(self, story: Lab) -> None:
+        done = self.run("people", "erase", ANN, "--home", str(story.path))
+        assert done.returncode == 2
+        assert "--yes required" in done.stderr
+        assert named(story.path)
+
+    def test_erase_and_restore(self, story: Lab, tmp_path: Path) -> None:
+        home = str(story.path)
+        assert self.run("backup", str(tmp_path / "b"), "--home", home).returncode == 0
+        done = self.run("people", "erase", ANN.upper(), "--home", home, "--yes")
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr == f"Erased {ANN.upper()}, and 4 messages.\n"
+        again = self.run("people", "erase", ANN, "--home", home, "--yes")
+        assert again.returncode == 5
+        restored = tmp_path / "restored"
+        file = str(story.path / "erased.jsonl")
+        assert self.run("restore", str(tmp_path / "b"), "--erased", file, "--home", str(restored)).returncode == 0
+        assert named(restored) == []

@@ -24,6 +24,7 @@ BENCHMARKS = {
     "import": ("benchmarks.importing", "import of a folder of mail"),
     "release": ("benchmarks.releasing", "release of 10,000 and of 100,000 held messages"),
     "smtp": ("benchmarks.smtp", "mail taken by SMTP, beside Postfix"),
+    "reports": ("benchmarks.reports", "a release log exported, traffic of a year, a file of SIEM events"),
     "network": ("benchmarks.network", "over HTTP: a release beside one request per message, with faults, in a quota"),
 }
 

@@ -249,6 +249,13 @@ def scan(portal: Portal, tx: Connection) -> Counter[tuple[str, str, str, str]]:
     return found
 
 
+def kept(tx: Connection) -> Counter[tuple[str, str, str, str]]:
+    """(report, day, part, event) -> how many, as the sums have it."""
+    columns = (day_counts.c.report, day_counts.c.day, day_counts.c.part, day_counts.c.event)
+    rows = tx.execute(select(*columns, day_counts.c.number))
+    return Counter({(row.report, row.day, row.part, row.event): row.number for row in rows})
+
+
 def recount(portal: Portal, tx: Connection) -> None:
     """Make the sums anew, in the account's zone."""
     tx.execute(delete(day_counts))

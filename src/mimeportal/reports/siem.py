@@ -60,7 +60,7 @@ def _files(session: Session, kind: str, since: datetime, until: datetime, resume
         )
         page = session.one(contract.SIEM_BATCH, item)
         for file in page.value:
-            for events in _events(session.download(contract.SIEM_FILE, file.url)):
+            for events in read_file(session.download(contract.SIEM_FILE, file.url)):
                 yield Batch(events, resume)
         if page.is_caught_up or not page.next_page:
             return
@@ -70,7 +70,7 @@ def _files(session: Session, kind: str, since: datetime, until: datetime, resume
 _PAGE = 100
 
 
-def _events(pieces: Iterable[bytes]) -> Iterator[list[Event]]:
+def read_file(pieces: Iterable[bytes]) -> Iterator[list[Event]]:
     """The events of a gzip file with one JSON object a line."""
     inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
     waiting = bytearray()

@@ -22,8 +22,11 @@ BENCHMARKS = {
     "list": ("benchmarks.listing", "holds list of 1,000 holds, a whole process"),
     "pages": ("benchmarks.pages", "the first page of 1,000 and of 1,000,000 holds"),
     "import": ("benchmarks.importing", "import of a folder of mail"),
+    "search": ("benchmarks.searching", "full-text search over 200,000 messages"),
     "release": ("benchmarks.releasing", "release of 10,000 and of 100,000 held messages"),
+    "send": ("benchmarks.sending", "1,000 messages through send-email, beside a Maildir"),
     "smtp": ("benchmarks.smtp", "mail taken by SMTP, beside Postfix"),
+    "senders": ("benchmarks.sender_lists", "sender lists of 100,000 entries: imported, and asked"),
     "reports": ("benchmarks.reports", "a release log exported, traffic of a year, a file of SIEM events"),
     "network": ("benchmarks.network", "over HTTP: a release beside one request per message, with faults, in a quota"),
 }

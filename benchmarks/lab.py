@@ -180,7 +180,7 @@ def seed(home: Path, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     ).fetchall()
     for name, _ in indexes:
         database.execute(f"DROP INDEX {name}")
-    messages, holds = _Inserting(schema.messages), _Inserting(schema.holds)
+    messages, holds = Inserting(schema.messages), Inserting(schema.holds)
 
     def both() -> Iterator[tuple[list[Any], list[Any]]]:
         for number, (blob, hold) in enumerate(rows, 1):
@@ -201,7 +201,7 @@ def seed(home: Path, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     os.sync()
 
 
-class _Inserting:
+class Inserting:
     """The statement and the values that put a row into a table, with its defaults."""
 
     def __init__(self, table: Table) -> None:

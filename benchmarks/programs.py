@@ -3,7 +3,11 @@
 import   hashes, parses headers, writes, syncs and inserts what an import does, and nothing else: the floor
 release  releases all that a person holds through the SDK, and delivers it
 loop     decides the same by hand, with the same rows and commits: the floor
+send     sends messages through send-email, and delivers them to the Maildir
+maildir  writes the same messages into a Maildir, and nothing else: the floor
 copy     copies the same octets to where they are delivered, with the same syncs, and nothing else: the floor
+entries  imports a file of entries into a sender list through the SDK
+executemany  inserts the lines of the same file, with the same commits, and nothing else: the floor
 export   exports the release log of some days to csv, through the portal's door
 cursor   writes the same rows with Python's csv writer, from a cursor of SQLite: the floor
 siem     reads a file of SIEM events as the client does, and counts what each tells of the flow of mail
@@ -111,6 +115,48 @@ def release(home: str, user: str) -> dict[str, float]:
     }
 
 
+def send(home: str, user: str, count: str, size: str) -> dict[str, float]:
+    """So many messages of a few thousand octets to an address outside, `size` of them in a call; closing delivers."""
+    from mimeportal.messages.contract import writing
+    from mimeportal.portal import Portal
+    from mimeportal.wire import Address
+
+    text = "All work and no play makes a dull benchmark.\n" * 50
+    items = [
+        writing.SendEmailItem(
+            to=[Address(email_address=f"pal{number}@outside.example")],
+            subject=f"Message {number}",
+            plain_body=writing.BodyItem(content=text),
+        )
+        for number in range(int(count))
+    ]
+    with Portal.open(f"local:{home}", user=user) as portal:
+        portal.account.show()  # whoever measures the messages does not measure the imports
+        start = time.perf_counter()
+        for first in range(0, len(items), int(size)):
+            answer = portal.session.call(writing.SEND_EMAIL, items[first : first + int(size)])
+            if answer.failures:
+                raise SystemExit(str(answer.failures[0]))
+    taken = time.perf_counter() - start
+    arrived = sum(1 for _ in os.scandir(Path(home, "outgoing", "new")))
+    if arrived != len(items):
+        raise SystemExit(f"{len(items)} were sent, {arrived} arrived")
+    return {"seconds": taken}
+
+
+def maildir(folder: str, target: str, way: str) -> dict[str, float]:
+    """Each `one` is written, synced and renamed by itself, or each `batch` at once."""
+    tmp, new = Path(target, "tmp"), Path(target, "new")
+    tmp.mkdir(parents=True)
+    new.mkdir()
+    paths = sorted(Path(folder).iterdir())
+    size = 1 if way == "one" else _BATCH
+    start = time.perf_counter()
+    for first in range(0, len(paths), size):
+        _deliver(paths[first : first + size], tmp, new)
+    return {"seconds": time.perf_counter() - start}
+
+
 def _peak() -> int:
     """The most memory this process ever had, in KiB."""
     try:
@@ -127,14 +173,17 @@ def copy(home: str, _: str) -> dict[str, float]:
     paths = [path for folder in sorted(blobs.iterdir()) if len(folder.name) == 2 for path in sorted(folder.iterdir())]
     start = time.perf_counter()
     for first in range(0, len(paths), 250):
-        batch = paths[first : first + 250]
-        for path in batch:
-            (spool / path.name).write_bytes(path.read_bytes())
-        _sync(spool)
-        for path in batch:
-            os.rename(spool / path.name, new / path.name)
-        _sync(new)
+        _deliver(paths[first : first + 250], spool, new)
     return {"copied": time.perf_counter() - start}
+
+
+def _deliver(batch: Sequence[Path], spool: Path, new: Path) -> None:
+    for path in batch:
+        (spool / path.name).write_bytes(path.read_bytes())
+    _sync(spool)
+    for path in batch:
+        os.rename(spool / path.name, new / path.name)
+    _sync(new)
 
 
 def loop(home: str, user: str) -> dict[str, float]:
@@ -214,6 +263,41 @@ def loop(home: str, user: str) -> dict[str, float]:
     return {"decided": time.perf_counter() - start}
 
 
+def entries(home: str, user: str, file: str) -> dict[str, float]:
+    """An import of entries, its time and the most memory it took."""
+    from mimeportal.portal import Portal
+
+    with Portal.open(f"local:{home}", user=user) as portal, open(file, "rb") as lines:
+        start = time.perf_counter()
+        told = portal.senders.import_entries(lines, "blocked")
+        taken = time.perf_counter() - start
+    if told.refused != 3:
+        raise SystemExit(f"{told} is not what this measures")
+    return {"imported": taken, "peak": _peak()}
+
+
+def executemany(path: str, _: str, file: str) -> dict[str, float]:
+    """The same entries in one table with the same key, 2,000 a commit."""
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute(
+        "CREATE TABLE entry (id INTEGER PRIMARY KEY, person, entry, type, list, added, UNIQUE (person, entry))"
+    )
+    start = time.perf_counter()
+    with open(file) as lines:
+        rows = [(1, line.strip(), "address", "blocked", 0) for line in lines if line != "*\n"]
+    for first in range(0, len(rows), 2_000):
+        database.execute("BEGIN IMMEDIATE")
+        database.executemany(
+            "INSERT INTO entry (person, entry, type, list, added) VALUES (?, ?, ?, ?, ?)", rows[first : first + 2_000]
+        )
+        database.execute("COMMIT")
+    taken = time.perf_counter() - start
+    database.close()
+    return {"imported": taken}
+
+
 def export(home: str, user: str, since: str, until: str, folder: str) -> dict[str, float]:
     from datetime import date
 
@@ -276,6 +360,10 @@ PROGRAMS: dict[str, Callable[..., dict[str, float]]] = {
     "release": release,
     "loop": loop,
     "copy": copy,
+    "maildir": maildir,
+    "send": send,
+    "entries": entries,
+    "executemany": executemany,
     "export": export,
     "cursor": cursor,
     "siem": siem,

@@ -98,11 +98,14 @@ class Shown:
         """Where the forms of the page lead."""
         return [unescape(action) for action in re.findall(r'<form[^>]*action="([^"]*)"', self.text)]
 
-    def fields(self, action: str) -> dict[str, str]:
-        """The hidden fields of the form with an action."""
+    def form(self, action: str) -> str:
         form = re.search(rf'<form[^>]*action="{re.escape(action)}".*?</form>', self.text, re.DOTALL)
         assert form is not None, f"no form {action}"
-        hidden = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', form.group())
+        return form.group()
+
+    def fields(self, action: str) -> dict[str, str]:
+        """The hidden fields of the form with an action."""
+        hidden = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', self.form(action))
         return {name: unescape(value) for name, value in hidden}
 
 
@@ -153,6 +156,15 @@ class Visitor:
     def submit(self, page: Shown, action: str, **fields: str) -> Shown:
         """Send a form of a page, with its hidden fields."""
         return self.ask(action, {**page.fields(action), **fields})
+
+    def resubmit(self, page: Shown, action: str, **fields: str) -> Shown:
+        """As `submit`, with all that hidden fields and areas of the page say, those that stand twice included."""
+        form = page.form(action)
+        hidden = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', form)
+        hidden += re.findall(r'<textarea name="([^"]*)" hidden>\n?([^<]*)</textarea>', form)
+        pairs = [(name, unescape(value)) for name, value in hidden if name not in fields]
+        body = urlencode([*pairs, *fields.items()]).encode()
+        return self.ask(action, body, headers={"Content-Type": "application/x-www-form-urlencoded"})
 
     def log_in(self, address: str, password: str) -> Shown:
         """In two steps, as the page asks."""

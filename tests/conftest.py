@@ -82,10 +82,19 @@ class Lab:
     def url(self) -> str:
         return f"local:{self.path}"
 
-    def configure(self, text: str) -> None:
-        """Add lines to portal.toml."""
+    def configure(self, text: str, *, section: str = "") -> None:
+        """Add lines to portal.toml, or to a section that it has; there they take the place of those it has."""
         config = self.server.home.config
-        config.write_text(f"{config.read_text()}\n{text}\n")
+        lines = config.read_text()
+        if section:
+            head, line, rest = lines.partition(f"[{section}]\n")
+            own, gap, others = rest.partition("\n\n")
+            names = {entry.partition(" =")[0] for entry in text.splitlines()}
+            kept = [entry for entry in own.splitlines() if entry.partition(" =")[0] not in names]
+            lines = head + line + "\n".join([*kept, text]) + gap + others
+        else:
+            lines = f"{lines}\n{text}\n"
+        config.write_text(lines)
         self.server.settings = self.server.home.settings = settings.load(config)
 
     def advance(self, *, days: float = 0, hours: float = 0) -> None:

@@ -145,11 +145,11 @@ class Served:
 
 
 @contextmanager
-def serving(path: Path, *, settings: str = "", **options: Any) -> Iterator[Served]:
-    """A home of its own, served; `settings` are more lines of its portal.toml."""
+def serving(path: Path, *, settings: str = "", section: str = "", **options: Any) -> Iterator[Served]:
+    """A home of its own, served; `settings` are more lines of its portal.toml, or of a section it has."""
     lab = Lab(path)
     try:
-        lab.configure(settings)
+        lab.configure(settings, section=section)
         served = Served(lab, **options)
         with served.server:
             yield served

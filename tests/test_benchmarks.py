@@ -32,6 +32,13 @@ ROWS = {
         "import of 40 messages (generated mail), floor syncs each file",
         "import of 40 messages (generated mail), floor syncs each batch",
     ],
+    "search": [
+        "search, 200 messages, first page: of few",
+        "search, 200 messages, first page: of a tenth",
+        "search, 200 messages, first page: two words",
+        "search, 200 messages, first page: of all",
+        "messages search, a word of few, whole process",
+    ],
     "release": [
         "release of 40 (seeded): decided",
         "release of 40 (seeded): decided and delivered, synced",
@@ -40,6 +47,17 @@ ROWS = {
         "release of 120 (seeded): decided and delivered, synced",
         "release of 120 (seeded): the delivery alone, beside its files",
         "release of 120 (seeded): peak memory, beside the smaller",
+    ],
+    "send": [
+        "40 messages through send-email, 1 a call, floor syncs each one",
+        "40 messages through send-email, 100 a call, floor syncs each batch",
+    ],
+    "senders": [
+        "import of 400 entries, each audited, beside executemany of the entries",
+        "import of 400 entries and 200: peak memory",
+        "400 entries and none: senders check",
+        "400 entries and none: a message arrives",
+        "400 entries and none: senders check, whole process",
     ],
     "reports": [
         "export of 300 rows of the release log to csv",
@@ -79,4 +97,4 @@ def test_every_row_is_printed(name: str, tmp_path: Path) -> None:
 def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
     done = run("speed", folder=tmp_path)
     assert done.returncode == 2
-    assert "startup, list, pages, import, release" in done.stderr
+    assert "startup, list, pages, import, search, release" in done.stderr

@@ -104,7 +104,7 @@ class LostAnswerError(UnavailableError):
 
 UNKNOWN_APP_CODE = "err_developer_key"  # with HTTP 200 (mimecast-api-core 5.3)
 FORBIDDEN_CODES = frozenset({"err_xdk_operation_forbidden_for_address", "err_forbidden", "app_forbidden", "forbidden"})
-NOT_FOUND_CODES = frozenset({"err_not_found", "not_found", "xdk_failure"})
+NOT_FOUND_CODES = frozenset({"err_not_found", "not_found", "xdk_failure", "recalled"})
 
 
 def api_error(code: str, message: str, *, status: int = 200, **details: Any) -> ApiError:

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from mimeportal.errors import ApiError, UsageError
 
 T = TypeVar("T")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,15 @@ class Pages(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         for page in self.pages():
             yield from page.rows
+
+    def mapped(self, make: Callable[[T], Made | None]) -> Pages[Made]:
+        """The same list, each row as `make` makes it; rows that it makes None of are left out."""
+
+        def fetch(token: str | None) -> PageOf[Made]:
+            page = self._fetch(token)
+            return PageOf([made for row in page.rows if (made := make(row)) is not None], None, page.next)
+
+        return Pages(fetch)
 
     def ahead(self) -> Iterator[T]:
         """Every row, the next page being fetched by another thread meanwhile: for whoever reads to the end."""

@@ -242,12 +242,12 @@ _OPTIONS = {
         show_default=True,
         help="Refuse to act on more than N.",
     ),
-    "report": _act("--report", metavar="FILE", help="Write one line of jsonl per message, as it is decided."),
+    "report": _act("--report", metavar="FILE", help="Write one line of jsonl per item, as it is done."),
     "append": _act("--append", is_flag=True, help="Add to the report."),
     "retry_from": _act("--retry-from", metavar="REPORT", help="Take up what a report left undone."),
     "fail_fast": _act("--fail-fast", is_flag=True, help="Begin no more batches after the first failure."),
     "batch_size": _act(
-        "--batch-size", metavar="N", type=click.IntRange(min=1), help="Messages in one request. Default: the most."
+        "--batch-size", metavar="N", type=click.IntRange(min=1), help="Items in one request. Default: the most."
     ),
     "concurrency": _act(
         "--concurrency",

@@ -276,7 +276,7 @@ def _choose(*names: str, **attributes: Any) -> Callable[[Any], Any]:
     return option(*names, section=_SECTION, **attributes)
 
 
-_TZ = _choose("--tz", metavar="ZONE", help="Read and show times in this zone. Default: the account's.")
+_TZ = _choose("--tz", metavar="ZONE", help="Read and show times in this zone. Default: yours, or the account's.")
 _SINCE = _choose("--since", metavar="TIME", help="Received at or after: 7d, 24h, yesterday, week, a date, a time.")
 _UNTIL = _choose("--until", metavar="TIME", help="Received before.")
 _FILTER_OPTIONS = [

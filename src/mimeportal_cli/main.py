@@ -19,8 +19,11 @@ TABLE = {
     "profiles": ("mimeportal_cli.commands.profiles:profiles", "Portals by name: where they are and whose."),
     "holds": ("mimeportal_cli.commands.holds:holds", "Held mail: list, read, release, reject."),
     "secure": ("mimeportal_cli.commands.secure:secure", "Secure messages: send, read, answer, recall, monitor."),
-    "senders": ("mimeportal_cli.commands.senders:senders", "Whom a mailbox blocks and permits."),
-    "messages": ("mimeportal_cli.commands.messages:messages", "Mail on its way: tracked, waiting, rejected, bounced."),
+    "senders": ("mimeportal_cli.commands.senders:senders", "Whom a mailbox blocks, permits and trusts."),
+    "messages": (
+        "mimeportal_cli.commands.messages:messages",
+        "Mailboxes, and mail on its way: list, search, read, track.",
+    ),
     "reports": ("mimeportal_cli.commands.reports:reports", "Numbers per day and logs: shown, drawn, exported."),
     "account": ("mimeportal_cli.commands.account:account", "The account, preferences, contacts, delegates."),
     "api": ("mimeportal_cli.commands.api:api", "Any function of the API, with our log-in, retries and paging."),

@@ -92,17 +92,13 @@ class Output:
 
             raise UsageError("-w names no file.", remedy="Write -w FILE, or leave it out.")
         self._asked = output_format
+        self.write = write
         self._file = None if write in (None, "-") else write
         self._settings: Settings = settings()
 
     @property
     def console(self) -> Console:
         return self._settings.console
-
-    @property
-    def file(self) -> str | None:
-        """The file that -w names."""
-        return self._file
 
     @property
     def asked_format(self) -> str | None:

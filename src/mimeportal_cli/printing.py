@@ -17,7 +17,8 @@ STYLE = (
     "img{max-width:100%;height:auto}"
     "div.attachments{margin-top:1.5em;border-top:1px solid #888}"
     "div.attachments table{border-collapse:collapse}"
-    "div.attachments td,div.attachments th{text-align:left;padding:.1em 1em .1em 0;overflow-wrap:anywhere}"
+    "div.attachments td{vertical-align:top;padding:.1em 1em .1em 0;overflow-wrap:anywhere}"
+    "div.attachments td+td{white-space:nowrap;overflow-wrap:normal}"
     "@media print{body{margin:0;max-width:none;padding:0}table.headers{break-inside:avoid}a{color:#000}}"
     "@page{margin:18mm}"
 )

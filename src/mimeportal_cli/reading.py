@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HEADERS = ("from", "to", "cc", "reply-to", "subject", "date")
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_NAME = 60  # characters of an attachment's name, in a table
 _RISK = (
     "Remote images: opening the page tells the sender that and when the message was opened, and from which address. "
     "This holds for this one view."
@@ -61,7 +62,7 @@ def show_options(function: Callable[..., Any]) -> Callable[..., Any]:
             option(
                 "--remote-images", is_flag=True, help="Let the page load images from the net: the sender learns of it."
             ),
-            option("--tz", metavar="ZONE", help="Show times in this zone. Default: the account's."),
+            option("--tz", metavar="ZONE", help="Show times in this zone. Default: yours, or the account's."),
             option("-o", "--output", "form", type=click.Choice(["text", "json"]), help="Default: text."),
             option(
                 "-w",
@@ -160,11 +161,19 @@ def attachments_of(attachments: Sequence[Attachment]) -> list[str]:
     from mimeportal.untrusted import visible
 
     rows = [
-        [str(number), visible(entry.name), visible(entry.content_type), f"{entry.size:,}", visible(entry.sha256[:16])]
+        [str(number), _short(entry.name), visible(entry.content_type), f"{entry.size:,}", visible(entry.sha256[:16])]
         for number, entry in enumerate(attachments, 1)
     ]
     heading = ["", "ATTACHMENT", "TYPE", "OCTETS", "SHA-256"]
     return [line.rstrip() for line in tabulate([heading, *rows], tablefmt="plain", disable_numparse=True).split("\n")]
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the rest of its line, with its extension."""
+    from mimeportal.untrusted import visible
+
+    shown = visible(name)
+    return shown if len(shown) <= _NAME else f"{shown[: _NAME - 20]}…{shown[-19:]}"
 
 
 # -- pages -------------------------------------------------------------------------------------------------

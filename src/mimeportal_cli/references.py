@@ -204,6 +204,14 @@ class RememberedTracked(Remembered):
         return {}
 
 
+class RememberedRejected(RememberedTracked):
+    """The same of rejected messages."""
+
+    what = "rejected message"
+    command = "mimeportal messages rejected"
+    _file = "rejected"
+
+
 def _folder() -> Path:
     named = os.environ.get("MIMEPORTAL_CONFIG_DIR")
     if named:

@@ -12,11 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select, update
 
-from mimeportal import limits
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
-from mimeportal_server import audit, auto_permit, counting, searching, tokens
-from mimeportal_server.clock import DAY
+from mimeportal_server import audit, auto_permit, bounces, contacts, counting, searching
 from mimeportal_server.mail import Summary, summary_and_words
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
@@ -46,14 +44,15 @@ class Incoming:
 
     `source` is where an import found it (path, position); `hold` skips screening; `again` imports anew. `by` is
     the person who submitted it, logged in; then `outside` are recipients that are none of the portal's people.
+    `bounce_tokens` are of the return paths among its recipients' addresses: a report of a bounce counts there alone.
     `whole`: it is taken for all of its recipients or refused for all, as SMTP has one reply for them. `text` is that
     of its body, by which search finds it.
 
     What was composed here also says by whom for its owner (`actor`), where each recipient was `named`, what
     recipients outside get where that differs (`outside_octets`), and that its return path is one of ours
     (`bounces`). Once it is stored, `blob` and `outside_blob` are the names of its octets; once it is taken, `number`
-    is that of its row. `vouched`: the portal knows who wrote it. `secure` are recipients for whom it waits in the
-    secure portal.
+    is that of its row, and `return_path` is known: a secret, which only the outbox keeps. `vouched`: the portal knows
+    who wrote it. `secure` are recipients for whom it waits in the secure portal.
     """
 
     octets: bytes
@@ -68,6 +67,7 @@ class Incoming:
     origin: Origin = Origin()
     by: Caller | None = None
     outside: Sequence[str] = ()
+    bounce_tokens: Sequence[str] = ()
     whole: bool = False
     text: str = ""
     actor: Caller | None = None
@@ -76,6 +76,7 @@ class Incoming:
     named: Mapping[str, str] = field(default_factory=dict)
     outside_octets: bytes | None = None
     bounces: bool = False
+    return_path: str = ""
     blob: str = ""
     outside_blob: str = ""
     number: int = 0
@@ -166,7 +167,7 @@ class _Writer:
         self._lists: dict[int, dict[str, str]] = {}
         self._octets: dict[int, int] = {}  # person -> octets kept for them, with this batch
         self.diverted: list[tuple[Incoming, Sequence[tuple[int, str]], Trigger]] = []
-        self._sent_to: dict[int, list[str]] = {}  # person -> whom outside they wrote to
+        self._sent_to: dict[Caller, list[str]] = {}  # whom outside each of them wrote to
 
     def known_imports(self, batch: Sequence[Incoming], names: Sequence[str]) -> set[tuple[str, ...]]:
         """What was imported before of the octets in this batch, as (path, position, blob, recipient)."""
@@ -209,9 +210,21 @@ class _Writer:
             results += [self._keep(entry, message_id, entry.by, recipient) for recipient in entry.secure]
             own = self._portal.settings.domains
             outside = [*entry.outside, *(address for address in entry.secure if domain_of(address) not in own)]
-            if outside and auto_permit.arises(self._tx, self._portal.settings, entry.by.person_id, entry.summary):
-                self._sent_to.setdefault(entry.by.person_id, []).extend(outside)
+            if outside and auto_permit.arises(self._tx, self._portal.settings, entry.by, entry.summary):
+                self._sent_to.setdefault(entry.by, []).extend(outside)
+            self._count_contacts(entry, entry.by)
+        for token in entry.bounce_tokens:
+            bounces.take(self._portal, self._tx, token, entry.octets)
         return results
+
+    def _count_contacts(self, entry: Incoming, by: Caller) -> None:
+        """Remember to whom somebody wrote; what a program sent for them tells nothing."""
+        if entry.summary.auto_submitted or by.outside or "@" not in by.address:  # an application has no contacts
+            return
+        addresses = [*(address for _, address in entry.recipients), *entry.outside, *entry.secure]
+        named = {normalise(address): name for address, name in (*entry.summary.to, *entry.summary.cc)}
+        written_to = [address for address in addresses if address != by.address]
+        contacts.count(self._tx, by.person_id, written_to, named, now=entry.received)
 
     def _trigger(self, entry: Incoming) -> Trigger | None:
         """The rule by which what somebody sends outside is sent securely, if one fits any recipient there."""
@@ -246,7 +259,7 @@ class _Writer:
         summary = entry.summary
         number = entry.number = self._next(messages)
         if entry.bounces and entry.by is not None:
-            entry.envelope_from = bounce_path(self._portal, self._tx, entry.by, number)
+            entry.return_path = bounces.return_path(self._portal, self._tx, entry.by, number)
         self._rows[messages].append(
             {
                 "id": number,
@@ -292,7 +305,7 @@ class _Writer:
     def _keep(self, entry: Incoming, message_id: int, by: Caller, recipient: str) -> Result:
         """A message waits in the secure portal for somebody: nothing is queued, the copy is kept as its sender's."""
         self._has_room(by.person_id, len(entry.octets))
-        self._note(entry, message_id, None, by.person_id, recipient, "secure", "")
+        self._note(entry, message_id, None, by.person_id, recipient, "secure", "Secure Messaging")
         return Result(recipient, "secure", "", entry.summary.notes)
 
     def _queue(self, entry: Incoming, name: str, message_id: int, kind: str, recipient: str) -> None:
@@ -301,7 +314,7 @@ class _Writer:
                 "message_id": message_id,
                 "blob": name,
                 "kind": kind,
-                "sender": entry.envelope_from,
+                "sender": entry.return_path or entry.envelope_from,
                 "recipient": recipient,
                 "state": "queued",
                 "queued": self._portal.clock.now(),
@@ -359,7 +372,7 @@ class _Writer:
         lists = self._entries(person_id)
         fate = screen(_arrival(entry, recipient), self._portal.settings, lists, self._portal.chance())
         if fate.disables:
-            auto_permit.disable(self._tx, person_id, fate.disables)
+            self._acts.setdefault(entry.by, []).append(auto_permit.disable(self._tx, person_id, fate.disables))
             del lists[fate.disables]
         return fate
 
@@ -431,22 +444,13 @@ class _Writer:
         searching.keep(self._tx, self._searched)
         for person_id, octets in self._octets.items():
             self._tx.execute(update(people).where(people.c.id == person_id).values(octets=octets))
-        for person_id, addresses in self._sent_to.items():
-            auto_permit.sent(self._tx, self._portal.settings, person_id, addresses, self._portal.clock.now())
+        for by, addresses in self._sent_to.items():
+            now = self._portal.clock.now()
+            acts = auto_permit.sent(self._tx, self._portal.settings, by.person_id, addresses, now)
+            self._acts.setdefault(by, []).extend(acts)
         counting.count(self._portal, self._tx, self._counts)
         for caller, acts in self._acts.items():
             audit.record(self._tx, acts, at=self._portal.clock.now(), caller=caller, door=self._door)
-
-
-def bounce_path(portal: Portal, tx: Connection, by: Caller, message_id: int) -> str:
-    """The return path of a message that one of our people composed: at this address alone a bounce of it counts.
-
-    Every recipient may bounce, and some do so weeks later (promises C.6).
-    """
-    expires = portal.clock.machine() + limits.BOUNCE_DAYS * DAY
-    object = str(message_id)
-    token = tokens.issue(tx, "bounce", by.person_id, object=object, expires=expires, uses=limits.BOUNCES)
-    return f"bounce+{token}@{portal.settings.domains[0]}"
 
 
 def _arrival(entry: Incoming, recipient: str) -> Arrival:

@@ -52,30 +52,32 @@ def queue_delivery_failure_notice(
     to: str,
     recipient: str,
     subject: str,
-    released: int,
+    verb: str,
+    at: int,
     error: str,
     delivery: str,
     maybe_delivered: bool,
 ) -> str:
-    """Queue the notice that a released message could not be delivered; `queued`, or why it was left out.
+    """Queue the notice that a message could not be delivered; `queued`, or why it was left out.
 
-    It goes to whoever released it, one of the portal's own people, never to the sender (promises C.5).
+    It goes to whoever, of the portal's own people, did the `verb` to it: `released` or `sent`, `at` which time. It
+    never goes to a sender outside (promises C.5).
     """
     lines = [
-        f"A message to {recipient} that you released on {format_datetime(moment(released))}",
+        f"A message to {recipient} that you {verb} on {format_datetime(moment(at))}",
         "could not be delivered.",
         "",
         f"Subject: {visible(subject)}",
         f"Delivery: {delivery}",
         f"Reason: {visible(error)}",
         "",
-        "The message is kept by the portal; its sender was not told.",
+        "The message is kept by the portal" + ("." if verb == "sent" else "; its sender was not told."),
     ]
     if maybe_delivered:
         lines += ["An earlier try ended without an answer: it may have been delivered then."]
     if _written_lately(portal, tx, to) == limits.WRITTEN_PER_HOUR - 1:
         lines += ["", "More of these notices within this hour are left out; the portal's status shows all."]
-    return queue_written(portal, tx, to=to, subject="Released message not delivered", lines=lines)
+    return queue_written(portal, tx, to=to, subject=f"{verb.capitalize()} message not delivered", lines=lines)
 
 
 def queue_report(

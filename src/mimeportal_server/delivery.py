@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, and_, func, select, update
 
-from mimeportal_server import audit, counting
+from mimeportal_server import audit, bounces, counting
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
 from mimeportal_server.store import disk
-from mimeportal_server.store.schema import deliveries, holds, messages, people
+from mimeportal_server.store.schema import deliveries, holds, mailbox, messages, people
 
 MISSING = "octets missing"
 
@@ -131,7 +131,10 @@ def finish(portal: Portal, tx: Connection, rows: Sequence[Row[Any]], way: str) -
 
 
 def fail(portal: Portal, tx: Connection, failed: Sequence[tuple[Row[Any], str]]) -> None:
-    """End deliveries for good, each with its reason; who released a message is told, its sender never is."""
+    """End deliveries for good, each with its reason.
+
+    Who released a message is told, its sender never is; of mail that one of the portal's people sent they are told.
+    """
     told: list[tuple[Row[Any], dict[str, str]]] = []
     now = portal.clock.now()
     for row, error in failed:
@@ -139,6 +142,8 @@ def fail(portal: Portal, tx: Connection, failed: Sequence[tuple[Row[Any], str]])
         detail = {"error": error}
         if row.kind == "released":
             detail["notice"] = _report(portal, tx, row, error)
+        elif row.message_id is not None:
+            detail["notice"] = _tell_sender(portal, tx, row, error)
         told.append((row, detail))
     counting.count_finished(portal, tx, [row.id for row, _ in failed], "bounced", now)
     _record(portal, tx, "failed", told)
@@ -146,28 +151,46 @@ def fail(portal: Portal, tx: Connection, failed: Sequence[tuple[Row[Any], str]])
 
 def _report(portal: Portal, tx: Connection, row: Row[Any], error: str) -> str:
     """Tell whoever released a message that it could not be delivered; says what became of the notice."""
-    hold = tx.execute(
-        select(people.c.address, messages.c.subject, holds.c.decided, deliveries.c.maybe_twice)
+    found = tx.execute(
+        select(people.c.address, messages.c.subject, holds.c.decided.label("at"), deliveries.c.maybe_twice)
         .select_from(deliveries)
         .join(holds, holds.c.id == deliveries.c.hold_id)
         .join(people, people.c.id == holds.c.decided_by)
         .join(messages, messages.c.id == holds.c.message_id)
         .where(deliveries.c.id == row.id)
     ).first()
-    if hold is None:
-        return "left out: nobody released it"
+    return _notice(portal, tx, row, error, found, "released") if found else "left out: nobody released it"
+
+
+def _tell_sender(portal: Portal, tx: Connection, row: Row[Any], error: str) -> str:
+    """Tell whoever of the portal's people sent a message that it could not be delivered (portal-rules C.10)."""
+    found = tx.execute(
+        select(people.c.address, messages.c.subject, messages.c.received.label("at"), deliveries.c.maybe_twice)
+        .select_from(deliveries)
+        .join(messages, messages.c.id == deliveries.c.message_id)
+        .join(mailbox, and_(mailbox.c.message_id == messages.c.id, mailbox.c.folder == "sent"))
+        .join(people, people.c.id == mailbox.c.person_id)
+        .where(deliveries.c.id == row.id, people.c.kind == "person", people.c.disabled.is_(False))
+    ).first()
+    return _notice(portal, tx, row, error, found, "sent") if found else "left out: no person of this portal sent it"
+
+
+def _notice(
+    portal: Portal, tx: Connection, row: Row[Any], error: str, found: Row[Any, Any, Any, Any], verb: str
+) -> str:
     from mimeportal_server import compose
 
     return compose.queue_delivery_failure_notice(
         portal,
         tx,
-        to=hold.address,
+        to=found.address,
         recipient=row.recipient,
-        subject=hold.subject,
-        released=hold.decided,
+        subject=found.subject,
+        verb=verb,
+        at=found.at,
         error=error,
         delivery=f"D{row.id}",
-        maybe_delivered=hold.maybe_twice,
+        maybe_delivered=found.maybe_twice,
     )
 
 
@@ -175,7 +198,13 @@ def _record(portal: Portal, tx: Connection, outcome: str, told: Sequence[tuple[R
     audit.record(
         tx,
         [
-            audit.Act("deliver", outcome, "delivery", row.id, {"from": row.sender, "to": row.recipient, **detail})
+            audit.Act(
+                "deliver",
+                outcome,
+                "delivery",
+                row.id,
+                {"from": bounces.shown(portal, row.sender), "to": row.recipient, **detail},
+            )
             for row, detail in told
         ],
         at=portal.clock.now(),

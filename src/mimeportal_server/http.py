@@ -24,7 +24,7 @@ from mimeportal_server.portal import Refused
 from mimeportal_server.quota import Allowance, InFlight
 from mimeportal_server.store.database import StoreError
 from mimeportal_server.web import route
-from mimeportal_server.web.forms import read_form
+from mimeportal_server.web.forms import Form, read_form, read_text
 from mimeportal_server.web.pages import Pages
 from mimeportal_server.web.visit import Visit
 
@@ -168,6 +168,8 @@ class HttpDoor:
         visit = self._pages.visit(exchange.request)
         response = await self._in_thread(self._pages.admit, visit)
         if response is not None:
+            if response.status == 401 and visit.route is not None and visit.route.files:
+                response = await self._over(exchange, visit)
             await self._give(exchange, response, unread=exchange.has_body())
             return
         assert visit.route is not None
@@ -183,6 +185,15 @@ class HttpDoor:
             # A browser shows no answer that comes while it sends: here it may send to the end.
             drained = limits.PAGE_FILES_DRAINED if files else None
             await self._give(exchange, self._pages.refused(visit, refusal), unread=True, drained=drained)
+
+    async def _over(self, exchange: Exchange, visit: Visit) -> Response:
+        content_type = exchange.request.headers.get("content-type", "")
+        try:
+            async with self._arriving(exchange, limits.PAGE_FORM) as pieces, asyncio.timeout(limits.HTTP_SECONDS):
+                form = await read_text(content_type, pieces)
+        except (Refused, TimeoutError):
+            form = Form()
+        return await self._in_thread(self._pages.over, visit, form)
 
     def _finish(self, visit: Visit) -> None:
         try:

@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, true, update
 
+from mimeportal import limits
 from mimeportal.auth import flows
-from mimeportal_server import audit, auto_permit, deciding, delivery, digests, requested, searching
+from mimeportal_server import audit, auto_permit, deciding, delivery, digests, requested, searching, secure_access
 from mimeportal_server import uploads as uploading
 from mimeportal_server.clock import DAY, HOUR
 from mimeportal_server.portal import Portal
@@ -24,6 +25,8 @@ from mimeportal_server.store.schema import (
     mailbox,
     messages,
     people,
+    rejections,
+    secure_messages,
     signed_requests,
     tokens,
     uploads,
@@ -49,6 +52,7 @@ def sweep(portal: Portal) -> Counter[str]:
         uploading.sweep(portal)
         _remove_strays(portal)
         _forget_log_ins(portal)
+        _forget_rejections(portal)
         with portal.write() as tx:
             requested.forget(tx, now=portal.clock.now())
         counts += digests.send_due(portal)
@@ -81,6 +85,8 @@ def _mark(portal: Portal) -> int:
 def _kept(portal: Portal) -> ColumnElement[bool]:
     """Whether anything keeps a message: it is held, on its way or refused there, or archived (portal-rules B.4, B.22).
 
+    A secure message is kept for as long as the account sets.
+
     Of a rejected message only the metadata is kept; of what lies in a mailbox, the archive copy.
     """
     hold = holds.c.message_id == messages.c.id
@@ -92,6 +98,8 @@ def _kept(portal: Portal) -> ColumnElement[bool]:
             or_(deliveries.c.finished.is_(None), deliveries.c.state == "failed"),
         ),
     ]
+    secure = secure_messages.c.message_id == messages.c.id
+    reasons.append(exists().where(secure, secure_messages.c.sent > secure_access.edge(portal)))
     if portal.settings.archiving:
         reasons.append(exists().where(mailbox.c.message_id == messages.c.id))
     return or_(*reasons)
@@ -183,6 +191,12 @@ def _forget_log_ins(portal: Portal) -> None:
         tx.execute(delete(login_failures).where(login_failures.c.at < now - DAY))
         tx.execute(delete(tokens).where(tokens.c.expires < now - DAY))  # until then it is told that they expired
         tx.execute(delete(bindings).where(bindings.c.expires < now - _REFRESHED * DAY))
+
+
+def _forget_rejections(portal: Portal) -> None:
+    """Forget what was refused once it is told no more (portal-rules C.12)."""
+    with portal.write() as tx:
+        tx.execute(delete(rejections).where(rejections.c.at < portal.clock.now() - limits.REJECTION_DAYS * DAY))
 
 
 def _remove_strays(portal: Portal) -> None:

@@ -3,7 +3,7 @@
 Under `/lab/` of the HTTP door, JSON in and out, only of a home made with `init --lab`, only from this machine, only
 with the header `x-lab-token`:
 
-    POST            /lab/reset      no mail, lists, deliveries, audit, faults, requests, offset; people and apps stay
+    POST            /lab/reset      no mail, lists, delegates, deliveries, audit, faults, offset; people and apps stay
     GET PUT         /lab/clock      {"now", "offset"}; takes one of {"now": TIME} {"offset": MS} {"advance": "15d"}
     GET PUT DELETE  /lab/faults     {"faults": [Fault, ...]}: what is left of the script, or another script
     GET DELETE      /lab/requests   {"requests": [...]}: what was asked since the last reset, oldest first
@@ -335,7 +335,11 @@ def empty(portal: Portal) -> None:
             schema.copies,
             schema.mailbox,
             schema.words,
+            schema.secure_copies,
+            schema.secure_messages,
             schema.contacts,
+            schema.preferences,
+            schema.delegates,
             schema.digests,
             schema.requested,
             schema.imports,

@@ -17,7 +17,15 @@ from mimeportal import limits
 from mimeportal.addresses import normalise
 from mimeportal.untrusted import clean
 from mimeportal.untrusted_html import html_to_text
-from mimeportal_server.mail_headers import Headers, Mailbox, decode, decoded, read_headers
+from mimeportal_server.mail_headers import (
+    Headers,
+    Mailbox,
+    decode,
+    decoded,
+    parameter,
+    parameters,
+    read_headers,
+)
 from mimeportal_server.mime import Part, Structure, read_structure
 
 
@@ -110,6 +118,21 @@ class Preview:
     text_of_html: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """What a delivery status notification says of one recipient (RFC 3464). Text is clean, but not yet `visible`.
+
+    recipients  normalised: whom it was meant for, and whom it went on to
+    action      in small letters: `failed`, `delayed`, `delivered`, `relayed`, `expanded`
+    status      as `5.1.1`; `diagnostic` what the other server said
+    """
+
+    recipients: tuple[str, ...]
+    action: str
+    status: str
+    diagnostic: str
+
+
 def summarise(octets: bytes | memoryview) -> Summary:
     """What is known of a message from its headers and its structure. Never raises."""
     try:
@@ -163,6 +186,41 @@ def named_attachment(octets: bytes | memoryview, index: int) -> tuple[str, bytes
     if not 0 <= index < len(files):
         raise IndexError(index)
     return files[index].filename, files[index].decoded(message)
+
+
+def delivery_reports(octets: bytes) -> tuple[DeliveryReport, ...]:
+    """What a delivery status notification says, by recipient; nothing for any other message. Never raises."""
+    try:
+        message, headers, structure = _read(octets)
+        content_type, found = parameters(headers.first("content-type"))
+        if content_type != "multipart/report" or parameter(found, "report-type").lower() != "delivery-status":
+            return ()
+        parts = [part for part in structure.leaves if not part.embedded]
+        status = next((part for part in parts if part.content_type == "message/delivery-status"), None)
+        return tuple(_delivery_reports(status.decoded(message, limits.HEADERS))) if status else ()
+    except Exception:  # a stranger's octets: what cannot be read reports nothing
+        return ()
+
+
+def _delivery_reports(content: bytes) -> Iterator[DeliveryReport]:
+    """The groups of fields, one for each recipient; the first is of the message."""
+    group = read_headers(content)
+    for _ in range(limits.SMTP_RECIPIENTS):
+        start = group.body
+        if start >= len(content):
+            return
+        group = read_headers(content, start)
+        named = (group.text(name).rpartition(";")[2] for name in ("original-recipient", "final-recipient"))
+        recipients = tuple(dict.fromkeys(normalise(address) for address in named if "@" in address))
+        if recipients:
+            yield DeliveryReport(
+                recipients,
+                group.text("action").strip().lower(),
+                group.text("status").strip(),
+                group.text("diagnostic-code").partition(";")[2].strip(),
+            )
+        if group.body <= start:
+            return
 
 
 def body(octets: bytes) -> bytes:

@@ -26,7 +26,7 @@ from mimeportal_server.clock import DAY, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
 from mimeportal_server.people import Caller, may_read, owner_of
 from mimeportal_server.portal import Answer, Call, Portal, Refused
-from mimeportal_server.store.schema import copies, holds, mailbox, messages, people, words
+from mimeportal_server.store.schema import copies, holds, mailbox, messages, people, secure_messages, words
 from mimeportal_server.tokens import InvalidToken
 from mimeportal_server.tracking import address_condition
 
@@ -50,9 +50,14 @@ _MAIL: Select[Any] = (
         messages.c.has_attachments,
         messages.c.attachment_count,
         messages.c.route,
+        secure_messages.c.id.label("secure"),
+        secure_messages.c.opened,
+        secure_messages.c.recalled,
+        secure_messages.c.expires,
     )
     .join(messages, messages.c.id == mailbox.c.message_id)
     .join(people, people.c.id == mailbox.c.person_id)
+    .outerjoin(secure_messages, secure_messages.c.message_id == messages.c.id)
     .where(messages.c.purged.is_(None))
 )
 
@@ -213,7 +218,7 @@ def _ranked(
     found = (
         _MAIL.join(words, words.c.rowid == mailbox.c.message_id)
         .where(mailbox.c.id <= newest, *conditions)
-        .order_by(searching.RANK, mailbox.c.id.desc())
+        .order_by(searching.RANK)
         .offset(offset)
         .limit(size + 1)
     )
@@ -336,10 +341,10 @@ def _listed(portal: Portal, row: Row[Any], to: Sequence[str]) -> JsonObject:
         "size": row.size,
         "attachmentCount": row.attachment_count,
         "smash": _smash(row),
-        "read": False,
-        "ccm": False,
-        "recalled": False,
-        "expired": False,
+        "read": row.opened is not None,
+        "ccm": row.secure is not None,
+        "recalled": row.recalled is not None,
+        "expired": row.expires is not None and row.expires <= portal.clock.steady(),
     }
 
 

@@ -1,26 +1,24 @@
-"""Mail on its way, for administrators: the message finder, what waits, what was refused. Mailboxes: `mailbox.py`."""
+"""Mail on its way, for administrators: the message finder, and what waits. Mailboxes: `mailbox.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Column, ColumnElement, and_, case, false, func, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, case, false, func, or_, select
 
 from mimeportal import limits
-from mimeportal.addresses import normalise
 from mimeportal.messages.contract import finder as contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
-from mimeportal_server import audit, mailbox, reporting, tracking, writing
+from mimeportal_server import audit, bounces, mailbox, reporting, tracking, undelivered, writing
 from mimeportal_server.asked import date_given, first_search, forbidden, not_allowed
 from mimeportal_server.clock import DAY, HOUR, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
-from mimeportal_server.portal import Answer, Call, Portal, Refused
-from mimeportal_server.store.schema import copies, deliveries, messages, rejections
-from mimeportal_server.tracking import TRACKED, address_condition
+from mimeportal_server.portal import Answer, Call, Portal
+from mimeportal_server.store.schema import copies, deliveries, messages
+from mimeportal_server.tracking import TRACKED, address_condition, checked_text, search_condition
 
-_SEARCHABLE = 30 * DAY  # of the finder: exactly so long ago is too long (mimecast-api-core 7.1)
 _POINTS = 400  # of one queue over time, at the most
 _NOT_YET = "1970-01-01T00:00:00+0000"
 
@@ -39,7 +37,10 @@ def search(portal: Portal, call: Call) -> Answer:
     _administrators(call)
     item = contract.SearchItem.model_validate(call.items[0])
     status = tracking.status(portal)
-    conditions = [messages.c.received >= _start(portal, item.start), *_until(item.end)]
+    conditions = [
+        messages.c.received >= tracking.searched_from(portal, item.start),
+        *tracking.searched_until(item.end),
+    ]
     if "ignore_filters" not in call.faults:
         conditions += _filters(item, status)
     if item.search_reason:
@@ -54,22 +55,6 @@ def search(portal: Portal, call: Call) -> Answer:
     return Answer([tracking.row_of(portal, row) for row in rows], page=block)
 
 
-def _start(portal: Portal, text: str | None) -> int:
-    earliest = portal.clock.now() - _SEARCHABLE
-    if text is None:
-        return earliest
-    start = milliseconds(date_given(text, "start"))
-    if start <= earliest:
-        message = "The start date must be within the last 30 days"
-        raise Refused("err_track_and_trace_invalid_start_date", message, field="start")
-    return start
-
-
-def _until(text: str | None) -> list[ColumnElement[bool]]:
-    # Clients write "now" without its fraction, and mean what has just come: the second of `end` counts.
-    return [messages.c.received < (milliseconds(date_given(text, "end")) // 1000 + 1) * 1000] if text else []
-
-
 def _filters(item: contract.SearchItem, status: ColumnElement[str]) -> list[ColumnElement[bool]]:
     """What was asked for, as conditions; in the places and spellings that clients use (7.1)."""
     conditions: list[ColumnElement[bool]] = []
@@ -82,7 +67,7 @@ def _filters(item: contract.SearchItem, status: ColumnElement[str]) -> list[Colu
     if options.to:
         conditions.append(address_condition(options.to, (copies.c.recipient,), "to"))
     if options.subject:
-        text = "*".join(_pieces(_checked(options.subject, "subject")))
+        text = "*".join(_pieces(checked_text(options.subject, "subject")))
         conditions.append(may_match(text, func.lower(messages.c.subject)))
     ip = options.sender_ip or (options.model_extra or {}).get("senderIp")
     if ip:
@@ -121,16 +106,14 @@ def _several(given: list[str] | str | None, known: Sequence[str], field: str) ->
     return [] if "all" in words else words
 
 
-def _checked(text: str, field: str) -> str:
-    if len(text) > limits.PATTERN:
-        raise not_allowed(f"A text condition has at most {limits.PATTERN} characters.", field)
-    return text
-
-
 def info(portal: Portal, call: Call) -> Answer:
-    """get-message-info (7.2): all that is known of one tracked message, with `loadContent` its texts too."""
-    _administrators(call)
+    """get-message-info (7.2): all that is known of one tracked message, with `loadContent` its texts too.
+
+    For administrators; whoever sent or would have got a message that bounced sees its properties.
+    """
     item = contract.InfoItem.model_validate(call.items[0])
+    if not call.caller.administrator:
+        undelivered.require_own_bounced(portal, call, item)
     return Answer([tracking.info(portal, call, item)])
 
 
@@ -148,7 +131,7 @@ def processing(portal: Portal, call: Call) -> Answer:
     if "bulk_processing" in _several(item.type, ("processing", "bulk_processing"), "type"):
         conditions.append(false())  # nothing here is processed in bulk
     if "ignore_filters" not in call.faults:
-        conditions += _search_by(item.search_by, _PROCESSING_FIELDS)
+        conditions += search_condition(item.search_by, _PROCESSING_FIELDS)
         for entry in item.filter_by or []:
             conditions += _processing_filter(entry)
     orders = _several(item.sort_order, ("asc", "desc", "ascending", "descending"), "sortOrder")
@@ -172,7 +155,7 @@ def _processing_row(portal: Portal, row: Any) -> JsonObject:
     waits = row.not_before and format_date(moment(row.not_before + portal.clock.offset))
     return {
         "id": portal.sealer.id("delivery", row.id),
-        "fromEnv": {"emailAddress": row.sender},
+        "fromEnv": {"emailAddress": bounces.shown(portal, row.sender)},
         "fromHeader": {"emailAddress": portal.settings.mail_from if row.kind == "written" else row.from_header or ""},
         "to": {"emailAddress": row.recipient},
         "subject": row.subject or "",
@@ -234,68 +217,6 @@ def queues(portal: Portal, call: Call) -> Answer:
     return Answer([{"inboundEmailQueue": told["inbound"], "outboundEmailQueue": told["outbound"]}])
 
 
-# -- what was refused ------------------------------------------------------------------------------------------
-
-
-def refused(portal: Portal, call: Call) -> Answer:
-    """get-rejections (6.11): refused at the SMTP door, or dropped for a recipient who blocks the sender; of today."""
-    _administrators(call)
-    item = contract.RejectionsItem.model_validate(first_search(call.items[0]))
-    now = portal.clock.now()
-    start = milliseconds(date_given(item.start, "start")) if item.start else now - now % DAY
-    end = milliseconds(date_given(item.end, "end")) if item.end else now + 1
-    both = union_all(
-        select(
-            _place(rejections.c.at, rejections.c.id, 0),
-            rejections.c.id,
-            literal("rejection").label("source"),
-            *(rejections.c[name] for name in ("at", "sender", "recipient", "type", "info", "remote_ip", "remote_host")),
-        ).where(rejections.c.at >= start, rejections.c.at < end),
-        select(
-            _place(messages.c.received, copies.c.id, 1),
-            copies.c.id,
-            literal("blocked").label("source"),
-            messages.c.received.label("at"),
-            messages.c.envelope_from.label("sender"),
-            copies.c.recipient,
-            literal("sender_blocked").label("type"),
-            copies.c.decided_by.label("info"),
-            messages.c.remote_ip,
-            messages.c.remote_host,
-        )
-        .join(messages, messages.c.id == copies.c.message_id)
-        .where(copies.c.outcome == "blocked", messages.c.received >= start, messages.c.received < end),
-    ).subquery()
-    conditions: list[ColumnElement[bool]] = []
-    if item.mailbox or not item.admin:
-        conditions.append(both.c.recipient == normalise(item.mailbox or call.caller.address))
-    if "ignore_filters" not in call.faults:
-        columns = {name: [both.c[column] for column in names] for name, names in _REJECTION_FIELDS.items()}
-        conditions += _search_by(item.search_by, columns)
-    keyset = Keyset(portal, call, "messages.rejections", cast("Column[Any]", both.c.place))
-    with portal.database.read() as tx:
-        rows, block = keyset.fetch(tx, select(both).where(*conditions))
-    return Answer([_rejection(portal, row) for row in rows], page=block)
-
-
-def _place(at: ColumnElement[int], number: ColumnElement[int], source: int) -> Any:
-    """Where a row stands in a log of two sources: by its time, then by its number, and never twice."""
-    return (at * 1_000_000 + number % 500_000 * 2 + source).label("place")
-
-
-def _rejection(portal: Portal, row: Any) -> JsonObject:
-    return {
-        "id": portal.sealer.id(row.source, row.id),
-        "created": format_date(moment(row.at)),
-        "from": {"emailAddress": row.sender},
-        "to": {"emailAddress": row.recipient},
-        "type": row.type,
-        "info": row.info,
-        "remoteIp": row.remote_ip,
-        "remoteHost": row.remote_host,
-    }
-
-
 # -- conditions ------------------------------------------------------------------------------------------------
 
 _PROCESSING_FIELDS: Mapping[str, Sequence[Any]] = {
@@ -305,25 +226,6 @@ _PROCESSING_FIELDS: Mapping[str, Sequence[Any]] = {
     "info": (func.lower(deliveries.c.error),),
     "remoteip": (messages.c.remote_ip,),
 }
-_REJECTION_FIELDS = {
-    "from": ("sender",),
-    "to": ("recipient",),
-    "type": ("type",),
-    "info": ("info",),
-    "remoteip": ("remote_ip",),
-}
-
-
-def _search_by(search: contract.SearchBy | None, fields: Mapping[str, Sequence[Any]]) -> list[ColumnElement[bool]]:
-    """A contains-match on one field, or on all of them."""
-    if search is None or not search.value:
-        return []
-    name = fold(search.field_name)
-    if name != "all" and name not in fields:
-        raise not_allowed(f"Field must be one of [all,{','.join(fields)}]", "searchBy.fieldName")
-    columns = fields[name] if name != "all" else [column for some in fields.values() for column in some]
-    text = _checked(search.value, "searchBy.value")
-    return [or_(*(and_(column.is_not(None), may_match(text, func.lower(column))) for column in columns))]
 
 
 OPERATIONS: Mapping[str, Callable[[Portal, Call], Answer]] = {
@@ -331,7 +233,8 @@ OPERATIONS: Mapping[str, Callable[[Portal, Call], Answer]] = {
     "messages.info": info,
     "messages.processing": processing,
     "messages.queues": queues,
-    "messages.rejections": refused,
+    "messages.rejections": undelivered.refused,
+    "messages.bounced": undelivered.bounced,
     **mailbox.OPERATIONS,
     **writing.OPERATIONS,
     **reporting.OPERATIONS,

@@ -1,6 +1,7 @@
 """Acts that create something carry an id which their client made: a repeat gets the first answer (promises C.7).
 
-Both functions are called in the transaction of the act, so that the act and the memory of it stand or fall together.
+`earlier` and `remember` are called in the transaction of the act, so that the act and the memory of it stand or fall
+together.
 """
 
 from __future__ import annotations
@@ -15,10 +16,23 @@ from mimeportal import limits
 from mimeportal.wire import JsonObject
 from mimeportal_server.clock import DAY
 from mimeportal_server.people import Caller
-from mimeportal_server.portal import Refused
+from mimeportal_server.portal import Portal, Refused
 from mimeportal_server.store.schema import requested
 
 KEPT = 7 * DAY
+
+
+def before(portal: Portal, caller: Caller, request_id: str, content: Any) -> JsonObject | None:
+    """As `earlier`, asked before anything else is done: what a request named may be gone when it comes again.
+
+    A signed request that is answered so counts as acted on, and is refused when it comes once more (promises E.4).
+    """
+    with portal.database.read() as tx:
+        known = earlier(tx, caller, request_id, content)
+    if known is not None:
+        with portal.write(caller):
+            return known
+    return None
 
 
 def earlier(tx: Connection, caller: Caller, request_id: str, content: Any) -> JsonObject | None:

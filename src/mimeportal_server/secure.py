@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, exists, select
 
 from mimeportal import limits
 from mimeportal.secure import contract
-from mimeportal_server import listing, secure_monitoring, secure_reading, secure_sender, secure_sending
+from mimeportal_server import listing, searching, secure_monitoring, secure_reading, secure_sender, secure_sending
 from mimeportal_server import secure_access as access
 from mimeportal_server.asked import date_given, not_allowed
 from mimeportal_server.clock import DAY, milliseconds
 from mimeportal_server.portal import Answer, Call, Portal
-from mimeportal_server.store.schema import secure_copies, secure_messages
+from mimeportal_server.store.schema import secure_copies, secure_messages, words
 from mimeportal_server.tokens import InvalidToken
 from mimeportal_server.tracking import address_condition
 
@@ -24,6 +25,8 @@ def list_messages(portal: Portal, call: Call) -> Answer:
     item = contract.ListItem.model_validate(call.items[0])
     if item.folder not in contract.FOLDERS:
         raise not_allowed(f"There is no folder {item.folder!r}.", "folder")
+    if item.ids is not None:
+        return _named(portal, call, item.ids)
     with portal.database.read() as tx:
         person_id, _ = access.owner(tx, call.caller, item.mailbox)
         query: Select[Any] = select(secure_copies.c.id, secure_copies.c.secure_id).where(
@@ -36,9 +39,21 @@ def list_messages(portal: Portal, call: Call) -> Answer:
     return Answer([access.row(portal, call.caller, one).to_json() for one in kept], page=block)
 
 
+def _named(portal: Portal, call: Call, ids: list[str]) -> Answer:
+    """Messages by their ids, in any folder or none. What is not the caller's to see is not among them."""
+    if len(ids) > limits.LOCAL_BATCH:
+        raise not_allowed(f"`ids` holds at most {limits.LOCAL_BATCH}.", "ids")
+    numbers = []
+    for id in ids:
+        with suppress(InvalidToken):
+            numbers.append(portal.sealer.number("secure", id))
+    with portal.database.read() as tx:
+        found = access.load(portal, tx, call.caller, numbers)
+    seen = [one for one in found.values() if access.judge(portal, call.caller, "see", one) is None]
+    return Answer([access.row(portal, call.caller, one).to_json() for one in seen])
+
+
 def _narrowed(portal: Portal, query: Select[Any], item: contract.ListItem) -> Select[Any]:
-    if item.ids is not None:
-        return query.where(secure_copies.c.secure_id.in_(_numbers(portal, item.ids)))
     query = query.where(secure_copies.c.folder == item.folder, secure_copies.c.sent > access.edge(portal))
     if item.start is not None:
         query = query.where(secure_copies.c.sent >= milliseconds(date_given(item.start, "start")))
@@ -57,7 +72,8 @@ def _narrowed(portal: Portal, query: Select[Any], item: contract.ListItem) -> Se
     if item.subject:
         about.append(listing.may_match(_pattern(item.subject, "subject"), secure_messages.c.folded, folded=True))
     if item.search:
-        about.append(listing.may_match(_pattern(item.search, "search"), secure_messages.c.folded, folded=True))
+        matching = searching.matching(searching.terms(item.search, "search"))
+        about.append(secure_messages.c.message_id.in_(select(words.c.rowid).where(matching)))
     if item.attachments is not None:
         about.append(secure_messages.c.has_attachments == item.attachments)
     if about:
@@ -69,18 +85,6 @@ def _addressed(text: str) -> ColumnElement[bool]:
     other = secure_copies.alias("other")
     named = address_condition(text, [other.c.address], "to")
     return exists().where(other.c.secure_id == secure_messages.c.id, other.c.part != "sender", named)
-
-
-def _numbers(portal: Portal, ids: list[str]) -> list[int]:
-    if len(ids) > limits.LOCAL_BATCH:
-        raise not_allowed(f"At most {limits.LOCAL_BATCH} ids are asked for at once.", "ids")
-    numbers = []
-    for id in ids:
-        try:
-            numbers.append(portal.sealer.number("secure", id))
-        except InvalidToken:
-            continue
-    return numbers
 
 
 def _pattern(text: str, field: str) -> str:

@@ -123,7 +123,7 @@ def judge(portal: Portal, caller: Caller, act: str, found: Found | None) -> Refu
         return _of_sender(portal, act, found)
     if sends and act not in ("reply", "reply_all", "mark"):
         return Refusal("forbidden", "This account does not offer that.") if act in settings.switched_off() else None
-    if act == "monitor" or found.own is None:  # administrators, who are neither
+    if act in ("see", "monitor") or found.own is None:  # administrators, who are neither
         return None
     return secure_states.refused(
         act,

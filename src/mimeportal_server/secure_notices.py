@@ -23,7 +23,7 @@ _HOW = {
     "link": "Log in as you always do.",
 }
 _HEAD = re.compile(rb"\r?\n\r?\n")
-_FIELD = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")
+_FIELD = re.compile(rb"^[!-9;-~]+[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.MULTILINE)
 _OF_CONTENT = (b"content-", b"mime-version")
 
 
@@ -87,9 +87,11 @@ def with_banner(octets: bytes, lines: Sequence[str], headers: Sequence[str], new
     """
     end = _HEAD.search(octets)
     head, body = (octets[: end.start()], octets[end.end() :]) if end else (octets, b"")
-    fields = _FIELD.findall(head + b"\n")
-    kept = [field.rstrip(b"\r\n") for field in fields if not field.lower().startswith(_OF_CONTENT)]
-    content = [field.rstrip(b"\r\n") for field in fields if field.lower().startswith(b"content-")]
+    fields = [field.rstrip(b"\r\n") for field in _FIELD.findall(head + b"\n")]
+    if not fields and head:
+        body = octets  # it has no headers: all of it is its body
+    kept = [field for field in fields if not field.lower().startswith(_OF_CONTENT)]
+    content = [field for field in fields if field.lower().startswith(b"content-")]
     boundary = f"=_{new_id()}".encode()
     text = [line.encode("ascii", "backslashreplace") for line in lines]
     ours = [*(header.encode("ascii") for header in headers), b"MIME-Version: 1.0"]

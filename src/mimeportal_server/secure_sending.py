@@ -88,6 +88,8 @@ def send(portal: Portal, call: Call) -> Answer:
     """A new secure message, by a definition or with one of the options of the secure portal."""
     access.require_on(portal)
     item = contract.SendItem.model_validate(call.items[0])
+    if (earlier := requested.before(portal, call.caller, item.request_id, call.items[0])) is not None:
+        return Answer([earlier])
     with portal.database.read() as tx:
         writer = _writer(tx, call.caller, item.mailbox)
         terms = _terms(portal, writer, item)
@@ -109,8 +111,11 @@ def send(portal: Portal, call: Call) -> Answer:
 def reply(portal: Portal, call: Call) -> Answer:
     """An answer: its recipients are those of the message, and it is restricted, and expires, as what it quotes."""
     item = contract.ReplyItem.model_validate(call.items[0])
+    if (earlier := requested.before(portal, call.caller, item.request_id, call.items[0])) is not None:
+        return Answer([earlier])
     with portal.database.read() as tx:
-        found = access.one(portal, tx, call, item.id, "reply_all" if item.all else "reply")
+        answers = (item.id, "reply_all" if item.all else "reply")
+        found = access.one(portal, tx, call, *answers)
         assert found.own is not None  # only recipients may answer
         writer = _writer(tx, call.caller, None if found.own.address == call.caller.address else found.own.address)
         recipients = _answered(portal, tx, found, found.own.address, all=item.all)
@@ -131,13 +136,22 @@ def reply(portal: Portal, call: Call) -> Answer:
         in_reply_to=original.message_id,
         references=" ".join(original.header("references")),
     )
-    return _Sending(portal, call, writer, terms, item.request_id).send(written, recipients)
+    return _Sending(portal, call, writer, terms, item.request_id, answers).send(written, recipients)
 
 
 class _Sending:
     """One message on its way: composed, stored, laid, announced."""
 
-    def __init__(self, portal: Portal, call: Call, writer: Caller, terms: Terms, request_id: str) -> None:
+    def __init__(
+        self,
+        portal: Portal,
+        call: Call,
+        writer: Caller,
+        terms: Terms,
+        request_id: str,
+        answers: tuple[str, str] | None = None,
+    ) -> None:
+        self._answers = answers  # the id of what it answers, and by which act
         self._portal = portal
         self._call = call
         self._writer = writer
@@ -147,10 +161,6 @@ class _Sending:
 
     def send(self, parts: compose_message.Parts, recipients: Sequence[Recipient]) -> Answer:
         portal, caller = self._portal, self._call.caller
-        with portal.database.read() as tx:
-            earlier = requested.earlier(tx, caller, self._request_id, self._call.items[0])
-        if earlier is not None:
-            return Answer([earlier])
         octets = self._octets(parts)
         entry = arrival.incoming(
             octets,
@@ -173,6 +183,11 @@ class _Sending:
                 raise Refused("mailbox_full", "There is no room left for what this sender keeps here.")
             who = [replace(one, person_id=_number(portal, tx, one)) for one in recipients]
             request = self._call.request_id
+            if self._answers is not None:  # recalled, or expired, at this very moment
+                answered = access.one(portal, tx, self._call, *self._answers)
+                facts = {"subject": answered.message.subject}
+                act = audit.Act("secure reply", "done", "secure", answered.message.id, facts)
+                audit.record(tx, [act], at=self._now, caller=caller, request_id=request)
             row = lay(portal, tx, entry, self._writer, who, self._terms, caller=caller, request_id=request)
             requested.remember(tx, caller, self._request_id, self._call.items[0], row, now=self._now)
         return Answer([row])
@@ -269,7 +284,7 @@ def lay(
     facts = {"from": writer.address, "subject": entry.summary.subject, "definition": terms.option or definition.name}
     facts |= {"policy": terms.policy} if terms.policy else {}
     contacts.count(tx, writer.person_id, (one.address for one in recipients), named, now=now)
-    act = audit.Act("send secure", "done", "secure", secure_id, facts)
+    act = audit.Act("secure send", "done", "secure", secure_id, facts)
     audit.record(tx, [act], at=now, caller=caller or writer, request_id=request_id)
     inside = [(recipient.person_id, recipient.address) for recipient in recipients if recipient.way == "mail"]
     if inside:
@@ -404,7 +419,7 @@ def _addressed(
         )
     if not writer.outside and not terms.option and not outside:
         raise Refused(
-            "internal_only",
+            "err_validation_internal_only",
             "All recipients are inside, where no definition applies. Send ordinary mail, or choose an option.",
             field="to",
         )
@@ -415,11 +430,15 @@ def _way(portal: Portal, tx: Connection, address: str, part: str, inside: str) -
     person = people.find(tx, address)
     if domain_of(address) not in portal.settings.domains:
         if person is not None and person.disabled:
-            raise Refused("recipient_disabled", f"{address} is locked out of this portal.", field=part)
+            raise Refused("err_validation_recipient_disabled", f"{address} is locked out of this portal.", field=part)
         return "portal"
     if person is None or person.kind != "person" or person.disabled:
-        raise Refused("unknown_recipient", f"{address} is none of the portal's people.", field=part)
+        raise _nobody(address, part)
     return inside
+
+
+def _nobody(address: str, field: str) -> Refused:
+    return Refused("err_validation_unknown_recipient", f"{address} is none of the portal's people.", field=field)
 
 
 def _answered(portal: Portal, tx: Connection, found: access.Found, own: str, *, all: bool) -> list[Recipient]:
@@ -445,7 +464,9 @@ def _number(portal: Portal, tx: Connection, recipient: Recipient) -> int:
         return outsiders.invite(tx, portal, recipient.address)
     person = people.find(tx, recipient.address)
     if person is None:
-        raise Refused("unknown_recipient", f"{recipient.address} is none of the portal's people.", field="to")
+        raise Refused(
+            "err_validation_unknown_recipient", f"{recipient.address} is none of the portal's people.", field="to"
+        )
     return int(person.id)
 
 
@@ -480,5 +501,5 @@ def _files(
         raise Refused("err_validation_count", sentence, field="attachments")
     rows = [(item, uploads.find(portal, tx, caller, item.id, "attachments")) for item in attachments]
     if sum(row.size for _, row in rows) > limits.SECURE_ATTACHMENTS:
-        raise Refused("attachments_too_large", contract.TOO_LARGE, field="attachments")
+        raise Refused("err_validation_attachments_too_large", contract.TOO_LARGE, field="attachments")
     return [File(item.filename or "attachment", uploads.read(portal, row)) for item, row in rows]

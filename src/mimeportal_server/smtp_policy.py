@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mimeportal import limits
 from mimeportal.addresses import domain_of, normalise, parse_address
 from mimeportal.errors import UnavailableError, UsageError
-from mimeportal_server import people
+from mimeportal_server import bounces, people
 from mimeportal_server.mail import Summary
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal, Refused
@@ -26,10 +26,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Somebody a message is taken for. Without a `person_id` they are outside, and one of our people writes to them."""
+    """Somebody a message is taken for. Without a `person_id` they are outside, and one of our people writes to them.
+
+    `bounce` is the token of the return path that was written to: the person sent what comes back there. Without a
+    person an application did, which has no mailbox: what comes is read, and not kept.
+    """
 
     address: str
     person_id: int | None
+    bounce: str = ""
 
 
 DISK_FULL = Refusal("452 4.3.1 Too little disk space is left, try again later", "disk_full")
@@ -100,6 +105,16 @@ def recipient(portal: Portal, address: str, envelope_from: str, size: int, by: C
         normal = parse_address(address)
     except UsageError:
         return Refusal("553 5.1.3 The recipient is no mail address", "bad_address")
+    token = bounces.token_of(portal, address)
+    if token is not None:
+        with portal.database.read() as tx:
+            granted = bounces.sender_of(portal, tx, token)
+            owner = people.find(tx, str(granted.address)) if granted else None
+        if owner is None:
+            return UNKNOWN
+        if owner.kind != "person":
+            return Recipient(str(owner.address), None, token)
+        normal = str(owner.address)
     if domain_of(normal) not in portal.settings.domains:
         return NO_RELAY if by is None else Recipient(normal, None)
     arrival = Arrival(envelope_from, normal, Summary(), size, by is not None)
@@ -112,7 +127,7 @@ def recipient(portal: Portal, address: str, envelope_from: str, size: int, by: C
         return BLOCKED
     if person.octets + size > portal.settings.limits["person_octets"]:
         return MAILBOX_FULL
-    return Recipient(normal, int(person.id))
+    return Recipient(normal, int(person.id), token or "")
 
 
 @dataclass(frozen=True, slots=True)

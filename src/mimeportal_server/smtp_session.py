@@ -25,7 +25,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, TLSSetupExc
 from mimeportal import limits
 from mimeportal.errors import UnavailableError
 from mimeportal.untrusted import clean
-from mimeportal_server import smtp_policy
+from mimeportal_server import bounces, smtp_policy
 from mimeportal_server.arrival import Origin
 from mimeportal_server.door import network_of
 from mimeportal_server.people import Caller
@@ -59,10 +59,11 @@ class Transaction(Envelope):
         self.counted = 0  # octets of it that are in flight
         self.inside: dict[str, int] = {}  # address -> person
         self.outside: dict[str, None] = {}
+        self.bounces: dict[str, int | None] = {}  # tokens of the return paths it goes to, and whose they are
 
     @property
     def recipients(self) -> int:
-        return len(self.inside) + len(self.outside)
+        return len(self.inside) + len(self.outside) + sum(person is None for person in self.bounces.values())
 
 
 class Session(SMTP):
@@ -304,12 +305,14 @@ class Session(SMTP):
             smtp_policy.recipient, self._portal, path.address, mail.sender, mail.size, self._by()
         )
         if isinstance(told, Refusal):
-            await self._refuse(told, mail.sender, path.address)
+            await self._refuse(told, mail.sender, bounces.shown(self._portal, path.address))
         else:
-            if told.person_id is None:
-                mail.outside[told.address] = None
-            else:
+            if told.bounce:
+                mail.bounces[told.bounce] = told.person_id
+            if told.person_id is not None:
                 mail.inside[told.address] = told.person_id
+            elif not told.bounce:
+                mail.outside[told.address] = None
             await self.push("250 2.1.5 OK")
 
     async def smtp_DATA(self, arg: str | None) -> None:
@@ -384,6 +387,7 @@ class Session(SMTP):
             "recipients": [(person, address) for address, person in mail.inside.items()],
             "outside": list(mail.outside),
             "by": self._by(),
+            "bounce_tokens": tuple(mail.bounces),
             "route": "internal" if self._by() else "inbound",
             "received": self._portal.clock.now(),
             "origin": Origin(self._peer, self._host(), self._encrypted),

@@ -8,12 +8,13 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from mimeportal_server import bounces
 from mimeportal_server.clock import iso
 from mimeportal_server.deciding import HELD
 from mimeportal_server.delivery import file_name
 from mimeportal_server.holds import still_held
 from mimeportal_server.portal import Portal
-from mimeportal_server.store.schema import deliveries, holds, messages, people
+from mimeportal_server.store.schema import deliveries, holds, messages, people, secure_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ def facts(portal: Portal) -> list[Fact]:
             Fact("home", str(portal.home.path)),
             Fact("domains", " ".join(portal.settings.domains)),
             Fact("people", str(count(people.c.kind == "person"))),
+            Fact("people outside", str(count(people.c.kind == "outside"))),
+            Fact("secure messages", str(count(secure_messages.c.id > 0))),
             Fact("messages", str(count(messages.c.id > 0))),
             Fact("held", str(held)),
             Fact("expired, not swept", str(unmarked)),
@@ -69,7 +72,7 @@ def delivery_rows(portal: Portal) -> Iterator[dict[str, Any]]:
                 "id": row.id,
                 "file": file_name(row) if row.way == "maildir" else "",
                 "kind": row.kind,
-                "sender": row.sender,
+                "sender": bounces.shown(portal, row.sender),
                 "recipient": row.recipient,
                 "state": row.state,
                 "maybe_twice": row.maybe_twice,

@@ -12,7 +12,7 @@ any other   under way                             delivery
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,12 +26,14 @@ from mimeportal.messages.contract import finder as contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
 from mimeportal_server import audit, deciding, mail
-from mimeportal_server.asked import not_allowed
-from mimeportal_server.clock import moment
+from mimeportal_server.asked import date_given, not_allowed
+from mimeportal_server.clock import DAY, milliseconds, moment
 from mimeportal_server.listing import may_match
 from mimeportal_server.people import allow
 from mimeportal_server.portal import Call, Portal, Refused
 from mimeportal_server.store.schema import copies, deliveries, holds, messages
+
+_SEARCHABLE = 30 * DAY  # exactly so long ago is too long (mimecast-api-core 7.1)
 
 _released, _passed = deliveries.alias("released"), deliveries.alias("passed")
 
@@ -124,9 +126,47 @@ def address_condition(text: str, columns: Sequence[Any], field: str) -> ColumnEl
         return or_(*(column == value for column in columns))
     if kind == "domain":
         return or_(*(func.substr(column, -len(value) - 1) == f"@{value}" for column in columns))
-    if len(value) > limits.PATTERN:
-        raise not_allowed(f"A text condition has at most {limits.PATTERN} characters.", field)
+    checked_text(value, field)
     return or_(*(may_match(value, column) for column in columns))
+
+
+def checked_text(text: str, field: str) -> str:
+    """A text condition that is not too long. Raises `Refused`."""
+    if len(text) > limits.PATTERN:
+        raise not_allowed(f"A text condition has at most {limits.PATTERN} characters.", field)
+    return text
+
+
+def search_condition(
+    search: contract.SearchBy | None, fields: Mapping[str, Sequence[Any]]
+) -> list[ColumnElement[bool]]:
+    """A contains-match on one field, or on all of them. Raises `Refused`."""
+    if search is None or not search.value:
+        return []
+    name = fold(search.field_name)
+    if name != "all" and name not in fields:
+        raise not_allowed(f"Field must be one of [all,{','.join(fields)}]", "searchBy.fieldName")
+    columns = fields[name] if name != "all" else [column for some in fields.values() for column in some]
+    text = checked_text(search.value, "searchBy.value")
+    return [or_(*(and_(column.is_not(None), may_match(text, func.lower(column))) for column in columns))]
+
+
+def searched_from(portal: Portal, text: str | None) -> int:
+    """Where a search begins: 30 days ago, or later. Raises `Refused` for an earlier `start`."""
+    earliest = portal.clock.now() - _SEARCHABLE
+    if text is None:
+        return earliest
+    start = milliseconds(date_given(text, "start"))
+    if start <= earliest:
+        message = "The start date must be within the last 30 days"
+        raise Refused("err_track_and_trace_invalid_start_date", message, field="start")
+    return start
+
+
+def searched_until(text: str | None) -> list[ColumnElement[bool]]:
+    """Where it ends, as a condition."""
+    # Clients write "now" without its fraction, and mean what has just come: the second of `end` counts.
+    return [messages.c.received < (milliseconds(date_given(text, "end")) // 1000 + 1) * 1000] if text else []
 
 
 def row_of(portal: Portal, row: Row[Any]) -> JsonObject:

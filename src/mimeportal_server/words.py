@@ -36,18 +36,13 @@ class _Folding(dict[int, str]):
 _folding = _Folding()
 
 
-def words(text: str) -> Iterator[str]:
+def words(text: str) -> list[str]:
     """The words of a text, in their order; a run of characters that are paired is one word here."""
     if text.isascii():
-        yield from _ASCII_WORD.findall(text.lower())
-        return
+        return _ASCII_WORD.findall(text.lower())
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
     folded = unicodedata.normalize("NFC", decomposed.translate(_folding))
-    for word in folded.split():
-        if word.isascii():
-            yield word
-        else:
-            yield from (piece for piece in _PAIRED.split(word) if piece)
+    return [piece for word in folded.split() for piece in ((word,) if word.isascii() else _PAIRED.split(word)) if piece]
 
 
 def is_paired(word: str) -> bool:
@@ -60,6 +55,8 @@ def kept(text: str) -> str:
 
     The last character of a run stands by itself too, so that each of them begins something.
     """
+    if text.isascii():
+        return " ".join(words(text))
     return " ".join(token for word in words(text) for token in (_pairs(word) if is_paired(word) else (word,)))
 
 

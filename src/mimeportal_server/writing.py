@@ -113,10 +113,9 @@ def submit(portal: Portal, call: Call) -> Answer:
     """Our own operation: one message, once for each request id, with all that Mimecast has no field for."""
     raw = call.items[0]
     item = contract.SubmitItem.model_validate(raw)
+    if (known := requested.before(portal, call.caller, item.request_id, raw)) is not None:
+        return Answer([known])
     with portal.database.read() as tx:
-        known = requested.earlier(tx, call.caller, item.request_id, raw)
-        if known is not None:
-            return Answer([known])
         draft = drafts.owned(portal, tx, call.caller, item.draft) if item.draft else None
         given = {key: value for key, value in raw.items() if value or value is False}
         message = {**json.loads(draft.content), **given} if draft else raw
@@ -223,7 +222,7 @@ def compose(portal: Portal, tx: Connection, caller: Caller, item: contract.Compo
         raise Refused("err_message_too_large", f"A message has at most {most:,} octets, with its attachments encoded.")
     entry = arrival.incoming(
         written.octets,
-        sender.address,  # until it has its return path
+        sender.address,
         recipients=inside,
         received=now,
         route="internal",

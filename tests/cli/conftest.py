@@ -157,7 +157,11 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the home, which `MIMEPORTAL_URL` names, for ann. The working folder is the one around it."""
+    return at_home(filled, tmp_path, monkeypatch)
+
+
+def at_home(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a home, which `MIMEPORTAL_URL` names, for ann. The working folder is the one around it."""
     path = tmp_path / "home"
     shutil.copytree(filled, path)
     monkeypatch.chdir(tmp_path)

@@ -74,7 +74,7 @@ def test_senders() -> None:
 
 
 def test_messages() -> None:
-    assert messages.TRACKED.names == tracked.TRACKED_FIELDS
+    assert messages.TRACKED.names == messages.BOUNCED.names == tracked.TRACKED_FIELDS
     assert messages.PROCESSING.names == tracked.PROCESSING_FIELDS
     assert messages.REJECTIONS.names == tracked.REJECTION_FIELDS
     assert messages.QUEUES.names == tracked.QUEUE_FIELDS
@@ -157,7 +157,7 @@ def test_limits_are_those_of_the_table() -> None:
 def test_columns_of_tables_exist() -> None:
     shapes = (acting.OUTCOMES, acting.PLANNED, holds.HOLDS, holds.LOG, senders.ENTRIES, senders_change.CHANGES)
     shapes += (reports.LIST, reports.COUNTED_ROWS, *(shape for _, shape in reports.REPORTS.values()))
-    for shape in (*shapes, messages.TRACKED, messages.PROCESSING, messages.REJECTIONS):
+    for shape in (*shapes, messages.TRACKED, messages.BOUNCED, messages.PROCESSING, messages.REJECTIONS):
         assert set(shape.table) <= set(shape.names)
         assert set(shape.cells) <= set(shape.names)
 

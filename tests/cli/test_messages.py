@@ -137,7 +137,7 @@ class TestTheOthers:
 
     def test_bounced(self, administrator: Lab, run: Run, on_terminal: Run) -> None:
         assert run("messages", "bounced").out == ""
-        assert "No messages match." in plain(on_terminal("messages", "bounced").out)
+        assert "Nothing bounced." in plain(on_terminal("messages", "bounced").out)
 
 
 def test_references_of_tracked_and_held_messages_are_kept_apart(administrator: Lab, on_terminal: Run, run: Run) -> None:

@@ -133,6 +133,8 @@ def test_the_limits_that_docs_state_are_those_of_the_code() -> None:
         f"over {limits.PARTS_TRUSTED},",
         f"over {limits.MIME_DEPTH} deep",
         f"{limits.HTML // limits.MIB} MiB, {limits.HTML_DEPTH} levels",
+        f"its first {limits.SEARCHED_TEXT // limits.KIB} KiB",
+        f"{limits.SEARCH_TEXT:,} characters, {limits.SEARCH_TERMS} words and phrases; in XML {limits.SEARCH_QUERY:,}",
         f"{limits.JSON_BODY // limits.MIB} MiB, {limits.JSON_DEPTH} levels",
         f"{limits.PAGE_SIZE} rows",
         f"up to {limits.TOTAL_COUNTED:,}",

@@ -343,8 +343,12 @@ class TestReset:
         room.receive("one")
         room.receive("two", hold=False)
         delivery.deliver(room.portal)
+        with room.portal.write() as tx:
+            people.add(tx, "bob@example.com", domains=("example.com",), now=0)
         with Client.open(f"local:{room.path}", user=ANN) as client:
             client.senders.add(["eve@elsewhere.example"], list="blocked")
+            client.account.set_preferences(language="de")
+            client.account.add_delegate("bob@example.com")
         room.told("PUT", "clock", {"advance": "1d"})
         room.told("PUT", "faults", {"faults": [{"operation": "*", "kind": "cut"}]})
         room.lab.note("holds.list")
@@ -355,7 +359,8 @@ class TestReset:
 
         assert room.subjects() == []
         assert list((room.path / "outgoing" / "new").iterdir()) == []
-        for table in (schema.messages, schema.copies, schema.deliveries, schema.senders, schema.audit):
+        owned = (schema.preferences, schema.delegates)
+        for table in (schema.messages, schema.copies, schema.deliveries, schema.senders, schema.audit, *owned):
             assert room.count(table) == 0, table.name
         assert room.told("GET", "faults") == {"faults": []}
         assert room.told("GET", "requests") == {"requests": []}

@@ -11,7 +11,7 @@ from asking import ADD, PERMIT_OR_BLOCK, SENDERS, Asking, asking
 from conftest import ANN, BOB, Lab, mail_of
 from mimeportal_server import arrival, keeping, people
 from mimeportal_server.home import Home
-from mimeportal_server.portal import Portal
+from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.store.schema import audit, senders
 
 FRIEND = "friend@outside.example"
@@ -58,6 +58,11 @@ def listed(ask: Asking, mailbox: str = ANN) -> dict[str, tuple[str, str]]:
     return {row["entry"]: (row["list"], row["policyType"]) for row in rows}
 
 
+def rows(lab: Lab) -> list[Any]:
+    with lab.server.database.read() as tx:
+        return list(tx.execute(audit.select().order_by(audit.c.id)))
+
+
 def receive(lab: Lab, sender: str = FRIEND, extra: str = IS_SPAM, to: str = ANN) -> str:
     return lab.receive(mail_of(sender, extra=extra), reason=None, to=to)[0].outcome
 
@@ -101,6 +106,10 @@ class TestArising:
         ask.decide(ask.one(), by=BOB)
         send(lab, FRIEND, extra=f"In-Reply-To: <{abs(hash('Hello'))}@x>\n")
         assert FRIEND in listed(ask)
+
+    def test_the_account_s_own_domains_never(self, lab: Lab, ask: Asking) -> None:
+        send(lab, "absent@example.com", FRIEND)
+        assert list(listed(ask)) == [FRIEND]
 
     def test_turned_off(self, lab: Lab, ask: Asking) -> None:
         settings(lab, "create = false")
@@ -157,7 +166,7 @@ class TestLapsing:
         assert ask.count(senders) == 1
         keeping.sweep(lab.server)
         assert ask.count(senders) == 0
-        assert ask.count(audit, audit.c.action == "lapse") == 1
+        assert ask.count(audit, audit.c.action == "lapse auto-permitted") == 1
 
     def test_mail_brings_a_lapsed_one_back(self, lab: Lab, ask: Asking) -> None:
         send(lab, FRIEND)
@@ -195,11 +204,22 @@ class TestSample:
         settings(lab, "sample = 0")
         assert receive(lab) == "held", "a disabled entry permits nothing"
         send(lab, FRIEND)
+        send(lab, FRIEND)
+        acts = [row.action for row in rows(lab) if "auto-permitted" in row.action]
+        assert acts == ["add auto-permitted", "disable auto-permitted", "add auto-permitted"]
         assert listed(ask) == {FRIEND: ("auto-permitted", "auto")}
         assert receive(lab) == "delivered"
 
     def test_what_is_not_drawn_is_not_scanned(self, lab: Lab) -> None:
         settings(lab, "sample = 0.4")
+        send(lab, FRIEND)
+        assert receive(lab) == "delivered"
+
+    def test_a_home_made_for_tests_leaves_nothing_to_chance(self, lab: Lab) -> None:
+        with lab.server.write() as tx:
+            set_fact(tx, "lab", "1")
+        lab.server.close()
+        lab.server = Portal(Home.open(lab.path), wall=lambda: lab.time, chance=lambda: 0.0)
         send(lab, FRIEND)
         assert receive(lab) == "delivered"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -260,8 +261,36 @@ ITEMS: dict[str, Callable[[str, Stranger], Any]] = {
     "senders.import": lambda *_: {"entries": ["a@b.example"], "list": "blocked"},
     "senders.bulk_delete": lambda *_: {"ids": ["a@b.example"]},
     "account.password": lambda *_: {"password": "Correct-horse-7", "newPassword": "Another-one-8"},
+    "account.set_preferences": lambda *_: {"preferences": {"time_zone": "Europe/Berlin"}},
+    "account.add_delegate": lambda *_: {"primaryAddress": ANN, "delegateAddress": BOB},
+    "account.remove_delegate": lambda _, stranger: {
+        "id": did(stranger, "account.add_delegate", {"primaryAddress": ANN, "delegateAddress": BOB})["id"]
+    },
     "auth.logout": lambda _, stranger: {"accessKey": stranger.bound().access_key},
+    "messages.send_email": lambda *_: {"to": [{"emailAddress": BOB}], "plainBody": {"content": "Hello"}},
+    "messages.upload": lambda *_: {"sha256": hashlib.sha256(UPLOADED).hexdigest(), "fileSize": len(UPLOADED)},
+    "messages.submit": lambda *_: {**NEW, "requestId": "r-1"},
+    "messages.save_draft": lambda *_: {**NEW, "requestId": "r-1"},
+    "messages.remove_draft": lambda _, stranger: {
+        "id": did(stranger, "messages.save_draft", {**NEW, "requestId": "r-1"})["id"]
+    },
+    "messages.block": lambda _, stranger: {"id": got(stranger)},
+    "messages.report": lambda _, stranger: {"id": got(stranger), "type": "spam", "requestId": "r-1"},
 }
+NEW = {"to": [{"emailAddress": BOB}], "subject": "Hello"}
+UPLOADED = b"%PDF-1.4"
+
+
+def did(stranger: Stranger, operation: str, item: Any) -> Any:
+    """What an operation answers to the person, asked for the first time."""
+    (path,) = (row.path for row in ENDPOINTS if row.name == operation)
+    return stranger.send(path, item, headers=stranger.signed(stranger.bound(), path)).row
+
+
+def got(stranger: Stranger) -> str:
+    """The id of a message in the person's Inbox."""
+    stranger.lab.receive(mail_of(), reason=None)
+    return str(did(stranger, "messages.browse", {"folder": "inbox"})["id"])
 
 
 class TestReplay:
@@ -281,6 +310,8 @@ class TestReplay:
         keys = stranger.app() if endpoint.name == "senders.bulk_delete" else keys  # for administrators alone
         headers = stranger.signed(keys, endpoint.path)
         body = json.dumps(item).encode() if endpoint.form == "json" else None
+        if endpoint.form == "bytes":
+            headers["x-mc-arg"], body = json.dumps({"data": [item]}), UPLOADED
         told = stranger.send(endpoint.path, item, headers=headers, body=body)
         assert told.status == 200
         assert endpoint.answer == "object" or told.code == ""

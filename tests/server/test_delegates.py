@@ -80,6 +80,16 @@ def test_senders_and_preferences(ask: Asking) -> None:
     assert ask(PREFERENCES, {}, by=BOB).row["timeFormat"] == "24h"
 
 
+def test_the_mailbox(lab: Lab, ask: Asking) -> None:
+    lab.receive(mail_of(subject="In her Inbox"), reason=None)
+    with lab.client(BOB) as portal:
+        (message,) = portal.messages.list("inbox", mailbox=ANN)
+        assert portal.messages.get(message.id).subject == "In her Inbox"
+        assert list(portal.messages.list("inbox")) == []
+    with pytest.raises(ForbiddenError):
+        list(lab.client(MOD).messages.list("inbox", mailbox=ANN))
+
+
 def test_the_audit_names_who_really_acted(lab: Lab, ask: Asking) -> None:
     ask.decide(held(lab, ask), by=BOB)
     query = select(persons.c.address, audit_details.c.detail).join(audit, audit.c.actor == persons.c.id)

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from conftest import ADMIN, ANN, BOB, Lab
 from mimeportal.errors import AuthenticationError, ConfigurationError, UnavailableError, UsageError
 from mimeportal.local import open_transport
 from mimeportal.portal import Portal as Client
 from mimeportal_server import backup, keeping, people, tokens
-from mimeportal_server.clock import iso, moment
+from mimeportal_server.clock import DAY, iso, moment
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
 from mimeportal_server.store import database
-from mimeportal_server.store.schema import audit, deliveries, messages
+from mimeportal_server.store.schema import audit, deliveries, messages, rejections
 
 Mail = Callable[..., bytes]
 
@@ -44,6 +44,15 @@ class TestSweep:
         with lab.client(ADMIN) as portal:
             (row,) = portal.holds.log()
         assert (row.status, row.message_info) == ("expired", "Expired in queue - rejected by housekeeping")
+
+    def test_what_was_refused_is_forgotten_after_seven_days(self, lab: Lab) -> None:
+        now = lab.server.clock.now()
+        with lab.server.write() as tx:
+            for days in (6.9, 7.1):
+                tx.execute(insert(rejections), {"at": now - int(days * DAY), "sender": f"{days}@elsewhere.example"})
+        keeping.sweep(lab.server)
+        with lab.server.database.read() as tx:
+            assert list(tx.scalars(select(rejections.c.sender))) == ["6.9@elsewhere.example"]
 
     def test_what_is_over_its_time_is_logged_without_a_sweep(self, lab: Lab, mail: Mail) -> None:
         lab.receive(mail())

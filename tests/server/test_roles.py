@@ -19,6 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import func, select, update
 
 from asking import (
     ACCOUNT,
@@ -47,6 +48,7 @@ from mimeportal.wire import ARGUMENT, Endpoint, Request, format_date
 from mimeportal_server import apps, people
 from mimeportal_server.clock import moment
 from mimeportal_server.door import NOUNS
+from mimeportal_server.store.schema import deliveries
 
 # role -> (address, role in the portal, moderated scopes, content view)
 ROLES = {
@@ -122,6 +124,12 @@ OTHERS = {
     "see a tracked one":   ("messages.info",           "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "see what is queued":  ("messages.processing",     "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "see the queues":      ("messages.queues",         "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "see what was refused": ("messages.rejections",    "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "ann's refused":       ("messages.rejections",     "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "all of the refused":  ("messages.rejections",     "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "own bounced":         ("messages.bounced",        "+", "+", "+", "+", "+", "+", "+", "+", "F"),
+    "ann's bounced":       ("messages.bounced",        "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "see a bounced one":   ("messages.info",           "+", "F", "F", "F", "F", "+", "+", "+", "F"),
     "days of reports":     ("reports.days",            "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "report secure-messages": ("reports.secure_messages", "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "report traffic":      ("reports.traffic",         "F", "F", "F", "F", "F", "+", "+", "+", "F"),
@@ -135,7 +143,6 @@ OTHERS = {
     "audit categories":    ("reports.audit_categories", "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "siem files":          ("reports.siem_batch",      "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "siem logs":           ("reports.siem_logs",       "F", "F", "F", "F", "F", "+", "+", "+", "F"),
-    "see what was refused": ("messages.rejections",    "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "own preferences":     ("account.preferences",     "+", "+", "+", "+", "+", "+", "+", "F", "F"),
     "ann's preferences":   ("account.preferences",     "+", "F", "F", "F", "F", "+", "+", "+", "F"),
     "preferences of nobody": ("account.preferences",   "F", "F", "F", "F", "F", "F", "F", "F", "F"),
@@ -229,6 +236,12 @@ class World:
         found = self.ask(TRACK, {"advancedTrackAndTraceOptions": {"to": ANN}}).json
         self.tracked = str(found["data"][0]["trackedEmails"][0]["id"])
         self.mail, self.mail_part = self._lying()
+        lab.receive(mail_of(subject="bounced"), reason=None)
+        with lab.server.write() as tx:
+            newest = select(func.max(deliveries.c.id)).scalar_subquery()
+            failed = update(deliveries).where(deliveries.c.id == newest)
+            tx.execute(failed.values(state="failed", finished=1))
+        self.bounced = str(self.ask(BOUNCED, {}).row["id"])
 
     def hold(self, sign: str) -> str:
         """A new message of ann's at a level, by id."""
@@ -329,7 +342,7 @@ ACTS: dict[str, Act] = {
 LOGOUT, PASSWORD = "/api/login/logout", "/api/portal/account/password"
 TRACK, INFO = "/api/message-finder/search", "/api/message-finder/get-message-info"
 PROCESSING, QUEUES = "/api/gateway/find-processing-messages", "/api/email/get-email-queues"
-REJECTIONS = "/api/gateway/get-rejections"
+REJECTIONS, BOUNCED = "/api/gateway/get-rejections", "/api/portal/messages/bounced"
 PREFERENCES, PREFER = "/api/portal/account/preferences", "/api/portal/account/set-preferences"
 MOST_USED, CONTACTS = "/api/user/get-most-used-contacts", "/api/portal/account/contacts"
 DELEGATES, APPOINT = "/api/user/find-delegate-users", "/api/user/add-delegate-user"
@@ -446,7 +459,12 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         "tracked": lambda: ask(INFO, {"id": world.tracked}, by=by),
         "queued": lambda: ask(PROCESSING, {"searchBy": {"fieldName": "all", "value": "text"}}, by=by),
         "queues": lambda: ask(QUEUES, hour_before(ask), by=by),
-        "refused": lambda: ask(REJECTIONS, {}, by=by),
+        "see what was refused": lambda: ask(REJECTIONS, {}, by=by),
+        "'s refused": lambda: ask(REJECTIONS, {"mailbox": mailbox}, by=by),
+        "all of the refused": lambda: ask(REJECTIONS, {"admin": True}, by=by),
+        "own bounced": lambda: ask(BOUNCED, {}, by=by),
+        "'s bounced": lambda: ask(BOUNCED, {"mailbox": mailbox}, by=by),
+        "a bounced": lambda: ask(INFO, {"id": world.bounced}, by=by),
         "preferences": lambda: ask(PREFERENCES, {"mailbox": mailbox}, by=by),
         "prefer for": lambda: ask(PREFER, {"mailbox": mailbox, "preferences": {"language": "de"}}, by=by),
         "most used": lambda: ask(MOST_USED, by=by),
@@ -485,7 +503,7 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         assert (told.status, told.code) == (404, "not_found")
     else:
         listing = act in ("own lists", "ann's lists", "track", "see what is queued", "see what was refused")
-        listing |= "contacts" in act or "delegates" in act
+        listing |= "refused" in act or "bounced" in act or "contacts" in act or "delegates" in act
         listing |= "audit events" in act
         assert len(told.rows) >= (0 if listing else 1)
         if act.startswith(("add", "permit", "import")):
@@ -642,7 +660,8 @@ def test_nobody_is_nobody(world: World, endpoint: Endpoint[Any, Any], address: s
 
 def test_the_matrix_has_every_operation() -> None:
     typed = {operation for table in (OBJECTS, LISTS, OTHERS, MAIL, WRITING) for operation, *_ in table.values()}
-    assert typed == {endpoint.name for endpoint in AUTHORISED}
+    # Secure messages have a matrix of their own, in test_secure_roles.py.
+    assert typed == {endpoint.name for endpoint in AUTHORISED if endpoint.noun != "secure"}
     assert set(ACTS) == set(OBJECTS)
     assert set(MAIL_ACTS) == set(MAIL)
     assert set(WRITING_ACTS) == set(WRITING)

@@ -246,6 +246,16 @@ class TestThroughThePortal:
             assert lab.receive(mail_of(), reason=None)[0].outcome == "delivered", "the permitted address goes first"
             assert lab.receive(mail_of("fay@elsewhere.example"), reason=None)[0].outcome == "blocked"
 
+    def test_lists_that_say_nothing_of_a_block_change_nothing_about_it(self, lab: Lab) -> None:
+        """Releases by filter leave out what its recipient blocks (promises B.5), whoever is trusted as well."""
+        lab.receive(mail_of())
+        with asking(lab) as ask:
+            for entry, list in (("elsewhere.example", "blocked"), (SENDER, "trusted")):
+                ask("/api/portal/senders/add", {"entry": entry, "list": list}, by=ANN)
+            assert ask.held()[0]["senderBlocked"] is True
+            ask("/api/portal/senders/add", {"entry": SENDER, "list": "permitted"}, by=ANN)
+            assert ask.held()[0]["senderBlocked"] is False
+
     def test_what_is_blocked_is_neither_held_nor_delivered(self, lab: Lab) -> None:
         with asking(lab) as ask:
             ask("/api/portal/senders/add", {"entry": "elsewhere.example", "list": "blocked"}, by=ANN)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ANN, SPAM, Lab
+from mimeportal_server import outsiders, people
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -104,6 +105,16 @@ def test_one_time_password_is_shown_once_and_stored_as_a_hash(run: Run, lab: Lab
     for file in lab.path.rglob("*"):
         if file.is_file():
             assert secret.encode() not in file.read_bytes()
+
+
+def test_people_outside_are_reset_and_disabled_too(run: Run, lab: Lab) -> None:
+    client = "client@elsewhere.example"
+    with lab.server.write() as tx:
+        outsiders.invite(tx, lab.server, client)
+    assert len(run("people", "reset", client, home=lab.path).stdout.strip()) == 43
+    assert run("people", "disable", client, home=lab.path).returncode == 0
+    with lab.server.database.read() as tx:
+        assert people.caller_of(tx, client, "test") is None
 
 
 def test_disable_and_enable(run: Run, lab: Lab) -> None:

@@ -24,6 +24,7 @@ def loaded(config: Path, text: str) -> settings.Settings:
 
 
 LEAST = 'domains = ["example.com"]\n'
+FOLDER = '[secure.folders]\nF = ["example.com"]\n'
 
 
 class TestWhatItSays:
@@ -45,6 +46,15 @@ class TestWhatItSays:
         assert read.hold_rules == ()
         assert read.limits == limits.LOWERABLE
         assert read.session_hours == 8
+        secure = read.secure
+        assert (secure.mode, secure.compose, secure.first_visit, secure.triggers) == ("full", None, "link", ())
+        assert (secure.inbox_days, secure.retention_days, secure.published_contacts) == (60, 365, ())
+        assert secure.switched_off() == set()
+        assert (secure.expired_blocks_read, secure.recall_only_if_unread) == (False, False)
+        (default,) = secure.definitions
+        assert (default.print, default.reply, default.reply_all, default.expire_days, default.read_receipt) == (
+            True, True, True, 0, False,
+        )  # fmt: skip
         rules = read.passwords
         assert (rules.shortest, rules.longest, rules.classes, rules.expire_days) == (8, 128, 3, 0)
         assert (rules.lock_failures, rules.lock_minutes, rules.reset_by_mail) == (5, 15, True)
@@ -106,6 +116,30 @@ class TestWhatIsWrong:
             (LEAST + "[passwords]\nlock_failures = 0\n", "passwords.lock_failures"),
             (LEAST + "[passwords]\nreset_by_mail = 1\n", "passwords.reset_by_mail"),
             (LEAST + "[pages]\nsession_hours = 0\n", "pages.session_hours"),
+            (LEAST + '[secure]\nmode = "half"\n', "secure.mode"),
+            (LEAST + '[secure]\ncolour = "red"\n', "secure.colour"),
+            (LEAST + "[secure]\nreply = 1\n", "secure.reply"),
+            (LEAST + '[secure]\ncompose = ["*"]\n', "secure.compose"),
+            (LEAST + "[secure]\ninbox_days = 61\n", "secure.inbox_days"),
+            (LEAST + "[secure]\nretention_days = 0\n", "secure.retention_days"),
+            (LEAST + '[secure]\nfirst_visit = "phone"\n', "secure.first_visit"),
+            (LEAST + '[secure]\npublished_contacts = ["ann"]\n', "secure.published_contacts"),
+            (LEAST + "[secure]\nfolders = 1\n", "secure.folders"),
+            (LEAST + '[secure.folders]\nA = ["*"]\n', "secure.folders.A"),
+            (LEAST + "[secure]\ndefinition = 1\n", "secure.definition"),
+            (LEAST + '[[secure.definition]]\nname = "A"\n', "secure definition 1: there is no folder ''"),
+            (LEAST + FOLDER + '[[secure.definition]]\nfolder = "F"\n', "secure definition 1: its name"),
+            (LEAST + FOLDER + 2 * '[[secure.definition]]\nname = "A"\nfolder = "F"\n', "secure definition 2: its name"),
+            (
+                LEAST + FOLDER + '[[secure.definition]]\nname = "Default Secure Messaging Definition"\nfolder = "F"\n',
+                "secure definition 1: its name",
+            ),
+            (LEAST + FOLDER + '[[secure.definition]]\nname = "A"\nfolder = "F"\nexpire_days = -1\n', "expire_days"),
+            (LEAST + '[[secure.trigger]]\nsubject = "a"\n', "secure trigger 1: there is no definition ''"),
+            (
+                LEAST + '[[secure.trigger]]\ndefinition = "Default Secure Messaging Definition"\n',
+                "secure trigger 1 has no condition, so it would send all mail securely",
+            ),
             (LEAST + "[keeping]\nhold_days = 0\n", "keeping.hold_days"),
             (LEAST + '[keeping]\nhold_days = "7"\n', "keeping.hold_days"),
             (LEAST + "[keeping]\nhold_days = true\n", "keeping.hold_days"),
@@ -131,6 +165,13 @@ class TestWhatIsWrong:
             (LEAST + "[policies]\npermitted_senders = [5]\n", "policies.permitted_senders"),
             (LEAST + '[policies]\npublic_providers = ["gmail"]\n', "policies.public_providers"),
             (LEAST + "[policies]\nauthserv_id = 5\n", "policies.authserv_id"),
+            (LEAST + "[auto_allow]\ncreate = 1\n", "auto_allow.create"),
+            (LEAST + "[auto_allow]\ndays = 121\n", "auto_allow.days"),
+            (LEAST + "[auto_allow]\ndays = 0\n", "auto_allow.days"),
+            (LEAST + "[auto_allow]\nsample = 1.5\n", "auto_allow.sample"),
+            (LEAST + "[auto_allow]\nsample = nan\n", "auto_allow.sample"),
+            (LEAST + "[auto_allow]\nsample = true\n", "auto_allow.sample"),
+            (LEAST + "[auto_allow]\nshare = 0\n", "auto_allow.share"),
             (LEAST + "[limits]\npage_size = 501\n", "limits.page_size"),
             (LEAST + "[limits]\npage_size = 0\n", "limits.page_size"),
             (LEAST + '[limits]\npage_size = "10"\n', "limits.page_size"),

@@ -726,3 +726,43 @@ class TestRealMail:
             shown = preview(octets)
             if shown.html is not None:
                 assert safe_html(shown.html, cid_images=shown.images) is not None, name
+
+
+class TestDeliveryReports:
+    """What is read out of a report of a bounce: little, quickly, and never an error."""
+
+    HEAD = b'Content-Type: multipart/report; report-type="Delivery-Status"; boundary=b\n\n'
+
+    def report(self, groups: bytes) -> bytes:
+        part = b"--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; a\n\n"
+        return self.HEAD + part + groups + b"\n--b--\n"
+
+    def test_groups_are_recipients(self) -> None:
+        groups = b"Final-Recipient: rfc822;A@X.Example\nAction: Failed\nStatus: 5.0.0\n\n\n"
+        groups += b"Original-Recipient: rfc822; <b@x.example>\nAction: delayed\nDiagnostic-Code: smtp; 4xx\n wait\n"
+        first, second = mail.delivery_reports(self.report(groups))
+        assert (first.recipients, first.action, first.status) == (("a@x.example",), "failed", "5.0.0")
+        assert (second.recipients, second.action, second.diagnostic) == (("b@x.example",), "delayed", "4xx wait")
+
+    def test_a_transfer_encoding_is_taken_off(self) -> None:
+        groups = base64.b64encode(b"Reporting-MTA: dns; a\n\nFinal-Recipient: rfc822;a@x.example\nAction: failed\n")
+        encoded = b"--b\nContent-Type: message/delivery-status\nContent-Transfer-Encoding: base64\n\n" + groups
+        (found,) = mail.delivery_reports(self.HEAD + encoded + b"\n--b--\n")
+        assert found.recipients == ("a@x.example",)
+
+    def test_many_groups_are_read_up_to_a_limit(self) -> None:
+        groups = b"Final-Recipient: rfc822;a@x.example\nAction: failed\n\n" * 5_000
+        assert len(mail.delivery_reports(self.report(groups))) == limits.SMTP_RECIPIENTS
+
+    @pytest.mark.parametrize(
+        "octets",
+        [b"", b"\0" * 1_000, HEAD, HEAD + b"--b\n" * 1_000, b"Content-Type: multipart/report\n\n", b"\xff\xfe" * 100],
+    )
+    def test_what_is_none_reports_nothing(self, octets: bytes) -> None:
+        assert mail.delivery_reports(octets) == ()
+
+    @pytest.mark.parametrize(
+        "groups", [b"\n" * 100_000, b":" * 100_000, b"Final-Recipient: " + b"a@" * 50_000, b"\r" * 99]
+    )
+    def test_hostile_groups_are_read_at_once(self, groups: bytes) -> None:
+        assert {report.action for report in mail.delivery_reports(self.report(groups))} <= {""}

@@ -78,6 +78,7 @@ def test_from_the_link_to_logging_out(browser: Browser, office: Office, tmp_path
     popup.value.close()
 
     # Marked as unread, and found unread.
+    page.get_by_text("Mark", exact=True).click()
     page.get_by_role("button", name="Mark as unread").click()
     expect(page.get_by_role("status")).to_have_text("The message is marked as unread.")
     expect(page.get_by_role("link", name=re.compile("Unread.*Your contract", re.DOTALL))).to_be_visible()

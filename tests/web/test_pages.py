@@ -62,7 +62,7 @@ class TestEveryAnswer:
         assert (shown.status, shown.octets) == (200, b"")
 
     def test_paths_of_the_api_stay_in_the_envelope(self, served: Served) -> None:
-        for path in ("/api/no/such", "/oauth/no", "/lab/no"):
+        for path in ("/api/no/such", "/email/no", "/oauth/no", "/lab/no"):
             told = served.ask(path, {})
             assert told.status == 401
             assert json.loads(told.octets)["fail"]

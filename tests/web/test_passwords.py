@@ -144,7 +144,7 @@ class TestReset:
         page = opened(visitor, link)
         served.lab.time += 24 * 3600 + 1
         assert OVER in visitor.new_password(page, "/password/reset", GOOD).text
-        assert "This link no longer works" in Visitor(served).ask(link).text
+        assert "No longer available" in Visitor(served).ask(link).text
 
     def test_a_weak_password_spends_nothing(self, served: Served) -> None:
         visitor = Visitor(served)

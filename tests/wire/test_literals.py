@@ -177,6 +177,45 @@ class TestClient:
         assert refused.value.code == "err_validation_invalid_email_address"
         assert "Email address is not valid" in refused.value.what
 
+    def test_senders_bulk_delete(self) -> None:
+        transport = Recorded("senders-bulk-delete")
+        gone = Portal(transport).senders.remove_everywhere(["Billing@Sender.example", "spam.example"], "blocked")
+        transport.asked("senders-bulk-delete")
+        assert gone == 2
+
+    @pytest.mark.parametrize(
+        ("list", "filters"),
+        [
+            (None, {}),
+            ("permitted", {"action": "permit"}),
+            ("auto-permitted", {"type": "auto"}),
+            ("trusted", {"trusted": True}),
+        ],
+    )
+    def test_senders_bulk_delete_of_one_list(self, list: str | None, filters: dict[str, Any]) -> None:
+        transport = Recorded("senders-bulk-delete")
+        Portal(transport).senders.remove_everywhere(["spam.example"], list)
+        assert transport.sent == [
+            ("POST", literal("senders-bulk-delete")["path"], {"ids": ["spam.example"], **filters})
+        ]
+
+    @pytest.mark.parametrize("answer", [{}, {"status": "ok"}])
+    def test_senders_bulk_delete_that_tells_no_count(self, answer: dict[str, Any]) -> None:
+        transport = Recorded("senders-bulk-delete")
+        transport.answers[literal("senders-bulk-delete")["path"]]["answer"] = answer
+        assert Portal(transport).senders.remove_everywhere(["spam.example"]) is None
+
+    def test_one_mailbox_is_never_asked_for(self) -> None:
+        """The form for one recipient has an unknown body: it is not sent (promises B.6)."""
+        transport = Recorded("senders-bulk-delete", "get-account")
+        for removing in (
+            lambda: Portal(transport).senders.remove(["spam.example"], "blocked"),
+            lambda: Portal(transport).senders.plan("remove", ["spam.example"], mailbox=ANN),
+        ):
+            with pytest.raises(errors.NotOfferedError):
+                removing()
+        assert transport.sent == []
+
     def test_account(self) -> None:
         transport = Recorded("get-account")
         row = Portal(transport).account.show()
@@ -435,6 +474,14 @@ class TestServer:
     def test_refused_sender_is_answered_word_for_word(self, wire: Wire) -> None:
         document = literal("permit-or-block-sender-refused")
         assert wire.post(document["path"], document["request"]) == document["answer"]
+
+    def test_senders_bulk_delete(self, wire: Wire) -> None:
+        document = literal("senders-bulk-delete")
+        for entry in document["request"]["ids"]:
+            wire("/api/portal/senders/add", {"entry": entry, "list": "blocked", "mailbox": ANN})
+        told = wire.send(document["path"], document["request"])
+        assert (told.status, json.loads(told.octets)) == (200, document["answer"])
+        assert wire.lists() == {}
 
     def test_blocked_sender_type(self, wire: Wire) -> None:
         document = literal("permit-or-block-sender")

@@ -14,7 +14,7 @@ from mimeportal.messages import TrackedMessage
 from mimeportal.portal import Portal
 from mimeportal.wire import format_date
 from mimeportal_server import delivery
-from wire.literal import Recorded, assert_same_shape, literal
+from wire.literal import Recorded, assert_same_shape, literal, without
 
 ID = "eNpVj81ugzAQhN9lr0QYDLF"
 SINCE, UNTIL = datetime(2022, 7, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
@@ -152,13 +152,6 @@ INVOICE = b"".join(
 OURS = {"message-finder-search": ("messageId",)}
 # What the portal leaves out: it reckons no spam score, and its archive copies have no end.
 LEFT_OUT = ("spamScore", "messageExpiresIn", "currentPurgeDate", "originalPurgeDate")
-
-
-def without(document: Any, names: tuple[str, ...]) -> Any:
-    """JSON without some keys, wherever they stand."""
-    if isinstance(document, dict):
-        return {key: without(value, names) for key, value in document.items() if key not in names}
-    return [without(value, names) for value in document] if isinstance(document, list) else document
 
 
 @pytest.fixture

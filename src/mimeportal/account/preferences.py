@@ -54,7 +54,7 @@ def _one_of(known: Sequence[str]) -> Callable[[str, str], str]:
     def check(name: str, value: str) -> str:
         found = next((word for word in known if word.lower() == value.strip().lower()), None)
         if found is None:
-            raise UsageError(f"{name} takes none such as {value[:40]!r}.", remedy=f"Use one of: {', '.join(known)}.")
+            raise UsageError(f"There is no {name} {value[:40]!r}.", remedy=f"Use one of: {', '.join(known)}.")
         return found
 
     return check

@@ -103,7 +103,7 @@ class FileContent(Content):
     def __len__(self) -> int:
         return self._size
 
-    def read(self) -> FileContent:
+    def hashed(self) -> FileContent:
         """Read it once for its SHA-256."""
         digest = hashlib.sha256()
         for piece in self._pieces():

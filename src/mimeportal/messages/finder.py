@@ -7,11 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mimeportal.addresses import address_filter, normalise
-from mimeportal.errors import ApiError, UsageError
+from mimeportal import limits
+from mimeportal.account import contract as account
+from mimeportal.addresses import address_filter, normalise, parse_address
+from mimeportal.errors import ApiError, NotFoundError, UsageError
 from mimeportal.holds.hold import check_moment, checked_id, checked_ids, checked_text
 from mimeportal.messages.asking import Asking, Test, narrowing, whole
 from mimeportal.messages.contract import finder as contract
+from mimeportal.messages.contract import undelivered
 from mimeportal.messages.tracked import (
     MessageInfo,
     ProcessingMessage,
@@ -22,7 +25,7 @@ from mimeportal.messages.tracked import (
 )
 from mimeportal.paging import Pages
 from mimeportal.patterns import TextPattern, fold
-from mimeportal.transport import no_such
+from mimeportal.transport import no_such, not_offered
 from mimeportal.wire import format_date
 
 _WINDOW = timedelta(days=30) - timedelta(hours=1)  # the finder takes what is younger than 30 days (7.1)
@@ -102,14 +105,37 @@ class Finder(Asking):
     def bounced(
         self,
         *,
+        mailbox: str | None = None,
         from_: str | None = None,
         to: str | None = None,
         subject: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Pages[TrackedMessage]:
-        """Messages that could not be delivered: `track(status="bounced", ...)`."""
-        return self.track(from_=from_, to=to, subject=subject, status="bounced", since=since, until=until)
+        """Messages that were accepted and could not be delivered, newest first (portal-rules C.10).
+
+        Those that the caller sent or would have got, or the owner of `mailbox`; administrators without one see all.
+        The last 30 days unless `since`. On Mimecast `track(status="bounced", ...)`, which takes no mailbox. `info()`
+        brings the properties of one; content is not shown.
+        """
+        if not self._session.offers(undelivered.BOUNCED):
+            if mailbox is not None:
+                raise not_offered("bounced mail by mailbox: name it as sender or recipient", self._session.api)
+            return self.track(from_=from_, to=to, subject=subject, status="bounced", since=since, until=until)
+        for name, text in (("from_", from_), ("to", to), ("subject", subject)):
+            if text is not None:
+                checked_text(name, text)
+        tests = _tests(from_, to, subject, None, ("bounced",), None, since, until, None)
+        asked = undelivered.BouncedItem(
+            mailbox=parse_address(mailbox) if mailbox is not None else None,
+            from_=from_,
+            to=to,
+            subject=subject,
+            **_window(since, until, None),
+        )
+        return self._pages(
+            undelivered.BOUNCED, asked, TrackedMessage.from_row, lambda row: all(test(row) for test in tests)
+        )
 
     def info(self, id: str, *, content: bool = False) -> MessageInfo:
         """All that the portal tells of one tracked message; with `content` its texts and attachments too.
@@ -186,9 +212,10 @@ class Finder(Asking):
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Pages[Rejection]:
-        """Messages that were refused, newest first; of today unless `since`; to one mailbox if one is named.
+        """Messages that were refused, newest first; of today (UTC) unless `since`, and of the last 7 days at the most.
 
-        `search` is part of an address, the type, the text of the refusal or the sender's IP; with `*` a glob.
+        Those to the caller, or to `mailbox`; administrators and apps without one see all (portal-rules C.12). `search`
+        is part of an address, the type, the text of the refusal or the sender's IP; with `*` a glob.
         """
         for name, moment in (("since", since), ("until", until)):
             check_moment(name, moment)
@@ -197,7 +224,10 @@ class Finder(Asking):
         pattern = _pattern("search", search)
         whose = normalise(mailbox) if mailbox else None
         asked = contract.RejectionsItem(
-            admin=True, mailbox=whose, search_by=_search_by("all", search), **_window(since, until, None)
+            admin=self._sees_all(),
+            mailbox=whose,
+            search_by=_search_by("all", search),
+            **_window(since, until, None),
         )
 
         def wanted(row: Rejection) -> bool:
@@ -209,6 +239,28 @@ class Finder(Asking):
             )
 
         return self._pages(contract.REJECTIONS, asked, _rejection, wanted)
+
+    def rejection(self, id: str, *, mailbox: str | None = None) -> Rejection:
+        """The properties of one message that was refused: it is looked for in the list of the last 7 days.
+
+        Raises `NotFoundError` for an id that is not in it.
+        """
+        checked_id(id)
+        since = datetime.now(UTC) - timedelta(days=limits.REJECTION_DAYS)
+        for found in self.rejected(mailbox=mailbox, since=since):
+            if found.id == id:
+                return found
+        raise NotFoundError(
+            "No such rejected message.",
+            why="It is not in the list of the last 7 days.",
+            remedy="List again: mimeportal messages rejected --since 7d",
+        )
+
+    def _sees_all(self) -> bool:
+        """Whether whoever asks sees everybody's mail: an administrator, or an app on Mimecast."""
+        if self._session.offers(account.WHOAMI):
+            return self._portal.account.whoami().role == "administrator"
+        return not self._portal.is_person
 
 
 def _tests(

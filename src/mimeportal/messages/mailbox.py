@@ -141,7 +141,8 @@ class Mailbox(Asking):
         )
         with no_such("message"):
             detail = self._session.one(contract.DETAIL, item)
-        text, html = detail.text_body, detail.html_body
+        # A portal may tell as text what the HTML says: that is for whoever shows it to do, and to say.
+        text, html = detail.text_body if detail.has_text_body else None, detail.html_body
         if self._session.api != "local":
             if text is None and detail.has_text_body:
                 text = self._text(id, "PLAIN")

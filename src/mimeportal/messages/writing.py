@@ -96,7 +96,7 @@ class Writing(Asking):
 
     def _uploaded(self, content: Content) -> str:
         if isinstance(content, FileContent):
-            sha256 = content.read().sha256
+            sha256 = content.hashed().sha256
         else:
             sha256 = hashlib.sha256(b"".join(content)).hexdigest()
         item = contract.UploadItem(sha256=sha256, file_size=len(content))

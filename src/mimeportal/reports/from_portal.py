@@ -31,14 +31,17 @@ _KEPT = {
     "audit": (60, "Mimecast tells audit events of 60 days."),
     "logins": (60, "Mimecast tells audit events of 60 days."),
 }
+# What a local portal lets go of: the rest it keeps for ever.
+_KEPT_LOCALLY = {"rejections": (limits.REJECTION_DAYS, "What was refused is kept for 7 days (portal-rules C.12).")}
 _BATCH = 500
 
 
 def absent(portal: Portal, report: contract.Report, day: date, today: Calendar) -> str:
-    """Why the portal does not keep a day any more; "" where it does. A local portal keeps every day."""
-    if portal.session.api == "local" or report.name not in _KEPT:
+    """Why the portal does not keep a day any more; "" where it does."""
+    known = _KEPT_LOCALLY if portal.session.api == "local" else _KEPT
+    if report.name not in known:
         return ""
-    kept, why = _KEPT[report.name]
+    kept, why = known[report.name]
     return why if calendar.begin(day, today.zone) < today.now - timedelta(kept) else ""
 
 

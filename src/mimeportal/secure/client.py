@@ -27,7 +27,7 @@ from mimeportal.secure.message import (
     SecureMessage,
     SentSecure,
 )
-from mimeportal.transport import Session
+from mimeportal.transport import Session, not_offered
 from mimeportal.wire import format_date, told_date
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class SecureClient:
         portal (`contract.OPTIONS`); by neither: the default definition. Recipients are written as `carl@b.example` or
         `Carl <carl@b.example>`, attachments are paths, or names with octets: 50 MiB in all. `mailbox` is whose message
         it is, for their delegates. A `request_id` of one's own makes the call repeatable for 7 days. Raises
-        `UsageError` for what cannot be a message, `ApiError` with `internal_only` where a definition has nobody outside
-        to apply to, `ForbiddenError` where the account does not let the caller.
+        `UsageError` for what cannot be a message, `ApiError` with `err_validation_internal_only` where a definition has
+        nobody outside to apply to, `ForbiddenError` where the account does not let the caller.
         """
         self._session.require(contract.SEND, "sending secure messages")
         item = contract.SendItem(
@@ -148,7 +148,8 @@ class SecureClient:
         mailbox that is not the caller's.
         """
         wanted = _narrowed(filter, conditions)
-        self._session.require(contract.LIST, "listing secure messages")
+        if not self._session.offers(contract.LIST):
+            return self._by_flags(wanted)
         folder = wanted.folder or self._folder()
         item = contract.ListItem(
             folder=folder,
@@ -171,6 +172,27 @@ class SecureClient:
             return PageOf(found, page.total_count if page else None, page.next if page else None)
 
         return Pages(fetch)
+
+    def _by_flags(self, wanted: SecureFilter) -> Pages[SecureMessage]:
+        """What Mimecast tells: of what lies in a mailbox, the messages that were sent by Secure Messaging.
+
+        Neither who has read them nor what recipients may do is told there, nor are they searched.
+        """
+        folder = wanted.folder or "sent"
+        if folder == "deleted" or wanted.search is not None:
+            doing = "searching secure messages" if wanted.search is not None else "deleted secure messages"
+            raise not_offered(doing, self._session.api)
+        mail = self._portal.messages.list(
+            folder,
+            mailbox=wanted.mailbox,
+            from_=wanted.from_,
+            to=wanted.to,
+            subject=wanted.subject,
+            since=wanted.since,
+            until=wanted.until,
+            has_attachments=wanted.has_attachments,
+        )
+        return mail.mapped(lambda row: SecureMessage.from_mail(row) if row.ccm else None)
 
     def _folder(self) -> str:
         """The folder that is meant unless one is named: what one has here is sent, or for people outside received."""

@@ -11,6 +11,7 @@ from typing import Any
 from mimeportal.addresses import address_filter
 from mimeportal.errors import UsageError
 from mimeportal.holds.hold import Attachment, check_moment, checked_text
+from mimeportal.messages.message import MailboxMessage
 from mimeportal.patterns import TextPattern
 from mimeportal.secure import contract
 from mimeportal.secure.contract import FOLDERS, LogRow, MayRow, MessageRow, MonitorRow, RecipientRow, SecureRow, SentRow
@@ -23,12 +24,13 @@ class SecureMessage:
 
     `may` are the acts that the caller may do with it now: of `read, print, reply, reply_all, mark, delete, restore,
     recall, extend, expire, notify`. `status` (`sent, read, recalled, extended`), `definition` and `option` are told
-    to its sender and to administrators, and None to others. `expired` stands beside the status (portal-rules F.34).
+    to its sender and to administrators, and None to others. On Mimecast nothing is told of `direction`, `unread`,
+    `definition`, `option`, `expires`, and who may do what. `expired` stands beside the status (portal-rules F.34).
     """
 
     id: str
     folder: str
-    direction: str
+    direction: str | None
     from_address: str
     from_name: str
     to: tuple[str, ...]
@@ -37,7 +39,7 @@ class SecureMessage:
     date: datetime
     size: int
     has_attachments: bool
-    unread: bool
+    unread: bool | None
     status: str | None
     definition: str | None
     option: str | None
@@ -67,6 +69,31 @@ class SecureMessage:
             expires=_date(row.expires),
             expired=row.expired,
             may=may(row.may),
+        )
+
+    @classmethod
+    def from_mail(cls, mail: MailboxMessage) -> SecureMessage:
+        """Read the flags of a message list, which is all that Mimecast tells of a secure message."""
+        state = "recalled" if mail.recalled else "read" if mail.read else "sent"
+        return cls(
+            id=mail.id,
+            folder=mail.folder or "",
+            direction=None,
+            from_address=mail.from_header,
+            from_name=mail.from_name,
+            to=mail.to_addresses,
+            cc=(),
+            subject=mail.subject,
+            date=mail.received,
+            size=mail.size,
+            has_attachments=mail.has_attachments,
+            unread=None,
+            status=state if mail.folder == "sent" else None,
+            definition=None,
+            option=None,
+            expires=None,
+            expired=bool(mail.expired),
+            may=(),
         )
 
 
@@ -131,14 +158,13 @@ class SecureContent:
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """What a reader sees above the text: From, To, Cc, Subject, Date."""
+        """What a reader sees above the text: From, To, Cc, Subject."""
         message = self.message
         shown = [
             ("From", f"{message.from_name} <{message.from_address}>" if message.from_name else message.from_address),
             ("To", ", ".join(message.to)),
             ("Cc", ", ".join(message.cc)),
             ("Subject", message.subject),
-            ("Date", f"{message.date:%a, %d %b %Y %H:%M:%S %z}"),
         ]
         return [(name, value) for name, value in shown if value]
 

@@ -175,11 +175,13 @@ class SendersClient:
         screening. Raises `UsageError` for what is no address, `NotOfferedError` on Mimecast.
         """
         checked_text("sender", sender)
-        whose = envelope
+        bounce = envelope
         if envelope is not None:
             checked_text("envelope", envelope)
-            whose = parse_address(envelope) if envelope not in ("", "<>") else ""
-        item = CheckSenderItem(sender=parse_address(sender), envelope=whose, mailbox=_mailbox(mailbox))
+            bounce = "" if envelope in ("", "<>") else parse_address(envelope)
+        if "*" in sender:
+            raise UsageError(f"A check takes one address, no pattern: {sender!r}.", remedy="Write user@example.com.")
+        item = CheckSenderItem(sender=parse_address(sender), envelope=bounce, mailbox=_mailbox(mailbox))
         return self._session.one(contract.CHECK, item)
 
     def _changed(self, endpoint: Endpoint[ItemT, ChangeSenderRow], items: Sequence[ItemT]) -> Sequence[SenderChange]:

@@ -36,7 +36,7 @@ CAPABILITIES = Shape(
 
 @click.group(cls=Group)
 def account() -> None:
-    """The account, and who is asking: preferences, contacts, delegates."""
+    """The account, preferences, contacts, delegates."""
 
 
 @account.command()

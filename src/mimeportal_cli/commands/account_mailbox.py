@@ -91,7 +91,7 @@ def _wanted(given: Sequence[str]) -> dict[str, Any]:
 @option("--search", metavar="TEXT", help="In the address or the name; with * a glob.")
 @option("--global", "everyone", is_flag=True, help="Everybody who has a mailbox here, by address.")
 @_MAILBOX
-@option("--tz", metavar="ZONE", help="Show times in this zone. Default: the account's.")
+@option("--tz", metavar="ZONE", help="Show times in this zone. Default: yours, or the account's.")
 @output_options(CONTACTS)
 def contacts(search: str | None, everyone: bool, mailbox: str | None, tz: str | None, output: Output) -> None:
     """List those whom you wrote to, the most used first; or everybody's address with --global."""

@@ -11,7 +11,7 @@ from mimeportal_cli.choosing import window, window_options
 from mimeportal_cli.commands import messages_read, messages_report, messages_write
 from mimeportal_cli.options import Group, option, settings
 from mimeportal_cli.output import Output, Shape, output_options
-from mimeportal_cli.references import RememberedTracked, reference, resolved
+from mimeportal_cli.references import RememberedRejected, RememberedTracked, as_reference, reference, resolved
 from mimeportal_cli.tables import joined, print_rows, with_times
 from mimeportal_cli.telling import both_senders, short_reason
 
@@ -54,6 +54,11 @@ TRACKED = Shape(
     ),
     table=("id", "received", "status", "from_header", "to_addresses", "info", "subject"),
     empty="No messages match.",
+)
+BOUNCED = Shape(
+    TRACKED.names,
+    table=("id", "received", "from_header", "to_addresses", "info", "subject"),
+    empty="Nothing bounced.",
 )
 INFO = Shape(
     (
@@ -101,10 +106,13 @@ PROCESSING = Shape(
 )
 REJECTIONS = Shape(
     ("id", "created", "type", "from_address", "to_address", "info", "remote_ip", "remote_host"),
-    table=("created", "type", "from_address", "to_address", "remote_ip", "info"),
+    table=("id", "created", "type", "from_address", "to_address", "remote_ip", "info"),
     empty="Nothing was rejected.",
 )
 QUEUES = Shape(("direction", "date", "count"), empty="The portal tells of no queue.")
+
+
+_MAILBOX = option("--mailbox", metavar="ADDRESS", help="Whose mail, where you may act as its owner.")
 
 
 @click.group(cls=Group)
@@ -156,16 +164,29 @@ def track(
 
 
 @messages.command()
+@click.argument("id", required=False)
+@_MAILBOX
 @option("--from", "from_", metavar="WHO", help="Sender: an address, a domain, a glob with *, or a word.")
 @option("--to", metavar="WHO", help="Recipient, likewise.")
 @option("--subject", metavar="TEXT", help="In the subject; with * a glob over all of it.")
 @window_options
-@output_options(TRACKED)
-def bounced(since: str | None, until: str | None, tz: str | None, output: Output, **filters: str | None) -> None:
-    """List messages that could not be delivered."""
+@output_options(BOUNCED)
+def bounced(
+    id: str | None, since: str | None, until: str | None, tz: str | None, output: Output, **filters: str | None
+) -> None:
+    """List messages of yours that were accepted and could not be delivered, of the last 30 days; or show one of them.
+
+    What you sent and what was sent to you; administrators see everybody's. Content is not shown. ID is an id, or a
+    reference from a table.
+    """
     from mimeportal_cli.opening import opened
 
+    if id is not None:
+        _refuse_beside_id([name for name in (since, until, *filters.values()) if name], output)
     with opened() as portal:
+        if id is not None:
+            _show(portal, id, output, tz, hold_ids=False)
+            return
         start, end = window(portal, since, until, tz)
         _print_tracked(portal, portal.messages.bounced(since=start, until=end, **filters), output, tz)
 
@@ -198,20 +219,36 @@ def queues(since: str | None, until: str | None, tz: str | None, output: Output)
 
 
 @messages.command()
-@option("--mailbox", metavar="ADDRESS", help="Only mail to this address.")
+@click.argument("id", required=False)
+@_MAILBOX
 @option("--search", metavar="TEXT", help="In an address, the type, the text or the sender's IP.")
 @window_options
 @output_options(REJECTIONS)
 def rejected(
-    mailbox: str | None, search: str | None, since: str | None, until: str | None, tz: str | None, output: Output
+    id: str | None,
+    mailbox: str | None,
+    search: str | None,
+    since: str | None,
+    until: str | None,
+    tz: str | None,
+    output: Output,
 ) -> None:
-    """List messages that were refused; of today unless --since is given."""
+    """List messages to you that were refused; of today unless --since is given, which goes back 7 days. Or show one.
+
+    Administrators see everybody's. Their content was never taken: they must be sent again. ID is an id, or a reference
+    from a table.
+    """
     from mimeportal_cli.opening import opened
 
+    if id is not None:
+        _refuse_beside_id([name for name in (since, until, search) if name], output)
     with opened() as portal:
-        start, end = window(portal, since, until, tz)
-        with_times(portal, output, tz, "created")
-        output.rows(portal.messages.rejected(mailbox=mailbox, search=search, since=start, until=end))
+        if id is not None:
+            _show_rejection(portal, id, mailbox, output, tz)
+            return
+        start, end = window(portal, since or (None if until else "today"), until, tz)
+        found = portal.messages.rejected(mailbox=mailbox, search=search, since=start, until=end)
+        print_rows(portal, output, tz, found, RememberedRejected, "created")
 
 
 def _refuse_beside_id(given: Sequence[str], output: Output) -> None:
@@ -258,6 +295,14 @@ def _print_hold_ids(portal: Portal, found: Iterable[Any], output: Output) -> Non
     else:
         output = Output(HOLD_IDS, output_format="tsv", limit=output.limit)
     output.rows({"id": id} for id in portal.messages.hold_ids(found))
+
+
+def _show_rejection(portal: Portal, id: str, mailbox: str | None, output: Output, tz: str | None) -> None:
+    from dataclasses import asdict
+
+    (full,) = resolved(portal, [id], RememberedRejected(portal))
+    with_times(portal, output, tz, "created", id=as_reference)
+    output.one(asdict(portal.messages.rejection(full, mailbox=mailbox)))
 
 
 def _print_tracked(portal: Portal, found: Iterable[Any], output: Output, tz: str | None) -> None:

@@ -44,7 +44,7 @@ MAIL = Shape(
         "recalled",
         "expired",
     ),
-    table=("id", "received", "from_header", "to_addresses", "attachment_count", "subject"),
+    table=("id", "received", "from_header", "to_addresses", "subject"),
     empty="No messages match.",
 )
 ATTACHMENTS = Shape(
@@ -88,7 +88,8 @@ def list_(
 
     with opened() as portal:
         wanted = conditions(portal, since, until, tz, filters)
-        _print_mail(portal, output, tz, portal.messages.list(folder, mailbox=mailbox, **wanted))
+        found = portal.messages.list(folder, mailbox=mailbox, **wanted)
+        _print_mail(portal, output, tz, found, without="from_header" if folder == "sent" else "to_addresses")
 
 
 @click.command(cls=Command)
@@ -142,14 +143,12 @@ def conditions(
     return {**filters, "since": start, "until": end, "larger_than": size(larger) if larger is not None else None}
 
 
-def _print_mail(portal: Portal, output: Output, tz: str | None, found: Any) -> None:
-    cells = {"from_header": both_senders, "to_addresses": joined, "attachment_count": _some}
+def _print_mail(portal: Portal, output: Output, tz: str | None, found: Any, *, without: str = "") -> None:
+    """In a folder of one mailbox, whose it is on one side of every message is no news."""
+    table = [name for name in MAIL.table if name != without]
+    output.shape = Shape(MAIL.names, table=table, empty=MAIL.empty)
+    cells = {"from_header": both_senders, "to_addresses": joined}
     print_rows(portal, output, tz, found, RememberedMail, "received", **cells)
-
-
-def _some(value: Any, _record: Any, _columns: Any) -> str:
-    """A number, where there is anything to count."""
-    return str(value or "")
 
 
 # -- one message -------------------------------------------------------------------------------------------
@@ -246,7 +245,7 @@ def _facts(portal: Portal, message: Message, tz: str | None) -> Iterator[tuple[s
 
 @click.command("print", cls=Command)
 @click.argument("id")
-@option("--tz", metavar="ZONE", help="Show times in this zone. Default: the account's.")
+@option("--tz", metavar="ZONE", help="Show times in this zone. Default: yours, or the account's.")
 @option(
     "-w", "--write", metavar="FILE", type=click.Path(), help="The page. Default: stdout, where that is no terminal."
 )
@@ -289,7 +288,7 @@ def attachments(id: str, listed: bool, folder: str | None, output: Output) -> No
     if not listed and (output.columns is not None or output.asked_format):
         raise UsageError("-o and --columns are for a list.", remedy="Add --list, or leave them out.")
     if not listed:
-        saving.check_places(1, output.file, folder or (None if output.file else "."))
+        saving.check_places(1, output.write, folder or (None if output.write else "."))
     with opened() as portal:
         (full,) = resolved(portal, [id], RememberedMail(portal))
         found = portal.messages.get(full).attachments
@@ -297,8 +296,8 @@ def attachments(id: str, listed: bool, folder: str | None, output: Output) -> No
             output.rows(found)
             return
         objects = [(entry.id, safe_name(entry.name)) for entry in found]
-        if output.file:
-            saving.save_one(objects, portal.messages.download, output.file)
+        if output.write:
+            saving.save_one(objects, portal.messages.download, output.write)
         elif not objects:
             settings().console.note(ATTACHMENTS.empty)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -153,6 +154,10 @@ def _carry_out(portal: Portal, plan: Plan, acting: Acting, output: Output, endin
         return
     plan.refuse_above(acting.maximum)
     if len(plan) and asks and not acting.yes:
+        for item in islice(plan.selection, _SHOWN):
+            console.warn(f"  {reference(item.id)} {_line(item.described)}")
+        if len(plan) > _SHOWN:
+            console.warn(f"  and {len(plan) - _SHOWN:,} more")
         count, entries = plan.selection.entries()
         for entry in entries:
             console.warn(f"  block {entry}")
@@ -205,9 +210,15 @@ def report(id: str, type_: str | None, dry_run: bool, yes: bool, output: Output)
 def _describe(portal: Portal, id: str) -> str | None:
     """Show which message is meant; whose it is."""
     for message in portal.messages.lookup([id]):
-        settings().console.warn(f"  {reference(id)} from {message.from_header or '(none)'}: {message.subject}")
+        facts = {"from_header": message.from_header, "subject": message.subject}
+        settings().console.warn(f"  {reference(id)} {_line(facts)}")
         return message.mailbox
     return None
+
+
+def _line(facts: Mapping[str, Any]) -> str:
+    """One message on a line: its sender, its subject."""
+    return f"from {facts.get('from_header') or '(none)'}: {facts.get('subject') or ''}"
 
 
 COMMANDS: tuple[Any, ...] = (block, report)

@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mimeportal_cli.completing import addresses
 from mimeportal_cli.options import Command, Group, bundle, option, settings
 from mimeportal_cli.output import Output, Shape, output_options
 from mimeportal_cli.references import RememberedDrafts, RememberedMail, resolved
 from mimeportal_cli.tables import joined, print_rows, with_times
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from mimeportal.messages import NewMessage, SentMessage
     from mimeportal.portal import Portal
 
 _SECTION = "Message"
-_COMPLETED = 20
 
 # As `SENT_FIELDS`, `DELIVERY_FIELDS` and the facts of a `Draft` of the SDK; a test compares them.
 SENT = Shape(("message_id", "date", "id", "recipients", "left_out"))
@@ -39,23 +37,6 @@ _OUTSIDE = (
     "Left out for recipients outside: {names}. Images inside a text show in the portal, and would not display "
     "there. To attach them: --inline-as-attachments."
 )
-
-
-def _contacts(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Whom one wrote to, as far as that is known at once; else nothing."""
-    from itertools import islice
-
-    from click.shell_completion import CompletionItem
-
-    from mimeportal.errors import MimeportalError
-    from mimeportal_cli.opening import opened
-
-    try:
-        with opened() as portal:
-            found = list(islice(portal.account.contacts(incomplete or None), _COMPLETED))
-    except MimeportalError:
-        return []
-    return [CompletionItem(contact.address, help=contact.name or None) for contact in found]
 
 
 class Letter:
@@ -100,7 +81,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _who(name: str, help: str) -> Callable[[Any], Any]:
-    return option(f"--{name}", multiple=True, metavar="ADDRESS", shell_complete=_contacts, section=_SECTION, help=help)
+    return option(f"--{name}", multiple=True, metavar="ADDRESS", shell_complete=addresses, section=_SECTION, help=help)
 
 
 def _part(*names: str, **attributes: Any) -> Callable[[Any], Any]:

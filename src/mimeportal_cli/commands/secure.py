@@ -120,7 +120,9 @@ def list_(since: str | None, until: str | None, tz: str | None, output: Output, 
 
 
 def _is_outside(portal: Portal) -> bool:
-    return portal.account.whoami().role == "outside"
+    from mimeportal.account import contract
+
+    return portal.session.offers(contract.WHOAMI) and portal.account.whoami().role == "outside"
 
 
 def _yes(value: Any, _record: Any, _columns: Any) -> str:
@@ -203,6 +205,7 @@ def _facts(portal: Portal, content: SecureContent, tz: str | None) -> Iterator[t
 
     zone = zone_of(portal, tz)
     message = content.message
+    yield "Date", told(message.date, zone)
     if message.status:
         yield "Status", message.status + (", expired" if message.expired else "")
         yield "Sent by", message.option or message.definition or ""

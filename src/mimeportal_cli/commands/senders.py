@@ -48,7 +48,7 @@ def senders() -> None:
 @SEARCH
 @TYPES
 @POLICY_TYPE
-@option("--tz", metavar="ZONE", help="Show times in this zone. Default: the account's.")
+@option("--tz", metavar="ZONE", help="Show times in this zone. Default: yours, or the account's.")
 @output_options(ENTRIES)
 def list_(list_: str | None, tz: str | None, output: Output, **filters: Any) -> None:
     """List the entries of the blocked, permitted, auto-permitted and trusted lists."""

@@ -25,10 +25,24 @@ POLICY_TYPES = ("manual", "auto", "disabled", "trusted")
 _UNASKED = 25  # typed entries that are added without a question
 _SHOWN = 5
 
+
+def _list_of(options: Any, _record: Any, _columns: Any) -> str:
+    return str(options.get("list") or "whichever it is on")
+
+
+# An item's id is its entry.
 CHANGES = Shape(
-    act.REPORT_FIELDS, table=("entry", "action", "outcome", "code", "error", "to_address"), cells={}, empty=""
+    act.REPORT_FIELDS,
+    table=("id", "action", "outcome", "code", "error", "options"),
+    cells={"options": _list_of},
+    empty="",
 )
-PLANNED = Shape(act.REPORT_FIELDS, table=("entry", "action", "to_address", "options"), empty="No entries match.")
+PLANNED = Shape(
+    act.REPORT_FIELDS,
+    table=("id", "action", "to_address", "options"),
+    cells={"options": _list_of},
+    empty="No entries match.",
+)
 # As `BAD_LINE_FIELDS` of mimeportal.senders.importing; a test compares them.
 BAD_LINES = Shape(("line", "entry", "code", "reason"), empty="")
 

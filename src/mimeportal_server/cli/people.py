@@ -178,7 +178,9 @@ def _person(portal: Portal, tx: Any, address: str) -> int:
     from mimeportal_server import people as persons
 
     found = persons.find(tx, normalise(address))
-    if found is None or found.kind != "person":
+    if (
+        found is None or found.kind == "app"
+    ):  # those outside too, who only have secure messages here (portal-rules A.27)
         raise NotFoundError(
             f"{address} is none of the portal's people.",
             why=f"In {portal.home.path}.",

@@ -436,6 +436,7 @@ deliveries = Table(
     _number("queued"),
     _number("not_before"),
     Column("finished", Integer),
+    Column("delivered", Integer),  # when it was, although a report says later that it bounced
 )
 Index(
     "deliveries_open",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 from urllib.parse import parse_qsl
 
-from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from mimeportal import limits
@@ -62,34 +63,50 @@ async def read_form(route: Route, content_type: str, pieces: AsyncIterator[bytes
 
     Files over 1 MiB lie on disk, without a name, until the form is closed.
     """
-    if content_type.partition(";")[0].strip().lower() != "multipart/form-data":
+    if not _in_parts(content_type):
         return read_fields(b"".join([piece async for piece in pieces]))
+    parser = _parser(content_type, pieces, limits.PAGE_FILES if route.files else 0)
+    try:
+        await parser.parse()
+    except (MultiPartException, KeyError, ValueError) as fault:
+        sentence = fault.message if isinstance(fault, MultiPartException) else _UNREADABLE
+        raise Refused("err_request_malformed", sentence, status=400) from None
+    return _form(parser)
 
+
+async def read_text(content_type: str, pieces: AsyncIterator[bytes]) -> Form:
+    """The fields of a form before its first file, to give back what somebody wrote; nothing where it is no form."""
+    if not _in_parts(content_type):
+        return Form()
+    parser = _parser(content_type, pieces, 0)
+    with suppress(MultiPartException, KeyError, ValueError):
+        await parser.parse()
+    return _form(parser)
+
+
+def _in_parts(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
+
+
+def _parser(content_type: str, pieces: AsyncIterator[bytes], files: int) -> MultiPartParser:
     async def stream() -> AsyncGenerator[bytes, None]:
         async for piece in pieces:
             yield piece
 
-    parser = MultiPartParser(
-        Headers({"content-type": content_type}),
-        stream(),
-        max_files=limits.PAGE_FILES if route.files else 0,
-        max_fields=limits.FORM_FIELDS,
-        max_part_size=limits.JSON_BODY,
+    headers = Headers({"content-type": content_type})
+    return MultiPartParser(
+        headers, stream(), max_files=files, max_fields=limits.FORM_FIELDS, max_part_size=limits.JSON_BODY
     )
-    try:
-        read: FormData = await parser.parse()
-    except (MultiPartException, KeyError, ValueError) as fault:
-        sentence = fault.message if isinstance(fault, MultiPartException) else _UNREADABLE
-        raise Refused("err_request_malformed", sentence, status=400) from None
+
+
+def _form(parser: MultiPartParser) -> Form:
     form = Form()
-    for name, value in read.multi_items():
-        if isinstance(value, UploadFile):
-            if value.filename:  # a browser sends one without a name where no file was chosen
-                size = value.size or 0
-                sent = Sent(clean(value.filename), value.content_type or "", size, value.file)
-                form.files.append(sent)
-            else:
-                value.file.close()
-        else:
+    for name, value in parser.items:
+        if not isinstance(value, UploadFile):
             form.fields.append((clean(name), clean(value)))
+        elif value.filename:
+            sent = Sent(clean(value.filename), value.content_type or "", value.size or 0, value.file)
+            form.files.append(sent)
+        else:
+            value.file.close()  # a browser sends one without a name where no file was chosen
     return form

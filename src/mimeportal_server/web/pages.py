@@ -24,7 +24,7 @@ _WORDS = {
     403: ("Not possible", "Go back and load the page again."),
     404: ("Page not found", "Check the address, or open the link in your mail again."),
     405: ("Page not found", "Check the address, or open the link in your mail again."),
-    410: ("This link no longer works", "Log in, or ask whoever sent it to send another."),
+    410: ("No longer available", "Log in, or ask whoever sent it to send another."),
     413: ("Too large", "Go back and send less at once."),
     429: ("One moment, please", "Wait a minute, and try again."),
     503: ("Not available just now", "Try again in a minute."),
@@ -62,6 +62,10 @@ class Pages:
         if visit.acted or visit.request.method == "POST":
             self._on_act()
         return response
+
+    def over(self, visit: Visit, form: Form) -> Response:
+        """The session has ended meanwhile: nothing was done, and what was written is given back."""
+        return visit.page("session_over.html", 401, text=form.get("text"), subject=form.get("subject"))
 
     def finish(self, visit: Visit) -> None:
         """What is left to do once the answer was given. Raises what the store raises."""

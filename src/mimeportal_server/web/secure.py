@@ -94,7 +94,7 @@ def _print(visit: Visit) -> Response:
     """A message for paper, where its sender lets it be printed."""
     message = visit.ask(contract.PRINT, contract.MessageItem(id=visit.parameters["id"])).row
     html = showing.body(message, remote_images=False)
-    return visit.printed("secure_print.html", message=message, times=showing.times(visit), html=html)
+    return visit.printed("secure_print.html", html, message=message, times=showing.times(visit))
 
 
 def _file(visit: Visit) -> Response:

@@ -16,6 +16,7 @@ from mimeportal.wire import (
     ARGUMENT,
     REQUEST_ID,
     Endpoint,
+    Failure,
     Item,
     Page,
     Request,
@@ -44,8 +45,8 @@ _OWN = (
 _SANDBOX = "sandbox allow-popups allow-popups-to-escape-sandbox"  # a link in it opens as any other, beside it
 _BODY = f"default-src 'none'; img-src data:{{remote}}; frame-ancestors 'self'; {_SANDBOX}"
 _REMOTE = " http: https:"
-# A message on paper: the same, with our own style.
-_PRINTED = f"default-src 'none'; img-src data:{{remote}}; style-src 'self'; frame-ancestors 'none'; {_SANDBOX}"
+# A message on paper: the same, with one style of our own in it.
+_PRINTED = f"default-src 'none'; img-src data:; style-src 'sha256-{{style}}'; frame-ancestors 'none'; {_SANDBOX}"
 
 _VISITOR = "visitor"  # the cookie of who is not logged in, to which forms are bound
 _CSRF = "csrf"
@@ -113,9 +114,7 @@ class Visit:
         body = encode_request([item.to_json() for item in items], page_size=size, page_token=page)
         response = self.call(endpoint, [body])
         told = decode_answer(b"".join(response.body), status=response.status, rows_at=endpoint.rows_at)
-        for failure in told.failures:
-            status = 400 if response.status < 400 else response.status
-            raise Refused(failure.code, failure.message, status=status, field=failure.field)
+        _refuse(response.status, told.failures)
         return Answered([endpoint.row.model_validate(row) for row in told.rows], told.page)
 
     def call(
@@ -140,8 +139,7 @@ class Visit:
         argument = json.dumps({"data": [item.to_json()]}, separators=(",", ":"))
         response = self.call(endpoint, [octets], headers={ARGUMENT: argument})
         told = decode_answer(b"".join(response.body), status=response.status)
-        for failure in told.failures:
-            raise Refused(failure.code, failure.message, status=max(response.status, 400))
+        _refuse(response.status, told.failures)
         return endpoint.row.model_validate(told.rows[0])
 
     def continue_act(self, request_id: str) -> None:
@@ -220,10 +218,11 @@ class Visit:
         octets = self._render("body.html", {"html": Markup(html)})  # noqa: S704
         return self.reply(200, {"content-security-policy": policy, "x-frame-options": "SAMEORIGIN"}, octets)
 
-    def printed(self, template: str, *, remote_images: bool = False, **values: Any) -> Response:
-        """A message as a document for paper, its safe HTML in it: it can do nothing either."""
-        policy = _PRINTED.format(remote=_REMOTE if remote_images else "")
-        values = {**values, "html": Markup(values["html"])}  # noqa: S704
+    def printed(self, template: str, html: str, **values: Any) -> Response:
+        """A message as a document for paper, its body, already made safe, in it: it can do nothing either."""
+        style, digest = rendering.print_style()
+        policy = _PRINTED.format(style=digest)
+        values = {**values, "style": style, "html": Markup(html)}  # noqa: S704
         return self.reply(200, {"content-security-policy": policy}, self._render(template, values))
 
     def go(self, path: str) -> Response:
@@ -241,8 +240,7 @@ class Visit:
         response = self.call(endpoint, [encode_request([item.to_json()])])
         if response.headers["content-type"] == "application/json":
             told = decode_answer(b"".join(response.body), status=response.status)
-            failure = told.failures[0]
-            raise Refused(failure.code, failure.message, status=max(response.status, 400))
+            _refuse(response.status, told.failures)
         headers = {name: response.headers[name] for name in ("content-type", "content-disposition")}
         headers["content-security-policy"] = "default-src 'none'; sandbox"
         return self.reply(response.status, headers, response.body)
@@ -275,6 +273,17 @@ class Visit:
 
     def _csrf_field(self) -> Markup:
         return Markup('<input type="hidden" name="{}" value="{}">').format(_CSRF, self.csrf())
+
+
+# What pages say of failures that the API tells beside what was done, with status 200.
+_STATUSES = {"forbidden": 403, "not_found": 404, "recalled": 410}
+
+
+def _refuse(status: int, failures: list[Failure]) -> None:
+    """Raise `Refused` for the first failure, if there is one."""
+    for failure in failures:
+        told = status if status >= 400 else _STATUSES.get(failure.code, 400)
+        raise Refused(failure.code, failure.message, status=told, field=failure.field)
 
 
 def _link_cookie(purpose: str, object: str) -> str:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mimeportal.messages.contract import finder, mailbox, writing
+from mimeportal.messages.contract import finder, mailbox, undelivered, writing
 
-ENDPOINTS = (*finder.ENDPOINTS, *mailbox.ENDPOINTS, *writing.ENDPOINTS)
+ENDPOINTS = (*finder.ENDPOINTS, *undelivered.ENDPOINTS, *mailbox.ENDPOINTS, *writing.ENDPOINTS)

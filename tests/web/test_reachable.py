@@ -1,0 +1,234 @@
+"""Whoever reads by keyboard, screen reader or small screen, in light or dark, reaches everything on the pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from writing import PASSWORD, Office
+
+from browsing import Visitor, chromium, set_password
+from conftest import ANN
+from served import serving
+
+# What a page must give to who does not see it; each entry of the answer is a fault.
+_FAULTS = """() => {
+  const faults = [];
+  const say = (what, node) => faults.push(`${what}: ${node.outerHTML.slice(0, 120)}`);
+  if (!document.documentElement.lang) faults.push("no language");
+  if (!document.title.trim()) faults.push("no title");
+  if (document.querySelectorAll("main").length !== 1) faults.push("not one main part");
+  if (document.querySelectorAll("h1").length !== 1) faults.push("not one first heading");
+  let level = 0;
+  for (const heading of document.querySelectorAll("h1, h2, h3, h4")) {
+    const own = Number(heading.tagName[1]);
+    if (own > level + 1) say("heading skips a level", heading);
+    level = own;
+  }
+  const ids = [...document.querySelectorAll("[id]")].map((node) => node.id);
+  for (const id of ids) if (ids.indexOf(id) !== ids.lastIndexOf(id)) faults.push(`id twice: ${id}`);
+  for (const node of document.querySelectorAll("[aria-describedby], [aria-labelledby]")) {
+    for (const name of ["aria-describedby", "aria-labelledby"]) {
+      for (const id of (node.getAttribute(name) || "").split(/\\s+/).filter(Boolean)) {
+        if (!document.getElementById(id)) say(`${name} leads nowhere`, node);
+      }
+    }
+  }
+  for (const field of document.querySelectorAll("input:not([type=hidden]), select, textarea:not([hidden])")) {
+    if (!field.labels?.length && !field.getAttribute("aria-label")) say("field without a label", field);
+  }
+  for (const node of document.querySelectorAll("a, button, summary")) {
+    if (!node.textContent.trim() && !node.getAttribute("aria-label")) say("nothing to read out", node);
+  }
+  for (const image of document.querySelectorAll("img")) if (!image.hasAttribute("alt")) say("no alt", image);
+  for (const frame of document.querySelectorAll("iframe")) if (!frame.title) say("frame without a title", frame);
+  if (document.documentElement.scrollWidth > document.documentElement.clientWidth) faults.push("scrolls sideways");
+  return faults;
+}"""
+
+# Contrast of every text with what it stands on (WCAG 2.2, 1.4.3): 4.5, or 3 for large text; of fields 3 (1.4.11).
+_CONTRASTS = """() => {
+  const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => {
+    const part = (c) => ((c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+  };
+  const ground = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const [r, g, b, a = 1] = channels(getComputedStyle(at).backgroundColor);
+      if (a === 1) return [r, g, b];
+    }
+    return [255, 255, 255];
+  };
+  const ratio = (one, two) => {
+    const [high, low] = [light(one), light(two)].sort((a, b) => b - a);
+    return (high + 0.05) / (low + 0.05);
+  };
+  const faults = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const style = getComputedStyle(node);
+    const shown = node.checkVisibility() && node.getBoundingClientRect().width > 1;
+    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
+    if (shown && own) {
+      const size = parseFloat(style.fontSize);
+      const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+      const found = ratio(channels(style.color), ground(node));
+      if (found < (large ? 3 : 4.5)) faults.push(`${found.toFixed(2)}: ${node.outerHTML.slice(0, 100)}`);
+    }
+    if (shown && node.matches("input:not([type=checkbox], [type=radio], [type=file]), select, textarea")) {
+      const found = ratio(channels(style.borderTopColor), ground(node.parentElement));
+      if (found < 3) faults.push(`edge ${found.toFixed(2)}: ${node.outerHTML.slice(0, 100)}`);
+    }
+  }
+  return faults;
+}"""
+
+
+class World:
+    """A browser, a message, and its reader and sender with their cookies."""
+
+    def __init__(self, browser: Browser, office: Office) -> None:
+        self.browser = browser
+        self.url = office.served.server.http_url
+        html = "<p>Hello</p><img src='https://a.example/b.png' alt='A'>"
+        self.id = office.send(html=html, text="Hello", files={"a.txt": b"a"}, subject="S" * 150)
+        link = office.link()
+        office.send(subject="Restricted", option="no-print-no-reply")
+        set_password(office.served.lab, ANN, PASSWORD)
+        self.reader, self.sender, self.new = office.visitor(), Visitor(office.served), Visitor(office.served)
+        self.sender.log_in(ANN, PASSWORD)
+        # Whoever has not been here yet.
+        office.send(to="new@elsewhere.example")
+        self.new.follow(office.link("new@elsewhere.example"))
+        assert link
+        self.first = f"/secure/open/{office.ask('/api/portal/secure/list', {'folder': 'sent'}).rows[0]['id']}"
+
+    def pages(self) -> list[tuple[Visitor, str]]:
+        nobody, message = Visitor(self.reader.served), f"/secure/messages/{self.id}"
+        return [
+            (nobody, "/log-in"),
+            (nobody, f"/log-in?address={ANN}"),
+            (nobody, "/password/forgotten"),
+            (nobody, "/no/such/page"),
+            (self.new, self.first),
+            (self.reader, "/secure/inbox"),
+            (self.reader, "/secure/inbox?q=nothing"),
+            (self.reader, message),
+            (self.reader, f"{message}/reply"),
+            (self.reader, f"{message}/delete"),
+            (self.reader, "/preferences"),
+            (self.reader, "/preferences/password"),
+            (self.sender, "/secure/sent"),
+            (self.sender, "/secure/compose"),
+            (self.sender, message),
+        ]
+
+    def open(self, visitor: Visitor, **how: object) -> BrowserContext:
+        context = self.browser.new_context(**how)  # type: ignore[arg-type]
+        context.set_default_timeout(10_000)
+        cookies = [{"name": name, "value": value, "url": self.url} for name, value in visitor.cookies.items()]
+        context.add_cookies(cookies)  # type: ignore[arg-type]
+        return context
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with serving(tmp_path_factory.mktemp("reachable") / "home") as served, chromium() as browser:
+        yield World(browser, Office(served))
+
+
+SCHEMES = ("light", "dark")
+WIDTHS = (320, 1280)
+
+
+def test_every_page_in_light_and_dark_on_phone_and_desktop(world: World) -> None:
+    """And nothing of it is asked of anybody else, nor refused by the page's own policy."""
+    faults, said, asked = [], [], []
+    for visitor, path in world.pages():
+        context = world.open(visitor)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(world.url + path)
+        for summary in page.locator("details.contacts > summary, .search summary").all():
+            summary.click()
+        for scheme, width in product(SCHEMES, WIDTHS):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.set_viewport_size({"width": width, "height": 800})
+            found = [*page.evaluate(_FAULTS), *page.evaluate(_CONTRASTS)]
+            faults += [f"{path} {scheme} {width}: {fault}" for fault in found]
+        context.close()
+    assert faults == [], "\n".join(faults)
+    assert {url for url in asked if not url.startswith(world.url)} == set()
+    assert [text for text in said if "404" not in text] == []
+
+
+def test_the_checks_find_what_is_wrong(world: World) -> None:
+    context = world.open(Visitor(world.reader.served))
+    page = context.new_page()
+    page.set_content("<main><h1>A</h1><h3 style='color:#999'>B</h3><input id=x><img src=data:,></main>")
+    faults = " ".join([*page.evaluate(_FAULTS), *page.evaluate(_CONTRASTS)])
+    for wanted in ("no language", "no title", "skips a level", "without a label", "no alt", "2.85"):
+        assert wanted in faults
+    context.close()
+
+
+def focused(page: Page) -> str:
+    """What the keyboard stands on, as it is read out."""
+    return str(
+        page.evaluate(
+            "() => { const at = document.activeElement;"
+            " return (at.labels?.[0]?.textContent || at.getAttribute('aria-label') || at.textContent || '').trim() }"
+        )
+    )
+
+
+def press_to(page: Page, wanted: str) -> None:
+    """Tab on until it is reached; it must be seen where one is."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if re.fullmatch(wanted, " ".join(focused(page).split())):
+            outline = page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none", f"{wanted} is not marked"
+            return
+    raise AssertionError(f"{wanted} is not reached")
+
+
+def test_by_keyboard_alone(world: World) -> None:
+    context = world.open(Visitor(world.reader.served))
+    page = context.new_page()
+    page.goto(world.url)
+    page.keyboard.type("client@elsewhere.example")  # the field has the focus
+    page.keyboard.press("Enter")
+    page.get_by_label("Password").wait_for()
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/secure/inbox")
+    page.keyboard.press("Tab")
+    assert focused(page) == "Skip to the content"
+    page.keyboard.press("Enter")
+    press_to(page, ".*SSSS.*")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/secure/messages/*")
+    press_to(page, "Mark")
+    page.keyboard.press("Enter")
+    press_to(page, "Mark as unread")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("The message is marked as unread.")
+    press_to(page, ".*SSSS.*")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/secure/messages/*")
+    press_to(page, "Reply")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/reply")
+    page.keyboard.type("By keyboard.")  # the field has the focus
+    press_to(page, "Send")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("Your message was sent.")
+    press_to(page, "Log out")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("You are logged out")
+    context.close()

@@ -99,11 +99,13 @@ _DIRECTIONS = ("inbound", "outbound", "internal")
 
 def _traffic(portal: Portal, window: Days) -> Iterator[Row]:
     """From SIEM events: `receipt` tells what was rejected, `process` what was taken and held, `delivery` the rest."""
-    found: Counter[tuple[date, str, str]] = Counter()
+    flow: siem.Flow = Counter()
     for kind in siem.KINDS:
         for batch in siem.batches(portal.session, kind, window.since, window.until):
-            for moment, direction, event in siem.flow(kind, batch.events, window.since, window.until):
-                found[calendar.day_of(moment, window.zone), direction, event] += 1
+            flow += siem.flow(kind, batch.events, window.since, window.until)
+    found: Counter[tuple[date, str, str]] = Counter()
+    for (quarter, direction, event), number in flow.items():
+        found[siem.day_of(quarter, window.zone), direction.lower(), event] += number
     for day in window:
         for direction in _DIRECTIONS:
             counts = {event: found[day, direction, event] for event in siem.EVENTS}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
 from mimeportal.errors import ApiError, LostAnswerError
 from mimeportal.paging import Tokens
 from mimeportal.reports import contract
+from mimeportal.reports.contract import days as calendar
 from mimeportal.transport import Session, not_offered
 from mimeportal.wire import read_json
 
@@ -21,7 +22,6 @@ KINDS = ("receipt", "process", "delivery")  # the mail flow, of all kinds of eve
 EVENTS = ("processed", "held", "rejected", "delivered", "bounced")
 
 _LINES = 1 << 18  # octets of events that are read at once
-_ADDRESS = re.compile(r"@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,23 +174,29 @@ def _pairs(octets: bytes, kind: str) -> Iterator[Event]:
 # -- what they tell of the flow of mail ------------------------------------------------------------------------------
 
 
-def flow(
-    kind: str, events: Iterable[Mapping[str, Any]], since: datetime, until: datetime
-) -> Iterator[tuple[datetime, str, str]]:
-    """(when, direction, event) for each recipient of the events that lie in a time; events are those of `EVENTS`."""
+# (quarter of an hour since 1970, direction, one of EVENTS) -> how many recipients
+Flow = Counter[tuple[int, str, str]]
+
+
+def flow(kind: str, events: Iterable[Mapping[str, Any]], since: datetime, until: datetime) -> Flow:
+    """What events of a time tell of the flow of mail; each recipient of an event counts."""
     start, end = int(since.timestamp() * 1000), int(until.timestamp() * 1000)
+    found: Flow = Counter()
     for told in events:
         at = int(told.get("timestamp") or 0)
-        if not start <= at < end:
-            continue
-        names = _named(kind, told)
-        if not names:
-            continue
-        moment = datetime.fromtimestamp(at / 1000, UTC)
-        direction = str(told.get("direction") or "").lower()
-        for _ in range(max(1, len(_ADDRESS.findall(str(told.get("recipients") or ""))))):
-            for name in names:
-                yield moment, direction, name
+        if start <= at < end:
+            recipients = str(told.get("recipients") or "").count("@") or 1
+            for name in _named(kind, told):
+                found[at // _QUARTER, str(told.get("direction")), name] += recipients
+    return found
+
+
+def day_of(quarter: int, zone: tzinfo) -> date:
+    """The day of a quarter of an hour."""
+    return calendar.day_of(datetime.fromtimestamp(quarter * _QUARTER / 1000, UTC), zone)
+
+
+_QUARTER = 900_000  # milliseconds; midnights of every zone lie on one
 
 
 def _named(kind: str, told: Mapping[str, Any]) -> tuple[str, ...]:

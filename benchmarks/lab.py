@@ -35,7 +35,7 @@ RARE = "claims@insurer.example"
 RARE_HOLDS = 200
 COUNTED_HOLDS = 9_600
 
-_DAY = 24 * 3_600_000
+DAY = 24 * 3_600_000
 
 
 class Lab:
@@ -290,7 +290,7 @@ def _varied(count: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for number in range(count):
         ours = number * counted // count != (number + 1) * counted // count
         recipient = ANN if ours else _mailbox(int(MAILBOXES * chance.random() ** 2))
-        received = now - 13 * _DAY + number * (13 * _DAY - 60_000) // count
+        received = now - 13 * DAY + number * (13 * DAY - 60_000) // count
         hold = one_hold(chance, received, recipient)
         if ours:
             hold["level"] = "user"
@@ -308,7 +308,7 @@ def _with_octets(blobs: Path, count: int) -> Iterator[tuple[str, Mapping[str, An
         octets = message(number)
         name = name_of(octets)
         (blobs / name[:2] / name).write_bytes(octets)
-        hold = one_hold(chance, now - 10 * _DAY + number * 5_000, ANN)
+        hold = one_hold(chance, now - 10 * DAY + number * 5_000, ANN)
         yield name, hold | {"level": "user", "size": len(octets)}
 
 

@@ -45,11 +45,11 @@ def run(lab: Lab) -> list[Row]:
 
 def _in_bulk(lab: Lab, home: Path, count: int) -> list[Row]:
     """The whole command, selection and report included, beside one request per message in sequence."""
-    with _served(lab, lab.copy(home)) as server:
+    with served(lab, lab.copy(home)) as server:
         server.faults({"operation": "*", "kind": "delay", "milliseconds": _DELAY, "times": None})
         taken = _release(lab, server, count)
         calls = len(server.noted())
-    with _served(lab, lab.copy(home)) as server:
+    with served(lab, lab.copy(home)) as server:
         server.faults({"operation": "*", "kind": "delay", "milliseconds": _DELAY, "times": None})
         few = min(_SEQUENTIAL, count // 2)
         one_by_one = _one_by_one(server, few) / few * count
@@ -62,7 +62,7 @@ def _in_bulk(lab: Lab, home: Path, count: int) -> list[Row]:
 
 def _failing(lab: Lab, home: Path, count: int) -> list[Row]:
     """The same while one call in five fails, in seven ways by turns."""
-    with _served(lab, lab.copy(home)) as server:
+    with served(lab, lab.copy(home)) as server:
         ways = [
             {"operation": operation, "skip": 4, **_MIXED[number % len(_MIXED)]}
             for operation in ("holds.decide", "holds.find", "holds.states")
@@ -79,7 +79,7 @@ def _failing(lab: Lab, home: Path, count: int) -> list[Row]:
 def _quota(lab: Lab, home: Path, count: int) -> list[Row]:
     """Within a quota: how many calls were wasted on a refusal."""
     calls, per = _QUOTA
-    with _served(lab, lab.copy(home)) as server:
+    with served(lab, lab.copy(home)) as server:
         server.put("quota", {"calls": calls, "seconds": per})
         taken = _release(lab, server, count)
         refused = sum(noted["status"] == 429 for noted in server.noted())
@@ -87,7 +87,7 @@ def _quota(lab: Lab, home: Path, count: int) -> list[Row]:
     return [Row(f"{named} (in {seconds(taken)})", str(refused), goal="at most 1", met=refused <= 1)]
 
 
-def _release(lab: Lab, server: _Server, count: int) -> float:
+def _release(lab: Lab, server: Server, count: int) -> float:
     """Release everything by the command; every message must be told as done, and be released in the portal."""
     report = lab.new("report")
     taken = process(
@@ -103,7 +103,7 @@ def _release(lab: Lab, server: _Server, count: int) -> float:
     return taken
 
 
-def _one_by_one(server: _Server, count: int) -> float:
+def _one_by_one(server: Server, count: int) -> float:
     """Release messages as clients do that others wrote: one request each, one after the other."""
     ids = [row["id"] for row in server.call("/api/gateway/get-hold-message-list", {"admin": True}, size=500)]
     start = time.perf_counter()
@@ -121,7 +121,7 @@ def _list(lab: Lab) -> list[Row]:
     count = lab.size(1_000, 50)
     imports = lab.script("network_imports", _IMPORTS)
     command = ("holds", "list", "--queue", "admin")
-    with _served(lab, lab.copy(lab.listed_home(count))) as server:
+    with served(lab, lab.copy(lab.listed_home(count))) as server:
         ours, floor = by_turns(
             lab.size(21, 1),
             lambda: process(lab.command, *command, env=server.env),
@@ -133,11 +133,13 @@ def _list(lab: Lab) -> list[Row]:
 # -- a portal that runs ----------------------------------------------------------------------------------
 
 
-class _Server:
+class Server:
     """A `mimeportal-server serve --lab` of its own, and an application of API 2.0 to ask it as."""
 
-    def __init__(self, lab: Lab, home: Path, url: str) -> None:
+    def __init__(self, lab: Lab, home: Path, url: str, process: int) -> None:
         self.url = url
+        self.home = home
+        self.process = process
         token = (home / "lab.token").read_text("ascii")
         self._lab = {"x-lab-token": token}
         told = _run(lab.server_command, "apps", "add", "benchmark", "-o", "json", "--home", str(home), env=lab.env())
@@ -174,7 +176,8 @@ class _Server:
 
 
 @contextmanager
-def _served(lab: Lab, home: Path) -> Iterator[_Server]:
+def served(lab: Lab, home: Path) -> Iterator[Server]:
+    """A portal that runs, until the end of the block."""
     command = [sys.executable, str(lab.server_command), "serve", "--home", str(home), "--http", "127.0.0.1:0", "--lab"]
     with (
         open(lab.new("served"), "wb") as log,
@@ -183,7 +186,7 @@ def _served(lab: Lab, home: Path) -> Iterator[_Server]:
         assert serving.stdout is not None
         words = serving.stdout.readline().split()
         try:
-            yield _Server(lab, home, words[words.index("--url") + 1])
+            yield Server(lab, home, words[words.index("--url") + 1], serving.pid)
         finally:
             serving.terminate()
 

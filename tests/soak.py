@@ -3,6 +3,9 @@
 Every step is hit at each of its occurrences in the story, into a Maildir and over a relay; what is left of the
 200 are kills in the very run that takes up a killed one. Prints how often each step was hit; exit code 1 when
 any end differs, or when fewer kills were made.
+
+`python -m tests.soak --large` kills a command that sends a large file over HTTP, and then the portal it sends to, in
+the middle of the upload, 20 times each; prints where each died.
 """
 
 from __future__ import annotations
@@ -19,12 +22,17 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "crash")]
 
 from killing import RELAY_STEPS, STEPS, Kill, Mortal, Scene, fill, prepare, quick_folder  # noqa: E402
+from large import STEPS as LARGE_STEPS  # noqa: E402
+from large import Pair  # noqa: E402
+from large import fill as fill_large  # noqa: E402
 from test_exports import FORMS, World  # noqa: E402
 from test_exports import STEPS as EXPORT_STEPS  # noqa: E402
 
 from smtp_peer import Peer  # noqa: E402
 
 KILLS = 200
+LARGE_KILLS = 20
+LARGE_CHUNKS = 12
 EXPORT_KILLS = 50
 
 
@@ -56,11 +64,39 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=KILLS, help="how many kills at the least")
     parser.add_argument("--seed", type=int, default=1, help="of the choice of double kills")
-    parser.add_argument("--exports", type=int, default=EXPORT_KILLS, help="how many kills of exports")
+    parser.add_argument("--large", type=int, nargs="?", const=LARGE_KILLS, help="kills of each side of an upload")
+    parser.add_argument("--exports", type=int, nargs="?", const=EXPORT_KILLS, help="kills of exports of reports")
     wanted = parser.parse_args(arguments)
     with quick_folder() as folder:
-        failed = _Soak(folder, wanted.kills, random.Random(wanted.seed)).run()
-        return exports(folder / "exports", wanted.exports) or failed
+        if wanted.large:
+            return _large(folder, wanted.large, random.Random(wanted.seed))
+        if wanted.exports:
+            return exports(folder / "exports", wanted.exports)
+        return _Soak(folder, wanted.kills, random.Random(wanted.seed)).run()
+
+
+def _large(folder: Path, kills: int, chance: random.Random) -> int:
+    """Kill the command, then the portal, in the middle of uploads; 0 when every end was the same."""
+    file = fill_large(folder, LARGE_CHUNKS)
+    failed = 0
+    for number in range(1, 2 * kills + 1):
+        pair = Pair(folder / f"pair-{number}")
+        try:
+            if number <= kills:
+                arrived = pair.kill_the_command(file, chance.randint(1, LARGE_CHUNKS - 3))
+                told = f"command, {arrived} of {LARGE_CHUNKS} chunks had arrived"
+            else:
+                step = LARGE_STEPS[number % len(LARGE_STEPS)]
+                kill = (step, chance.randint(1, LARGE_CHUNKS) if ".chunk" in step else 1)
+                pair.kill_the_portal(file, kill)
+                told = f"portal, at {step}, number {kill[1]}"
+            print(f"{number:3} {told}: the recipient has the file", flush=True)
+        except AssertionError as fault:
+            failed += 1
+            print(f"{number:3} {fault}", file=sys.stderr)
+        shutil.rmtree(pair.folder)
+    print(f"{2 * kills} kills, {failed} ends that differ")
+    return 1 if failed else 0
 
 
 class _Soak:

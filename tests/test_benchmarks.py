@@ -59,6 +59,26 @@ ROWS = {
         "400 entries and none: a message arrives",
         "400 entries and none: senders check, whole process",
     ],
+    "largefiles": [
+        "upload of 9 MiB of zeros",
+        "upload of 9 MiB of random",
+        "download of 9 MiB by a recipient",
+        "4 downloads of 5 MiB at once",
+        "4 downloads at once: peak memory of the server, beside the one before",
+        "9 MiB sent and fetched: peak memory of the client, beside 5 MiB",
+        "9 MiB sent and fetched: peak memory of the server, beside 5 MiB",
+    ],
+    "secure": [
+        "Inbox of secure messages, a page of 400 and of 40",
+        "search in 400 secure messages, 20 hits, beside SQL by hand",
+        "search in 400 secure messages, half of them hits, beside SQL by hand",
+    ],
+    "web": [
+        "Inbox page over HTTP, 400 secure messages and 40",
+        "log-ins that are checked, beside Argon2 alone",
+        "Inbox page under 200 guesses a second, beside none",
+        "Inbox page under 200 guesses a second, beside none, 95 % of the pages",
+    ],
     "reports": [
         "export of 300 rows of the release log to csv",
         "export of 900 rows of the release log to csv",

@@ -57,6 +57,7 @@ TOTAL_COUNTED = 10_000  # above, totalCount is left out
 STATES_ASKED = 500  # ids in one holds.states
 REPORT_ROWS = 10_000  # of a report in one answer
 REPORT_DAYS = 3_700  # of one report
+REPORT_GRACE_DAYS = 2  # for which rows of a report outlast the lists, so that a week of closed days is there
 REQUEST_ID = 64  # characters of an id that a client gives a request which creates something
 
 LENIENT_BODY = 64 * KIB  # of a body that is no JSON but can be read as what its sender meant
@@ -75,7 +76,8 @@ DOWNLOAD_SECONDS = 300  # how long a download URL is good for
 
 # Pages.
 PAGE_FORM = 51 * MIB  # a form with files: attachments, and what else stands in it
-PAGE_FILES = 100  # of one form
+PAGE_FIELDS = 1_000  # of one form
+PAGE_FILES = 100
 PAGE_FILES_SECONDS = 900  # for a form with files to arrive
 PAGE_FILES_DRAINED = 256 * MIB  # read of a form with too large files, so that the browser shows why it is refused
 SESSION_HOURS = 8  # unless portal.toml says otherwise
@@ -130,6 +132,26 @@ RATE_WAIT = 300  # seconds that a call waits for its quota at the most
 ANSWER = 64 * MIB  # of JSON in one answer; files are streamed
 FILE = 512 * MIB  # one message or attachment that is fetched
 
+# Large files (portal-rules E).
+LARGE_FILE = 2 * 1024 * MIB  # one file
+LARGE_FILES = 100  # of one send
+LARGE_FILE_RECIPIENTS = 100
+LARGE_FILE_NAME = 255  # characters
+LARGE_FILE_TEXT = 64 * KIB  # characters of the body of a send
+LARGE_FILE_DAYS = 90  # kept from the day it was sent, and never open for longer
+CHUNK = 4 * MIB  # of an upload
+CHUNKS_AT_ONCE = 4
+CHUNK_SLOWEST = 8 * KIB  # octets a second of a body of octets: beyond HTTP_SECONDS it has as long as that takes
+UPLOAD_IDLE_SECONDS = 120  # without a chunk an upload reads as paused
+UPLOAD_DAYS = 7  # paused it fails
+ACCESS_KEY_SHORTEST = 8  # characters
+ACCESS_KEY_LONGEST = 128
+ACCESS_KEY_HOURS = 8  # for which a recipient's browser is believed to know it
+FETCH_SECONDS = 4 * 3_600  # how long the URL of a large file is good for: a slow line may have to resume
+FILE_THREADS = 4  # that read files which are being fetched
+FILE_PIECES = 8 * MIB  # of all of them in memory, a mebibyte of each at the most
+FILE_PIECE = 1 * MIB
+
 # Senders.
 ADDRESS_CHARACTERS = 254
 SENDERS_ADDED = 1_000  # entries in one senders.add
@@ -163,4 +185,5 @@ LOWERABLE = {
     "hold_days": HOLD_DAYS,
     "person_octets": PERSON_OCTETS,
     "quota": QUOTA,
+    "large_file": LARGE_FILE,
 }

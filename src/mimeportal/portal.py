@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mimeportal.auth import AuthClient
     from mimeportal.credentials import Credentials
     from mimeportal.holds import HoldsClient
+    from mimeportal.largefiles import LargefilesClient
     from mimeportal.messages.client import MessagesClient
     from mimeportal.profiles import Target
     from mimeportal.reports.client import ReportsClient
@@ -138,6 +139,12 @@ class Portal:
         from mimeportal.auth.client import AuthClient
 
         return AuthClient(self.session)
+
+    @cached_property
+    def largefiles(self) -> LargefilesClient:
+        from mimeportal.largefiles.client import LargefilesClient
+
+        return LargefilesClient(self)
 
     @cached_property
     def messages(self) -> MessagesClient:

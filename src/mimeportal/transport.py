@@ -184,11 +184,17 @@ class Session:
             raise api_error("not_found", "there is no such object.", request_id=answer.request_id)
         return answer.rows[0]
 
-    def stream(self, endpoint: Endpoint[Any, RowT], item: Item) -> Iterator[bytes]:
-        """Call an operation that answers with octets, or with a URL to fetch them from, and give them in pieces."""
-        sent, envelope = self._octets(endpoint, item)
+    def stream(
+        self, endpoint: Endpoint[Any, RowT], item: Item, *, start: int = 0, most: int = limits.FILE
+    ) -> Iterator[bytes]:
+        """Call an operation that answers with octets, or with a URL to fetch them from, and give them in pieces.
+
+        `start` leaves out what comes before it; `most` is how many octets there may be.
+        """
+        part = {"range": f"bytes={start}-"} if start else None
+        sent, envelope = self._octets(endpoint, item, part)
         if envelope is None:
-            return _bounded(sent.response.body)
+            return _bounded(_from(start, sent.response), most)
         urls = envelope.rows[0].get("urls") if envelope.rows else None
         if not isinstance(urls, list) or not urls or not isinstance(urls[0], str) or self._remote is None:
             raise api_error("", "no octets came, and no address to fetch them from", request_id=sent.request_id)
@@ -199,7 +205,7 @@ class Session:
         sent, envelope = self._octets(endpoint, item)
         if envelope is not None:
             raise api_error("", "no octets came", request_id=sent.request_id)
-        return sent.response.headers, _bounded(sent.response.body)
+        return sent.response.headers, _bounded(sent.response.body, limits.FILE)
 
     def download(self, endpoint: Endpoint[Any, RowT], url: str) -> Iterator[bytes]:
         """Octets from a URL that an operation told; `endpoint` is where URLs of a local portal lead."""
@@ -209,10 +215,12 @@ class Session:
         query = dict(parse_qsl(urlsplit(url).query))
         return self.stream(endpoint, endpoint.item.model_validate(query))
 
-    def _octets(self, endpoint: Endpoint[Any, RowT], item: Item) -> tuple[Sent, Envelope | None]:
+    def _octets(
+        self, endpoint: Endpoint[Any, RowT], item: Item, headers: Mapping[str, str] | None = None
+    ) -> tuple[Sent, Envelope | None]:
         """What came: octets, or an envelope without failures."""
         self.require(endpoint)
-        sent = self._ask(endpoint, lambda: encoded(endpoint, [item.to_json()]))
+        sent = self._ask(endpoint, lambda: encoded(endpoint, [item.to_json()], headers=headers))
         if sent.envelope is None and sent.fault is None:
             return sent, None
         envelope = self._checked(endpoint, sent)
@@ -320,16 +328,25 @@ class Session:
         return envelope
 
 
-def _bounded(body: Iterator[bytes]) -> Iterator[bytes]:
+def _from(start: int, response: Response) -> Iterator[bytes]:
+    """The octets from `start` on, also where all of them came."""
+    left = 0 if response.status == 206 else start
+    for piece in response.body:
+        if len(piece) > left:
+            yield piece[left:]
+        left = max(0, left - len(piece))
+
+
+def _bounded(body: Iterator[bytes], most: int = limits.FILE) -> Iterator[bytes]:
     """A file in pieces; one without an end fills no disk."""
-    room = limits.FILE
+    room = most
     for piece in body:
         room -= len(piece)
         if room < 0:
             raise LostAnswerError(
-                f"The file is longer than {limits.FILE} octets; it was not read to its end.",
+                f"The file is longer than {most} octets; it was not read to its end.",
                 code="err_file_too_long",
-                why="No message and no attachment is that long.",
+                why="No file of a portal is that long.",
                 remedy="Look at the message in the portal itself.",
             )
         yield piece

@@ -178,9 +178,33 @@ class Console:
         with click.progressbar(length=max(total, 1), label=label, file=self._err, hidden=hide, show_pos=True) as bar:
             yield bar
 
+    @contextmanager
+    def transfer(self, total: int, label: str) -> Iterator[Any]:
+        """A bar on stderr for octets, on a terminal only; what it gives is called with a `Progress`."""
+        import click
+
+        hide = not total or not self._animates
+        with click.progressbar(
+            length=max(total, 1), label=label, file=self._err, hidden=hide, show_eta=False, item_show_func=_speed
+        ) as bar:
+            yield lambda progress: bar.update(progress.octets - bar.pos, progress)
+
     @property
     def _animates(self) -> bool:
         return self.stderr_is_terminal and not self._settings.quiet and os.environ.get("TERM") != "dumb"
+
+
+def _speed(progress: Any) -> str:
+    """Rate and time left, beside the bar of a transfer."""
+    if progress is None or not progress.rate:
+        return ""
+    told = f"{progress.rate / 1e6:,.1f} MB/s"
+    if progress.seconds_left is None:
+        return told
+    minutes, seconds = divmod(round(progress.seconds_left), 60)
+    hours, minutes = divmod(minutes, 60)
+    left = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    return f"{told}, {left} left"
 
 
 def _nowhere() -> TextIO:

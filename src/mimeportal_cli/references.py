@@ -67,7 +67,7 @@ def resolved(portal: Portal, ids: Iterable[str], remembered: Remembered) -> Iter
             )
         if len(found) > 1:
             raise UsageError(
-                f"The reference {wanted} stands for {len(found)} messages.",
+                f"The reference {wanted} stands for {len(found)} {remembered.several}.",
                 remedy=f"Name the full id, from `{remembered.command} --columns id -o tsv`.",
             )
         yield found[0]
@@ -111,6 +111,7 @@ class Remembered:
     """The ids of the list printed last, for one profile (or one URL and person), in a file of mode 0600."""
 
     what = "held message"
+    several = "messages"
     where = "It is neither in the list printed last nor held now."
     command = "mimeportal holds list"
     _file = "listed"
@@ -202,6 +203,24 @@ class RememberedTracked(Remembered):
 
     def listed(self, portal: Portal) -> dict[str, list[str]]:
         return {}
+
+
+class RememberedLarge(Remembered):
+    """The same of sends of large files."""
+
+    what = "send of large files"
+    several = "sends"
+    where = "It is neither in the list printed last nor among your sends."
+    command = "mimeportal largefiles list"
+    _file = "largefiles"
+
+    def listed(self, portal: Portal) -> dict[str, list[str]]:
+        return _by_reference(large.id for large in portal.largefiles.list())
+
+
+def cache_folder() -> Path:
+    """Where what is remembered between two commands lies."""
+    return _folder()
 
 
 class RememberedRejected(RememberedTracked):

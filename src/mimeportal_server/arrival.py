@@ -142,9 +142,9 @@ def accept_within(
     results = [writer.take(entry, entry.blob, known) for entry in batch]
     writer.flush()
     for entry, inside, trigger in writer.diverted:
-        from mimeportal_server import secure_sending
+        from mimeportal_server import secure_laying
 
-        secure_sending.divert(portal, tx, entry, inside, trigger)
+        secure_laying.divert(portal, tx, entry, inside, trigger)
     reached("import.written")
     return results
 
@@ -210,7 +210,11 @@ class _Writer:
             results += [self._keep(entry, message_id, entry.by, recipient) for recipient in entry.secure]
             own = self._portal.settings.domains
             outside = [*entry.outside, *(address for address in entry.secure if domain_of(address) not in own)]
-            if outside and auto_permit.arises(self._tx, self._portal.settings, entry.by, entry.summary):
+            if (
+                outside
+                and not entry.by.outside
+                and auto_permit.arises(self._tx, self._portal.settings, entry.by, entry.summary)
+            ):
                 self._sent_to.setdefault(entry.by, []).extend(outside)
             self._count_contacts(entry, entry.by)
         for token in entry.bounce_tokens:

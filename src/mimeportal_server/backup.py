@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import update
 
 from mimeportal.errors import ConfigurationError, UsageError
-from mimeportal_server import audit, erasing
+from mimeportal_server import audit, erasing, largefile_keeping, tokens
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
 from mimeportal_server.store import disk
@@ -24,10 +24,11 @@ from mimeportal_server.store.schema import deliveries, people
 
 _FILES = ("portal.toml", "secret.key", "portal.db")
 _BLOB = re.compile(r"blobs/([0-9a-f]{64})")
+_LARGE = re.compile(r"largefiles/([0-9]{1,18})-([0-9a-f]{64})")
 
 
 def backup(portal: Portal, target: Path) -> int:
-    """Write a home to one new file, mode 0600, whole or not at all; the number of blobs in it.
+    """Write a home to one new file, mode 0600, whole or not at all; the number of blobs and large files in it.
 
     The portal may be in use meanwhile. Raises `UsageError` when the file exists.
     """
@@ -43,9 +44,12 @@ def backup(portal: Portal, target: Path) -> int:
             with tarfile.open(fileobj=file, mode="w|gz") as tar:
                 for name in _FILES:
                     tar.add(copy if name == "portal.db" else portal.home.path / name, arcname=name)
-                for name in names:
+                named = [(portal.home.blobs.path(name), f"blobs/{name}") for name in names]
+                large = portal.home.large_files
+                named += [(large.path(number), f"largefiles/{number}-{digest}") for number, digest in _large(copy)]
+                for path, archived in named:
                     try:
-                        tar.add(portal.home.blobs.path(name), arcname=f"blobs/{name}")
+                        tar.add(path, arcname=archived)
                         count += 1
                     except FileNotFoundError:
                         continue  # purged since the database was copied
@@ -150,15 +154,30 @@ def _blob_names(database: Path) -> list[str]:
     return [row[0] for row in rows]
 
 
+def _large(database: Path) -> list[tuple[int, str]]:
+    """The large files that have arrived whole, with their SHA-256."""
+    connection = sqlite3.connect(database)
+    try:
+        return connection.execute(
+            "SELECT f.id, f.sha256 FROM largefile_files f JOIN largefiles l ON l.id = f.largefile_id "
+            "WHERE l.purged IS NULL AND f.sha256 != '' ORDER BY f.id"
+        ).fetchall()
+    finally:
+        connection.close()
+
+
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, home: Home) -> None:
-    blob = _BLOB.fullmatch(member.name)
+    blob, large = _BLOB.fullmatch(member.name), _LARGE.fullmatch(member.name)
     file = tar.extractfile(member) if member.isreg() else None
-    if file is None or (member.name not in _FILES and blob is None):
+    if file is None or (member.name not in _FILES and blob is None and large is None):
         raise tarfile.TarError(f"{member.name!r} is no part of a backup")
-    target = home.blobs.path(blob[1]) if blob else home.path / member.name
+    target = home.path / member.name
+    if blob or large:
+        target = home.blobs.path(blob[1]) if blob else home.large_files.path(int(large[1]))  # type: ignore[index]
     target.parent.mkdir(mode=0o700, exist_ok=True)
     disk.write(target, iter(lambda: file.read(1024 * 1024), b""))
-    if blob and _digest(target) != blob[1]:
+    wanted = blob[1] if blob else large[2] if large else None
+    if wanted and _digest(target) != wanted:
         raise tarfile.TarError(f"{member.name} is damaged")
 
 
@@ -171,6 +190,8 @@ def _after_restore(home: Home) -> None:
     portal = Portal(home)
     with portal.write() as tx:
         tx.execute(update(people).values(epoch=people.c.epoch + 1))
+        tokens.end_lasting(tx)
+        largefile_keeping.after_restore(portal, tx)
         tx.execute(
             update(deliveries)
             .where(deliveries.c.finished.is_(None))

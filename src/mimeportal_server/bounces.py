@@ -51,8 +51,11 @@ def shown(portal: Portal, address: str) -> str:
 
 
 def sender_of(portal: Portal, tx: Connection, token: str) -> Row[Any, Any, Any] | None:
-    """Who sent the message of a token, as `tokens.granted` tells; None for one that is none, or is over."""
-    return tokens.granted(tx, token, PURPOSE, now=portal.clock.machine())
+    """Who sent the message of a token, as `tokens.granted` tells; None for one that is none, or is over.
+
+    A new password of theirs ends none: what was sent before may still come back, and nobody is let in by it.
+    """
+    return tokens.granted(tx, token, PURPOSE, now=portal.clock.machine(), any_epoch=True)
 
 
 def take(portal: Portal, tx: Connection, token: str, octets: bytes) -> None:
@@ -61,7 +64,7 @@ def take(portal: Portal, tx: Connection, token: str, octets: bytes) -> None:
     reports = mail.delivery_reports(octets) if granted is not None else ()
     if granted is None or not reports:
         return
-    tokens.spend(tx, token, PURPOSE, now=portal.clock.machine())
+    tokens.spend(tx, token, PURPOSE, now=portal.clock.machine(), any_epoch=True)
     acts: list[audit.Act] = []
     for report in reports:
         if report.action != "failed":

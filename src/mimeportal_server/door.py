@@ -33,7 +33,7 @@ from mimeportal_server.quota import Quota
 from mimeportal_server.store.database import StoreError
 from mimeportal_server.tokens import InvalidToken
 
-NOUNS = ("account", "auth", "holds", "messages", "reports", "secure", "senders")
+NOUNS = ("account", "auth", "holds", "largefiles", "messages", "reports", "secure", "senders")
 Operation = Callable[[Portal, Call], Answer]
 
 GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -136,7 +136,7 @@ class _Answering:
         if answer.body is not None:
             headers = {**answer.headers, **self._headers("application/octet-stream")}
             headers["content-disposition"] = f'attachment; filename="{_ascii(answer.filename)}"'
-            return self._response(200, headers, answer.body)
+            return self._response(answer.status, {**headers, **answer.headers}, answer.body)
         if answer.object is not None:
             body = json.dumps(answer.object, separators=(",", ":")).encode()
         else:
@@ -265,12 +265,14 @@ def _operation(name: str) -> Operation:
 
 
 def _body(request: Request, most: int) -> bytes:
-    body = bytearray()
+    pieces: list[bytes] = []
+    length = 0
     for piece in request.body:
-        body += piece
-        if len(body) > most:
+        pieces.append(piece)
+        length += len(piece)
+        if length > most:
             raise Refused("err_request_too_large", f"A body has at most {most} octets.", status=413)
-    return bytes(body)
+    return b"".join(pieces)  # one alone is not copied
 
 
 def _form(body: bytes) -> JsonObject:

@@ -43,6 +43,7 @@ class EmbeddedTransport:
         self._door = Door(self._portal)
         self._os_user = _os_user()
         self._closed = False
+        self._sends_large = False  # so that there may be something to scan
         try:
             self._caller()
         except AuthenticationError:
@@ -52,6 +53,7 @@ class EmbeddedTransport:
     def send(self, request: Request) -> Response:
         if self._closed:
             raise UsageError("This portal is closed.", remedy="Open it again with `Portal.open()`.")
+        self._sends_large |= request.path.startswith(_LARGE)
         if isinstance(request.body, Content):
             request.body = list(request.body)  # what fails of it is the client's own file, not the portal
         return self._door.handle(request, self._caller())
@@ -86,6 +88,10 @@ class EmbeddedTransport:
         from mimeportal_server import delivery
 
         try:
+            if self._sends_large:
+                from mimeportal_server import largefile_scan
+
+                largefile_scan.run(self._portal)
             counts = delivery.deliver(self._portal)
         except (StoreError, MimeportalError, OSError) as fault:
             return f"What was released is still queued: {fault}. The next command, or a sweep, delivers it."
@@ -97,6 +103,9 @@ class EmbeddedTransport:
         if counts["failed"]:
             return f"{counts['failed']} messages could not be delivered: see `mimeportal-server status`."
         return None
+
+
+_LARGE = "/api/portal/largefiles/"
 
 
 def _os_user() -> str:

@@ -14,10 +14,10 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sqlalchemy import Connection, Table, delete, func, or_, select, union, update
+from sqlalchemy import Connection, Table, Text, and_, cast, delete, func, literal, or_, select, union, update
 
 from mimeportal.errors import NotFoundError, UsageError
-from mimeportal_server import audit, counting, deciding, keeping, people
+from mimeportal_server import audit, counting, deciding, keeping, largefile_keeping, largefile_upload, people
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
 from mimeportal_server.store import disk, schema
@@ -63,6 +63,7 @@ def erase(portal: Portal, address: str, *, by: str = "") -> int:
         raise NotFoundError(f"{address} is none of the portal's people.", why=f"In {portal.home.path}.")
     count, names = _erase(portal, int(person.id), str(person.address), by)
     keeping.let_go(portal, names)
+    largefile_keeping.remove_strays(portal)
     _note(portal, int(person.id), _mark(portal, str(person.address)))
     _forget_pages(portal)
     return count
@@ -77,6 +78,7 @@ def replay(portal: Portal, source: Path) -> int:
         if address is not None and hmac.compare_digest(_mark(portal, address), mark):
             _, names = _erase(portal, number, address, "", cancel=True)
             keeping.let_go(portal, names)
+            largefile_keeping.remove_strays(portal)
             count += 1
         _note(portal, number, mark)
     _forget_pages(portal)
@@ -109,6 +111,7 @@ def _erase(portal: Portal, person: int, address: str, by: str, *, cancel: bool =
         for some in _some(alone):
             _empty_messages(tx, some, now)
         _empty_rows(tx, person, address)
+        _empty_large(portal, tx, person, address)
         for table, column in _OWN:
             tx.execute(delete(table).where(table.c[column] == person))
         _delete_drafts(tx, person)
@@ -185,6 +188,9 @@ def _busy(address: str, count: int) -> UsageError:
 
 def _blobs(tx: Connection, person: int, alone: list[int]) -> set[str]:
     names = set(tx.scalars(select(schema.uploads.c.blob).where(schema.uploads.c.person_id == person)))
+    # What the portal wrote about them, such as notices, is a stray once it was delivered, and would go in a day.
+    written = select(deliveries.c.blob).where(deliveries.c.kind == "written", deliveries.c.finished.is_not(None))
+    names |= set(tx.scalars(written))
     for some in _some(alone):
         names |= set(tx.scalars(select(messages.c.blob).where(messages.c.id.in_(some))))
     return names
@@ -223,6 +229,27 @@ def _empty_rows(tx: Connection, person: int, address: str) -> None:
     tx.execute(update(rejections).where(refused).values(sender="", recipient="", remote_ip="", remote_host=""))
 
 
+def _empty_large(portal: Portal, tx: Connection, person: int, address: str) -> None:
+    """Large files that they sent lose octets, names and recipients; of others' they are no recipient any more."""
+    large, files, recipients = schema.largefiles, schema.largefile_files, schema.largefile_recipients
+    rows = tx.execute(select(large).where(large.c.person_id == person)).all()
+    for row in rows:
+        if row.purged is None:
+            largefile_upload.let_go(portal, tx, row, "cancelled" if row.sent is None else row.state, "")
+    own = select(large.c.id).where(large.c.person_id == person)
+    tx.execute(
+        update(large)
+        .where(large.c.person_id == person)
+        .values(sender="", subject="", body="", searched="", reason="", access_key="")
+    )
+    tx.execute(update(files).where(files.c.largefile_id.in_(own)).values(name=""))
+    theirs = or_(recipients.c.largefile_id.in_(own), recipients.c.address == address)
+    nobody = literal("erased-").concat(cast(recipients.c.id, Text))
+    tx.execute(update(recipients).where(theirs).values(address=nobody, notified=""))
+    named = func.replace(large.c.searched, address, "")
+    tx.execute(update(large).where(func.instr(large.c.searched, address) > 0).values(searched=named))
+
+
 def _delete_drafts(tx: Connection, person: int) -> None:
     drafts, files, uploads = schema.drafts, schema.draft_files, schema.uploads
     tx.execute(delete(files).where(files.c.draft_id.in_(select(drafts.c.id).where(drafts.c.person_id == person))))
@@ -238,9 +265,12 @@ def _delete_by_address(tx: Connection, address: str) -> None:
 
 
 def _delete_details(tx: Connection, person: int, address: str) -> None:
-    """The details of acts that name the person, or were about them; the acts themselves stay."""
+    """The details of acts that name the person, were theirs or about them; the acts themselves stay."""
     written = json.dumps(address)[1:-1]
-    about = select(schema.audit.c.id).where(schema.audit.c.object_kind == "person", schema.audit.c.object_id == person)
+    acts = schema.audit
+    about = select(acts.c.id).where(
+        or_(acts.c.actor == person, and_(acts.c.object_kind == "person", acts.c.object_id == person))
+    )
     named = func.instr(func.lower(audit_details.c.detail), written) > 0
     tx.execute(delete(audit_details).where(or_(named, audit_details.c.audit_id.in_(about))))
 

@@ -105,6 +105,14 @@ class Exchange:
         async with asyncio.timeout(limits.HTTP_SECONDS):
             await self._send(message)
 
+    async def send_piece(self, octets: bytes) -> None:
+        """One piece of a long answer, until it has gone out to the network. Raises `Gone` when nobody takes it."""
+        message: Message = {"type": "http.response.body", "body": octets, "more_body": True}
+        await self.send(message)
+        await self.send({**message, "body": b""})  # waits, while much is still to go
+        if self._transport.is_closing():
+            raise Gone
+
     async def drain(self, most: int = _DRAINED, seconds: float = _DRAIN_SECONDS) -> None:
         """Read on for a while: an answer is lost when the connection ends while its request still comes."""
         if self.request.headers.get("expect"):

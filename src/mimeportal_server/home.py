@@ -13,6 +13,7 @@ from mimeportal.addresses import parse_domain
 from mimeportal.errors import ConfigurationError, UnavailableError, UsageError
 from mimeportal_server import settings
 from mimeportal_server.store.blobs import Blobs
+from mimeportal_server.store.chunked import Chunked
 from mimeportal_server.store.database import BUSY_SECONDS, Database, StoreError
 from mimeportal_server.store.schema import SCHEMA
 
@@ -21,7 +22,7 @@ DEFAULT_PUBLIC_URL = "http://127.0.0.1:8025"
 
 
 class Home:
-    """portal.toml, portal.db, secret.key, blobs/, spool/ and outgoing/ (a Maildir)."""
+    """portal.toml, portal.db, secret.key, blobs/, largefiles/, spool/ and outgoing/ (a Maildir)."""
 
     def __init__(self, path: Path, *, busy: float = BUSY_SECONDS) -> None:
         self.path = path
@@ -33,6 +34,7 @@ class Home:
         self.lab_token = path / "lab.token"  # only in a home made for tests
         self.database = Database(path / "portal.db", busy=busy)
         self.blobs = Blobs(path / "blobs")
+        self.large_files = Chunked(path / "largefiles")
         self.settings: settings.Settings
         self.key: bytes
 
@@ -123,12 +125,13 @@ class Home:
                 remedy="Restore it, or the home, from a backup.",
             )
 
-    def refuse_if_full(self) -> None:
-        """Raise `UnavailableError` when less than 5 % of the disk is free: nothing more is accepted."""
+    def refuse_if_full(self, octets: int = 0) -> None:
+        """Raise `UnavailableError` when less than 5 % of the disk is free, or would be with so many octets more."""
         usage = shutil.disk_usage(self.path)
-        if usage.free < usage.total * limits.FREE_DISK_SHARE:
+        if usage.free - octets < usage.total * limits.FREE_DISK_SHARE:
+            stays = "would stay" if octets else "is"
             raise UnavailableError(
-                f"Less than {limits.FREE_DISK_SHARE:.0%} of the disk of {self.path} is free.",
+                f"Less than {limits.FREE_DISK_SHARE:.0%} of the disk of {self.path} {stays} free.",
                 why="A full disk could lose mail that was accepted.",
                 remedy="Free some space and run the same command again.",
             )

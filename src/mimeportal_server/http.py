@@ -22,6 +22,7 @@ from mimeportal_server.door import Door, endpoint_at, network_of
 from mimeportal_server.exchange import Exchange, Gone, start
 from mimeportal_server.portal import Refused
 from mimeportal_server.quota import Allowance, InFlight
+from mimeportal_server.store.chunked import Slice
 from mimeportal_server.store.database import StoreError
 from mimeportal_server.web import route
 from mimeportal_server.web.forms import Form, read_form, read_text
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_SMALL_PIECE = 64 * limits.KIB
 _COMPRESSED_FROM = 8 * limits.KIB
 _IN_ANSWER = frozenset({"ignore_filters", "row_offset_tokens"})  # faults that operations carry out themselves
 
@@ -60,11 +62,14 @@ class HttpDoor:
         self._pages = Pages(door, on_act=on_act)
         self._log = log
         self._threads = ThreadPoolExecutor(limits.HTTP_THREADS, "mimeportal-http")
+        self._files = ThreadPoolExecutor(limits.FILE_THREADS, "mimeportal-files")
+        self._fetched = 0  # how many files are going out
         self._in_flight = InFlight()
         endpoint_at("", "")  # every contract is imported now, not by the first request
 
     def close(self) -> None:
         self._threads.shutdown()
+        self._files.shutdown()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = time.perf_counter()
@@ -101,7 +106,7 @@ class HttpDoor:
         try:
             exchange.refuse_ambiguous()
             async with self._arriving(exchange, self._door.most_octets(endpoint)) as pieces:
-                async with asyncio.timeout(limits.HTTP_SECONDS):
+                async with asyncio.timeout(_seconds(endpoint)):
                     request.body = [b"".join([piece async for piece in pieces])]
                 if endpoint is not None and self._lab is not None:
                     exchange.fault = self._lab.next_fault(endpoint.name)
@@ -124,7 +129,7 @@ class HttpDoor:
         try:
             if response.headers["content-type"] == "application/json":
                 return response, b"".join(response.body)
-            return response, next(response.body, b"")
+            return response, b"" if isinstance(response.body, Slice) else next(response.body, b"")
         except OSError as fault:
             sentence = f"The portal's files cannot be used: {fault.strerror or type(fault).__name__}."
             response = self._door.refused(request, Refused("err_portal_store", sentence, status=503))
@@ -219,6 +224,9 @@ class HttpDoor:
         `drained`: how many octets of it are read nevertheless, where that is worth more than usual.
         """
         exchange.response = response
+        if isinstance(response.body, Slice):
+            await self._give_file(exchange, response, response.body)
+            return
         if first is None:
             first = b"".join(response.body)
         headers = dict(response.headers)
@@ -250,6 +258,24 @@ class HttpDoor:
             )
         else:
             await answer(exchange.scope, exchange.receive, exchange.send)
+
+    async def _give_file(self, exchange: Exchange, response: Response, file: Slice) -> None:
+        """Send octets of a file: one piece when the one before has gone out, smaller where many are fetched."""
+        loop = asyncio.get_running_loop()
+        self._fetched += 1
+        try:
+            await exchange.send(start(response.status, response.headers, response.cookies))
+            while True:
+                file.piece = min(limits.FILE_PIECE, max(_SMALL_PIECE, limits.FILE_PIECES // self._fetched))
+                piece = await loop.run_in_executor(self._files, next, file, None)
+                if piece is None:
+                    break
+                await exchange.send_piece(piece)
+            await exchange.send({"type": "http.response.body", "body": b""})
+        finally:
+            self._fetched -= 1
+            # What went out is noted whatever has happened, by whichever thread is free.
+            self._files.submit(file.close)
 
     def _note(self, exchange: Exchange, seconds: float) -> None:
         """One request's line in the log, and in the lab's."""
@@ -323,3 +349,9 @@ class HttpDoor:
             exchange.end()
         else:
             await self._give(exchange, response, first)
+
+
+def _seconds(endpoint: Endpoint[Any, Any] | None) -> float:
+    """How long the body of a request may take: octets as long as a slow line needs for so many."""
+    octets = endpoint.bytes_in if endpoint is not None and endpoint.form == "bytes" else 0
+    return limits.HTTP_SECONDS + octets / limits.CHUNK_SLOWEST

@@ -11,7 +11,18 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 
 from mimeportal import limits
 from mimeportal.auth import flows
-from mimeportal_server import audit, auto_permit, deciding, delivery, digests, requested, searching, secure_access
+from mimeportal_server import (
+    audit,
+    auto_permit,
+    deciding,
+    delivery,
+    digests,
+    largefile_keeping,
+    largefile_scan,
+    requested,
+    searching,
+    secure_access,
+)
 from mimeportal_server import uploads as uploading
 from mimeportal_server.clock import DAY, HOUR
 from mimeportal_server.portal import Portal
@@ -36,9 +47,11 @@ _BATCH = 500
 _REFRESHED = 30  # days for which an expired binding can be refreshed; later a log-in makes another
 
 
-def sweep(portal: Portal) -> Counter[str]:
+def sweep(portal: Portal, *, scan: bool = True) -> Counter[str]:
     """Everything that time brings; counts of `expired`, `marked`, `purged`, `digests`, `delivered`, `failed`,
     `queued`.
+
+    Also what `largefile_keeping` and, unless somebody else scans, `largefile_scan` count.
 
     While the clock is not believed nothing expires and nothing is let go (promises F.2).
     """
@@ -56,6 +69,9 @@ def sweep(portal: Portal) -> Counter[str]:
         with portal.write() as tx:
             requested.forget(tx, now=portal.clock.now())
         counts += digests.send_due(portal)
+        counts += largefile_keeping.sweep(portal)
+    if scan:
+        counts += largefile_scan.run(portal)
     counts += delivery.deliver(portal)
     return counts
 
@@ -194,9 +210,10 @@ def _forget_log_ins(portal: Portal) -> None:
 
 
 def _forget_rejections(portal: Portal) -> None:
-    """Forget what was refused once it is told no more (portal-rules C.12)."""
+    """Forget what was refused once it is told no more (portal-rules C.12), and once its day has been exported."""
+    edge = portal.clock.now() - (limits.REJECTION_DAYS + limits.REPORT_GRACE_DAYS) * DAY
     with portal.write() as tx:
-        tx.execute(delete(rejections).where(rejections.c.at < portal.clock.now() - limits.REJECTION_DAYS * DAY))
+        tx.execute(delete(rejections).where(rejections.c.at < edge))
 
 
 def _remove_strays(portal: Portal) -> None:

@@ -3,7 +3,7 @@
 Under `/lab/` of the HTTP door, JSON in and out, only of a home made with `init --lab`, only from this machine, only
 with the header `x-lab-token`:
 
-    POST            /lab/reset      no mail, lists, delegates, deliveries, audit, faults, offset; people and apps stay
+    POST            /lab/reset      no mail, lists, files, deliveries, audit, faults, offset; people and apps stay
     GET PUT         /lab/clock      {"now", "offset"}; takes one of {"now": TIME} {"offset": MS} {"advance": "15d"}
     GET PUT DELETE  /lab/faults     {"faults": [Fault, ...]}: what is left of the script, or another script
     GET DELETE      /lab/requests   {"requests": [...]}: what was asked since the last reset, oldest first
@@ -321,6 +321,7 @@ def empty(portal: Portal) -> None:
     """Let go of everything but people, apps, log-ins and settings."""
     from sqlalchemy import delete, update
 
+    from mimeportal_server import tokens
     from mimeportal_server.delivery import only_one
     from mimeportal_server.store import schema
 
@@ -329,6 +330,10 @@ def empty(portal: Portal) -> None:
             raise UsageError("The portal is delivering mail just now.", remedy="Try again when it has.")
         for table in (
             schema.deliveries,
+            schema.largefile_downloads,
+            schema.largefile_recipients,
+            schema.largefile_files,
+            schema.largefiles,
             schema.draft_files,
             schema.drafts,
             schema.uploads,
@@ -354,7 +359,10 @@ def empty(portal: Portal) -> None:
             schema.signed_requests,
         ):
             tx.execute(delete(table))
+        tokens.end_lasting(tx)  # numbers begin anew, and no link may lead to another send
         tx.execute(update(schema.people).values(octets=0))
+        for number in portal.home.large_files.numbers():
+            portal.home.large_files.delete(number)
         for folder in (portal.home.spool, *(portal.home.outgoing / name for name in ("tmp", "new", "cur"))):
             for path in folder.iterdir():
                 path.unlink(missing_ok=True)

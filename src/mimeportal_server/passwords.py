@@ -212,6 +212,18 @@ def forget_tries(portal: Portal) -> None:
     _guards.pop(portal, None)
 
 
+def hashed(portal: Portal, secret: str) -> str:
+    """What is stored of a secret that people choose. Raises `Refused` (429) while too many are being made."""
+    with _guard(portal).running(known=True):
+        return _HASHER.hash(secret)
+
+
+def is_right(portal: Portal, stored: str, secret: str) -> bool:
+    """Whether a secret is the one that was stored so. Raises `Refused` (429) while too many are being checked."""
+    with _guard(portal).running(known=False):
+        return _matches(stored, secret)
+
+
 class _Trying:
     """One log-in, decided in one transaction: of several at once, each sees the failures before it."""
 

@@ -258,10 +258,11 @@ def unlock(tx: Connection, person_id: int) -> None:
     tx.execute(delete(login_failures).where(login_failures.c.address == address))
 
 
-def in_order(tx: Connection) -> list[tuple[Row[tuple[object, ...]], list[str]]]:
-    """All people by address, each with their scopes. Apps are none of them."""
+def in_order(tx: Connection, *, outside: bool = False) -> list[tuple[Row[tuple[object, ...]], list[str]]]:
+    """All people of the account, or those `outside`, by address, each with their scopes. Apps are none of them."""
     scopes: dict[int, list[str]] = {}
     for row in tx.execute(select(moderates).order_by(moderates.c.scope)):
         scopes.setdefault(row.person_id, []).append(row.scope)
-    persons = select(people).where(people.c.kind == "person").order_by(people.c.address)
+    kind = "outside" if outside else "person"
+    persons = select(people).where(people.c.kind == kind).order_by(people.c.address)
     return [(row, scopes.get(row.id, [])) for row in tx.execute(persons)]

@@ -40,6 +40,7 @@ class Call:
 class Answer:
     """What an operation answers: rows, failures of single items, a page block; a stream of octets; a bare object.
 
+    `status` and `headers` are those of a stream: a part of a file has its own.
     `beside` is what is told beside the rows, where they have a name (`Endpoint.rows_at`).
     """
 
@@ -48,9 +49,10 @@ class Answer:
     page: Page | None = None
     body: Iterator[bytes] | None = None
     filename: str = ""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
     object: JsonObject | None = None
     beside: JsonObject = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)  # of a stream, beside its own
 
 
 _OFFSET = select(facts.c.value).where(facts.c.name == "clock_offset")

@@ -43,6 +43,10 @@ from mimeportal_server.store.schema import (
     audit,
     copies,
     holds,
+    largefile_downloads,
+    largefile_files,
+    largefile_recipients,
+    largefiles,
     messages,
     people,
     rejections,
@@ -249,7 +253,7 @@ def _counted(report: str) -> PlacedRows:
     def rows(tx: Connection, window: Window, after: Place) -> Iterable[tuple[Place, Values]]:
         sources = [
             _Log(source.each(), source.at, source.number, _told)
-            for source in (*counting.SOURCES, *_SECURE, *_LOG_INS)
+            for source in (*counting.SOURCES, *_SECURE, *_LARGE, *_LOG_INS)
             if source.report == report
         ]
         if report == "held":
@@ -334,6 +338,66 @@ def _secure_messages(tx: Connection, window: Window) -> Iterator[Values]:
     for day in window.days():
         for part in ROUTES:
             yield [day, part, *(found[day, part, event] for event in ("processed", "delivered", "read", "recalled"))]
+
+
+# -- large files -----------------------------------------------------------------------------------------------------
+
+_FETCHED = (
+    largefile_downloads.join(largefile_files, largefile_files.c.id == largefile_downloads.c.file_id)
+    .join(largefiles, largefiles.c.id == largefile_files.c.largefile_id)
+    .join(largefile_recipients, largefile_recipients.c.id == largefile_downloads.c.recipient_id)
+)
+_LARGE = (
+    counting.Source(
+        "largefiles",
+        largefiles.c.sent,
+        largefiles.c.id,
+        literal(""),
+        literal("sent"),
+        largefiles,
+        largefiles.c.sent.is_not(None),
+        (largefiles.c.sender, literal(""), literal(""), largefiles.c.subject, null()),
+    ),
+    counting.Source(
+        "largefiles",
+        largefile_downloads.c.completed,
+        largefile_downloads.c.id,
+        literal(""),
+        literal("downloaded"),
+        _FETCHED,
+        largefile_downloads.c.completed.is_not(None),
+        (
+            largefiles.c.sender,
+            literal(""),
+            largefile_recipients.c.address,
+            largefile_files.c.name,
+            largefile_recipients.c.address,
+        ),
+    ),
+    counting.Source(
+        "largefiles",
+        largefiles.c.expires,
+        largefiles.c.id,
+        literal(""),
+        literal("expiring"),
+        largefiles,
+        and_(largefiles.c.sent.is_not(None), largefiles.c.expires.is_not(None)),
+        (largefiles.c.sender, literal(""), literal(""), largefiles.c.subject, null()),
+    ),
+)
+
+
+def _largefiles(tx: Connection, window: Window) -> Iterator[Values]:
+    found = _by_day(tx, window, _LARGE)
+    octets: Counter[str] = Counter()
+    for row in tx.execute(
+        select(largefiles.c.sent, largefiles.c.size).where(
+            largefiles.c.sent >= window.since, largefiles.c.sent < window.until
+        )
+    ):
+        octets[counting.day_of(window.portal.settings.time_zone, row.sent)] += row.size
+    for day in window.days():
+        yield [day, found[day, "", "sent"], octets[day], found[day, "", "downloaded"], found[day, "", "expiring"]]
 
 
 def _by_day(tx: Connection, window: Window, sources: Iterable[counting.Source]) -> Counter[tuple[str, str, str]]:
@@ -556,6 +620,7 @@ OPERATIONS: dict[str, Callable[[Portal, Call], Answer]] = {
     "reports.releases": _log(_REPORTS["releases"], _releases),
     "reports.rejections": _log(_REPORTS["rejections"], _rejections),
     "reports.senders": _sums(_REPORTS["senders"], _senders, _counted("held")),
+    "reports.largefiles": _sums(_REPORTS["largefiles"], _largefiles, _counted("largefiles")),
     "reports.logins": _sums(_REPORTS["logins"], _logins, _counted("logins")),
     "reports.audit": _log(_REPORTS["audit"], _audit),
     "reports.audit_events": audit_list,

@@ -30,10 +30,10 @@ def show(portal: Portal, call: Call) -> Answer:
     item = contract.MessageItem.model_validate(call.items[0])
     with portal.write(call.caller) as tx:
         found = access.one(portal, tx, call, item.id, "read")
-        octets = _octets(portal, tx, found)
+        blob = _blob(tx, found)
         opened(portal, tx, call, found)
         found = access.load(portal, tx, call.caller, [found.message.id])[found.message.id]
-    return Answer([content(portal, call, found, octets)])
+    return Answer([content(portal, call, found, portal.home.blobs.read(blob))])
 
 
 def print_(portal: Portal, call: Call) -> Answer:
@@ -41,11 +41,12 @@ def print_(portal: Portal, call: Call) -> Answer:
     item = contract.MessageItem.model_validate(call.items[0])
     with portal.write(call.caller) as tx:
         found = access.one(portal, tx, call, item.id, "print")
-        octets = _octets(portal, tx, found)
+        blob = _blob(tx, found)
         if found.own is not None and found.own.part != "sender" and found.own.opened is None:
             opened(portal, tx, call, found)
         record(portal, tx, call, "print", found)
-    return Answer([content(portal, call, found, octets)])
+        found = access.load(portal, tx, call.caller, [found.message.id])[found.message.id]
+    return Answer([content(portal, call, found, portal.home.blobs.read(blob))])
 
 
 def file(portal: Portal, call: Call) -> Answer:
@@ -55,14 +56,15 @@ def file(portal: Portal, call: Call) -> Answer:
         secure_id, index = divmod(portal.sealer.number("securefile", item.id), limits.PARTS_LISTED)
     except InvalidToken:
         raise Refused("xdk_failure", "0007 Invalid token") from None
+    id = portal.sealer.id("secure", secure_id)
+    with portal.database.read() as tx:
+        blob = _blob(tx, access.one(portal, tx, call, id, "read"))
+    try:
+        name, attached = mail.named_attachment(portal.home.blobs.read(blob), index)
+    except IndexError:
+        raise Refused("not_found", "There is no such attachment.", status=404) from None
     with portal.write(call.caller) as tx:
-        found = access.one(portal, tx, call, portal.sealer.id("secure", secure_id), "read")
-        octets = _octets(portal, tx, found)
-        try:
-            name, attached = mail.named_attachment(octets, index)
-        except IndexError:
-            raise Refused("not_found", "There is no such attachment.", status=404) from None
-        record(portal, tx, call, "download", found, file=name)
+        record(portal, tx, call, "download", access.one(portal, tx, call, id, "read"), file=name)
     return Answer(body=iter([attached]), filename=safe_name(name))
 
 
@@ -135,13 +137,14 @@ def _attachment(portal: Portal, found: Found, part: mail.AttachmentInfo) -> cont
     )
 
 
-def _octets(portal: Portal, tx: Connection, found: Found) -> bytes:
+def _blob(tx: Connection, found: Found) -> str:
+    """The name of a message's octets, which are read without keeping others from writing."""
     row: Row[Any] | None = tx.execute(
         select(messages.c.blob).where(messages.c.id == found.message.message_id, messages.c.purged.is_(None))
     ).first()
     if row is None:
         raise Refused("not_found", "There is no such secure message for this caller.", status=404)
-    return portal.home.blobs.read(row.blob)
+    return str(row.blob)
 
 
 # -- acts on several -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How a secure message comes to be: sent, answered, or diverted by a rule; one transaction for all that belongs to it.
+"""How a secure message comes to be: who sends or answers what to whom, on which terms; then it is laid.
 
 One message reaches its recipients in three ways (portal-rules F.1, F.4, F.13):
 
@@ -14,22 +14,20 @@ whom the answered message came by a link.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, func, select
 
 from mimeportal import limits
 from mimeportal.addresses import domain_of, parse_address
 from mimeportal.errors import UsageError
 from mimeportal.patterns import fold
 from mimeportal.secure import contract
-from mimeportal.wire import JsonObject
 from mimeportal_server import (
     arrival,
     audit,
     compose_message,
-    contacts,
     mail,
     outsiders,
     people,
@@ -38,14 +36,13 @@ from mimeportal_server import (
     uploads,
 )
 from mimeportal_server import secure_access as access
-from mimeportal_server.clock import DAY, HOUR, moment
+from mimeportal_server.clock import HOUR, moment
 from mimeportal_server.compose_message import File, Mailbox
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Answer, Call, Portal, Refused
-from mimeportal_server.secure_links import page
-from mimeportal_server.secure_notices import notify, with_banner
-from mimeportal_server.settings_secure import ALL, DEFAULT, Definition, Trigger
-from mimeportal_server.store.schema import messages, secure_copies, secure_messages
+from mimeportal_server.secure_laying import Recipient, Terms, lay
+from mimeportal_server.settings_secure import ALL, DEFAULT, Definition
+from mimeportal_server.store.schema import messages, secure_messages
 
 # What each of the six options lets recipients do (portal-rules F.6).
 _OPTIONS = {
@@ -56,32 +53,6 @@ _OPTIONS = {
     "expire-7d": replace(DEFAULT, expire_days=7),
     "expire-30d": replace(DEFAULT, expire_days=30),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """One recipient: how they were named, and the way the message takes to them; `person_id` once they have one."""
-
-    address: str
-    name: str
-    part: str  # to | cc
-    way: str  # portal | link | mail
-    person_id: int = 0
-
-    @property
-    def mailbox(self) -> Mailbox:
-        return Mailbox(self.address, self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What recipients may do with a message, until when, and by whose choice."""
-
-    definition: Definition
-    option: str = ""
-    policy: str = ""
-    expires: int | None = None
-    answers: int | None = None
 
 
 def send(portal: Portal, call: Call) -> Answer:
@@ -105,7 +76,8 @@ def send(portal: Portal, call: Call) -> Answer:
         html=item.html,
         files=files,
     )
-    return _Sending(portal, call, writer, terms, item.request_id).send(written, recipients)
+    sending = _Sending(portal, call, writer, terms, item.request_id)
+    return sending.send(written, recipients, keep_inline=item.inline_as_attachments)
 
 
 def reply(portal: Portal, call: Call) -> Answer:
@@ -159,9 +131,11 @@ class _Sending:
         self._request_id = request_id
         self._now = portal.clock.now()
 
-    def send(self, parts: compose_message.Parts, recipients: Sequence[Recipient]) -> Answer:
+    def send(
+        self, parts: compose_message.Parts, recipients: Sequence[Recipient], *, keep_inline: bool = False
+    ) -> Answer:
         portal, caller = self._portal, self._call.caller
-        octets = self._octets(parts)
+        octets, left_out = self._octets(parts, keep_inline)
         entry = arrival.incoming(
             octets,
             self._writer.address,
@@ -189,17 +163,19 @@ class _Sending:
                 act = audit.Act("secure reply", "done", "secure", answered.message.id, facts)
                 audit.record(tx, [act], at=self._now, caller=caller, request_id=request)
             row = lay(portal, tx, entry, self._writer, who, self._terms, caller=caller, request_id=request)
+            row["inlineLeftOut"] = left_out
             requested.remember(tx, caller, self._request_id, self._call.items[0], row, now=self._now)
         return Answer([row])
 
-    def _octets(self, parts: compose_message.Parts) -> bytes:
+    def _octets(self, parts: compose_message.Parts, keep_inline: bool) -> tuple[bytes, list[str]]:
+        """The octets of the message, and the images inside its text that they are without."""
         domain = self._portal.settings.domains[0]
         complete = replace(parts, date=self._now, message_id=f"<{self._portal.new_id()}@{domain}>")
         try:
-            written = compose_message.write(complete, new_id=self._portal.new_id, outside=True, keep_inline=False)
+            written = compose_message.write(complete, new_id=self._portal.new_id, outside=True, keep_inline=keep_inline)
         except UsageError as fault:
             raise Refused("err_validation_value_not_allowed", f"{fault.what} {fault.remedy}".strip()) from None
-        return written.outside or written.octets
+        return written.outside or written.octets, list(written.left_out)
 
     def _refuse_too_many(self, tx: Connection) -> None:
         if not self._writer.outside:
@@ -215,138 +191,6 @@ class _Sending:
         if int(lately or 0) >= limits.SECURE_PER_HOUR:
             sentence = f"People outside send at most {limits.SECURE_PER_HOUR} messages in an hour."
             raise Refused("err_quota_exceeded", sentence, status=429, retryable=True)
-
-
-def lay(
-    portal: Portal,
-    tx: Connection,
-    entry: arrival.Incoming,
-    writer: Caller,
-    recipients: Sequence[Recipient],
-    terms: Terms,
-    *,
-    caller: Caller | None,
-    request_id: str,
-) -> JsonObject:
-    """Lay a message that was taken in where its people find it, announce it, and record it; its row."""
-    now, definition = portal.clock.now(), terms.definition
-    expires = terms.expires
-    if expires is None and definition.expire_days:
-        expires = now + definition.expire_days * DAY
-    outward = any(recipient.way == "portal" for recipient in recipients)
-    named = {one.address: one.name for one in recipients}
-    names = " ".join([writer.address, *(f"{name} {address}" for address, name in named.items())])
-    created = tx.execute(
-        insert(secure_messages),
-        {
-            "message_id": entry.number,
-            "person_id": writer.person_id,
-            "sender": writer.address,
-            "sender_name": entry.summary.from_name,
-            "direction": "inbound" if writer.outside else "outbound" if outward else "internal",
-            "subject": entry.summary.subject,
-            "folded": fold(f"{entry.summary.subject}\n{names}"),
-            "size": len(entry.octets),
-            "has_attachments": entry.summary.has_attachments,
-            "sent": now,
-            "definition": definition.name if not terms.option else "",
-            "option": terms.option,
-            "policy": terms.policy,
-            "print": definition.print,
-            "reply": definition.reply,
-            "reply_all": definition.reply_all,
-            "read_receipt": definition.read_receipt,
-            "expires": expires,
-            "answers": terms.answers,
-        },
-    )
-    assert created.inserted_primary_key is not None
-    secure_id = int(created.inserted_primary_key[0])
-    copy = {"secure_id": secure_id, "sent": now}
-    own = {**copy, "person_id": writer.person_id, "address": writer.address, "part": "sender", "folder": "sent"}
-    tx.execute(insert(secure_copies), {**own, "way": "", "unread": False})
-    tx.execute(
-        insert(secure_copies),
-        [
-            {
-                **copy,
-                "person_id": recipient.person_id,
-                "address": recipient.address,
-                "name": recipient.name,
-                "part": recipient.part,
-                "way": recipient.way,
-                "folder": "inbox" if recipient.way == "portal" else "",
-                "unread": recipient.way != "mail",
-            }
-            for recipient in recipients
-        ],
-    )
-    facts = {"from": writer.address, "subject": entry.summary.subject, "definition": terms.option or definition.name}
-    facts |= {"policy": terms.policy} if terms.policy else {}
-    contacts.count(tx, writer.person_id, (one.address for one in recipients), named, now=now)
-    act = audit.Act("secure send", "done", "secure", secure_id, facts)
-    audit.record(tx, [act], at=now, caller=caller or writer, request_id=request_id)
-    inside = [(recipient.person_id, recipient.address) for recipient in recipients if recipient.way == "mail"]
-    if inside:
-        _deliver(portal, tx, entry, secure_id, writer, inside, actor=caller)
-    found = access.load(portal, tx, writer, [secure_id])[secure_id]
-    notices = notify(portal, tx, found, found.recipients, caller=caller or writer, request_id=request_id)
-    return contract.SentRow(
-        id=portal.sealer.id("secure", secure_id),
-        definition=definition.name if not terms.option else "",
-        option=terms.option or None,
-        expires=access.date(expires),
-        recipients=[access.recipient(found, one, notices.get(one.id)) for one in found.recipients],
-    ).to_json()
-
-
-def _deliver(
-    portal: Portal,
-    tx: Connection,
-    entry: arrival.Incoming,
-    secure_id: int,
-    writer: Caller,
-    inside: Sequence[tuple[int, str]],
-    *,
-    actor: Caller | None,
-) -> list[arrival.Result]:
-    """What the account's own people get: the message as mail, with a banner; it is screened as any other."""
-    whose = f"{writer.address}, outside," if writer.outside else writer.address
-    lines = [
-        f"[Secure Messaging] {whose} sent this securely.",
-        "Answer it as any other mail, or securely here:",
-        page(portal, secure_id),
-    ]
-    headers = [f"X-Secure-Message: {portal.sealer.id('secure', secure_id)}"]
-    marked = arrival.incoming(
-        with_banner(entry.octets, lines, headers, portal.new_id),
-        writer.address,
-        recipients=inside,
-        received=entry.received,
-        route="inbound" if writer.outside else "internal",
-        vouched=True,
-        actor=actor,
-    )
-    (results,) = arrival.accept_within(portal, tx, [marked], arrival.store(portal, [marked]), door=writer.door)
-    return results
-
-
-def divert(
-    portal: Portal, tx: Connection, entry: arrival.Incoming, inside: Sequence[tuple[int, str]], trigger: Trigger
-) -> None:
-    """What a rule sends securely, once it is taken in: recipients outside read it here, the others get the banner."""
-    assert entry.by is not None
-    definitions = {definition.name: definition for definition in portal.settings.secure.definitions}
-    copied = {address for address, _ in entry.summary.cc}
-    who = [(outsiders.invite(tx, portal, address), address, "portal") for address in entry.secure]
-    who += [(person_id, address, "mail") for person_id, address in inside]
-    names = dict((*entry.summary.to, *entry.summary.cc))
-    recipients = [
-        Recipient(address, names.get(address, ""), "cc" if address in copied else "to", way, person_id)
-        for person_id, address, way in who
-    ]
-    terms = Terms(definitions[trigger.definition], policy=trigger.policy)
-    lay(portal, tx, entry, entry.by, recipients, terms, caller=entry.actor, request_id="")
 
 
 # -- who writes, to whom, on which terms ---------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from mimeportal.errors import ConfigurationError, MimeportalError, UnavailableError, UsageError
-from mimeportal_server import delivery, keeping
+from mimeportal_server import delivery, keeping, largefile_scan
 from mimeportal_server.clock import iso
 from mimeportal_server.door import Door
 from mimeportal_server.exchange import Protocol
@@ -79,12 +79,16 @@ class Server:
         self._uvicorn: _Uvicorn | None = None
         self._mail: SmtpDoor | None = None
         self._keeping = threading.Thread(target=self._keep, name="mimeportal-keeping", daemon=True)
+        self._scanning = threading.Thread(target=self._scan, name="mimeportal-scanning", daemon=True)
+        self._unscanned = threading.Event()
+        self._scans = False
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self.http_url = ""
         self.smtp_address: Listen = ("", 0)
         self.lab: Lab | None = None
         self.portal = Portal(Home.open(home), wall=wall)
+        self._scans = bool(self.portal.settings.scan)
         try:
             self._refuse_unsafe()
             quota = Quota(self.portal.settings.limits["quota"])
@@ -112,6 +116,9 @@ class Server:
             raise
         self._wake.set()  # what an earlier end left queued
         self._keeping.start()
+        if self._scans:
+            self._unscanned.set()
+            self._scanning.start()
         return self
 
     def stop(self) -> None:
@@ -126,10 +133,12 @@ class Server:
         if self._door is not None:
             self._door.close()
         self._stopping.set()
-        self._wake.set()
+        self._acted()
         if self._keeping.ident is not None:
             self._keeping.join(4 * _GRACE)
-        if not self._keeping.is_alive():  # a relay that hangs is left behind
+        if self._scanning.ident is not None:
+            self._scanning.join(_GRACE)
+        if not self._keeping.is_alive() and not self._scanning.is_alive():  # a relay that hangs is left behind
             self.portal.close()
 
     def __enter__(self) -> Server:
@@ -150,7 +159,7 @@ class Server:
             Door(self.portal, quota=self._quota),
             behind_proxy=self._behind_proxy,
             lab=self.lab,
-            on_act=self._wake.set,
+            on_act=self._acted,
             log=self._log,
         )
         config = uvicorn.Config(
@@ -213,13 +222,30 @@ class Server:
         while not self._stopping.is_set():
             due = swept + _SWEEP_EVERY - time.monotonic() if swept else 0.0
             if due <= 0:
-                self._try("sweep", lambda: keeping.sweep(self.portal))
+                self._try("sweep", lambda: keeping.sweep(self.portal, scan=not self._scans))
                 swept = time.monotonic()
             elif self._wake.wait(due):
                 self._await_quiet()
                 self._try("deliver", lambda: delivery.deliver(self.portal, until=self._stopping.is_set))
         until = time.monotonic() + _GRACE
         self._try("deliver", lambda: delivery.deliver(self.portal, until=lambda: time.monotonic() > until))
+
+    def _acted(self) -> None:
+        """Something may have changed: there may be mail to deliver, and files to scan."""
+        self._wake.set()
+        self._unscanned.set()
+
+    def _scan(self) -> None:
+        """Scan large files as they come, beside all else: one may take minutes."""
+        while not self._stopping.is_set():
+            self._unscanned.wait(_SWEEP_EVERY)
+            self._unscanned.clear()
+            self._try("scan", self._scan_once)
+            self._stopping.wait(_QUIET)  # every chunk of an upload is an act, too
+
+    def _scan_once(self) -> None:
+        if largefile_scan.run(self.portal).total():
+            self._wake.set()
 
     def _await_quiet(self) -> None:
         """Deciding and delivering take turns at one database: a bulk release goes first, for a while."""

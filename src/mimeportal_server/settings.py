@@ -57,6 +57,15 @@ public_providers = ["gmail.com", "googlemail.com", "hotmail.com", "live.com", "m
                     "mail.ru", "qq.com", "163.com", "proton.me", "protonmail.com"]
 # authserv_id = "mx.example.com"             # whose Authentication-Results are believed
 
+[largefiles]
+expire_access_after_days = 30                # 1 to 90: unless whoever sends chooses otherwise
+access_key = false                           # whether recipients are asked for a key
+notify_on_download = false                   # whether the sender is told of each download
+enforced = []                                # names of these three that nobody may change
+
+# [scan]
+# clamd = "/run/clamav/clamd.ctl"            # or host:port: large files are scanned before they are offered
+
 [secure]
 mode = "full"                                # off, lite or full: see docs/secure.md
 
@@ -103,6 +112,16 @@ class HoldRule(Conditions):
 
 
 @dataclass(frozen=True, slots=True)
+class LargeFiles:
+    """`[largefiles]`: what holds for a send unless its sender chooses otherwise, and what of it is `enforced`."""
+
+    expire_access_after_days: int = 30
+    access_key: bool = False
+    notify_on_download: bool = False
+    enforced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What portal.toml says, defaults filled in."""
 
@@ -130,6 +149,8 @@ class Settings:
     auto_permit_days: int = limits.AUTO_PERMIT_DAYS
     auto_permit_sample: float = 0.01
     hold_rules: tuple[HoldRule, ...] = ()
+    large_files: LargeFiles = field(default_factory=LargeFiles)
+    scan: str = ""  # where clamd listens: the path of its socket, or host:port; "": nothing is scanned
     secure: SecureSettings = field(default_factory=SecureSettings)
     session_hours: int = limits.SESSION_HOURS
     passwords: PasswordRules = field(default_factory=PasswordRules)
@@ -182,6 +203,7 @@ class _Reader(Reading):
         if not 1 <= auto_days <= limits.AUTO_PERMIT_DAYS:
             raise UsageError(f"auto_allow.days is {auto_days}.", remedy=f"Use 1 to {limits.AUTO_PERMIT_DAYS} days.")
         listen = self._section("listen", ("http", "smtp", "tls_cert", "tls_key", "behind_proxy"))
+        scan = self._section("scan", ("clamd",))
         pages = self._section("pages", ("session_hours",))
         lowered = self._limits(self._section("limits", tuple(limits.LOWERABLE)))
         domains = self._each(top, "domains", parse_domain)
@@ -227,6 +249,8 @@ class _Reader(Reading):
             auto_permit_days=auto_days,
             auto_permit_sample=self._share(auto, "sample", 0.01),
             hold_rules=tuple(self._rules(self._document.get("hold", []))),
+            large_files=self._large_files(self._section("largefiles", _PREFERENCES)),
+            scan=self._text(scan, "clamd", ""),
             passwords=self._passwords(),
             secure=SecureReader(self._document).secure(),
             session_hours=self._within(pages, "session_hours", limits.SESSION_HOURS, 1, limits.BROWSER_DAYS * 24),
@@ -254,6 +278,21 @@ class _Reader(Reading):
             reason=self._text(given, "reason", f"Message Hold Applied - {policy} policy"),
             level=level,
             **self._conditions(given, name, "hold all mail"),
+        )
+
+    def _large_files(self, given: Values) -> LargeFiles:
+        days = self._within(given, "expire_access_after_days", 30, 1, limits.LARGE_FILE_DAYS)
+        enforced = self._strings(given, "enforced")
+        for name in enforced:
+            if name not in _PREFERENCES[:-1]:
+                raise UsageError(
+                    f"{given.named('enforced')} names {name!r}.", remedy=f"Known: {', '.join(_PREFERENCES[:-1])}."
+                )
+        return LargeFiles(
+            days,
+            self._flag(given, "access_key", False),
+            self._flag(given, "notify_on_download", False),
+            tuple(dict.fromkeys(enforced)),
         )
 
     def _passwords(self) -> PasswordRules:
@@ -298,6 +337,7 @@ class _Reader(Reading):
         return float(value)
 
 
+_PREFERENCES = ("expire_access_after_days", "access_key", "notify_on_download", "enforced")
 _TABLES = (
     "listen",
     "keeping",
@@ -310,20 +350,12 @@ _TABLES = (
     "auto_allow",
     "limits",
     "reports",
-    "secure",
     "hold",
+    "largefiles",
+    "scan",
+    "secure",
 )
 _CLOSES_AFTER_AT_MOST = 72
-_CONDITIONS = (
-    "sender",
-    "recipient",
-    "subject",
-    "header",
-    "attachment_name",
-    "attachment_type",
-    "larger_than",
-    "secure",
-)
 
 
 def _zone(name: str) -> str:

@@ -11,12 +11,13 @@ import secrets
 import zlib
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, and_, delete, or_, select, update
 
 from mimeportal import limits
 from mimeportal_server.store.schema import people, tokens
 
 _MADE = 20_000
+_LASTING = -1  # in place of an epoch
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -129,10 +130,23 @@ def _only(ours: str, text: str) -> None:
         raise InvalidToken
 
 
-def issue(tx: Connection, purpose: str, person_id: int, *, object: str = "", expires: int, uses: int = 1) -> str:
-    """A new secret of 256 random bits; stored is its hash alone, bound to purpose, person and epoch."""
+def issue(
+    tx: Connection,
+    purpose: str,
+    person_id: int,
+    *,
+    object: str = "",
+    expires: int,
+    uses: int = 1,
+    lasting: bool = False,
+) -> str:
+    """A new secret of 256 random bits; stored is its hash alone, bound to purpose, person and epoch.
+
+    One that is `lasting` outlives the person's epoch: it opens to others what the person shared with them, and is no
+    log-in of theirs. It ends when they are disabled, and by a restore.
+    """
     secret = secrets.token_urlsafe(32)
-    epoch = tx.scalar(select(people.c.epoch).where(people.c.id == person_id))
+    epoch = _LASTING if lasting else tx.scalar(select(people.c.epoch).where(people.c.id == person_id))
     tx.execute(
         tokens.insert(),
         {
@@ -171,15 +185,22 @@ def granted(
             tokens.c.uses_left > 0,
         )
     )
-    return tx.execute(query if any_epoch else query.where(tokens.c.epoch == people.c.epoch)).first()
+    lasts = and_(tokens.c.epoch == _LASTING, people.c.disabled.is_(False))
+    return tx.execute(query if any_epoch else query.where(or_(tokens.c.epoch == people.c.epoch, lasts))).first()
 
 
-def spend(tx: Connection, secret: str, purpose: str, *, now: int) -> int | None:
+def spend(tx: Connection, secret: str, purpose: str, *, now: int, any_epoch: bool = False) -> int | None:
     """As `valid`, and one use of it is gone."""
-    person = valid(tx, secret, purpose, now=now)
-    if person is not None:
-        tx.execute(update(tokens).where(tokens.c.hash == digest(secret)).values(uses_left=tokens.c.uses_left - 1))
-    return person
+    found = granted(tx, secret, purpose, now=now, any_epoch=any_epoch)
+    if found is None:
+        return None
+    tx.execute(update(tokens).where(tokens.c.hash == digest(secret)).values(uses_left=tokens.c.uses_left - 1))
+    return int(found.person_id)
+
+
+def end_lasting(tx: Connection) -> None:
+    """End what outlives epochs: a restore may have brought back what was ended since."""
+    tx.execute(delete(tokens).where(tokens.c.epoch == _LASTING))
 
 
 def digest(secret: str) -> str:

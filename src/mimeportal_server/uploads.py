@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, insert, select, update
 
 from mimeportal import limits
@@ -21,7 +23,8 @@ _KIND = "upload"
 def upload(portal: Portal, call: Call) -> Answer:
     """file-upload (mimecast-api-portal 3.2): the body is the file, the item says its size and SHA-256.
 
-    The same octets again have the same id, and another day.
+    The same octets again have the same id, and another day: while they are kept, and whenever they come again, so that
+    a request which names them stays the same request.
     """
     item = contract.UploadItem.model_validate(call.items[0])
     if item.file_size != len(call.octets):
@@ -34,22 +37,25 @@ def upload(portal: Portal, call: Call) -> Answer:
     person, size, now = call.caller.person_id, len(call.octets), portal.clock.now()
     with portal.write(call.caller) as tx:
         portal.home.blobs.add_missing({name: call.octets})  # no sweep can let go of them from here on
-        known = tx.scalar(select(uploads.c.id).where(uploads.c.person_id == person, uploads.c.blob == name))
-        if known is None:
+        number = _number(person, name)
+        if tx.scalar(select(uploads.c.id).where(uploads.c.id == number)) is None:
             kept = tx.scalar(select(people.c.octets).where(people.c.id == person)) or 0
             if kept + size > portal.settings.limits["person_octets"]:
                 raise Refused("mailbox_full", f"{arrival.FULL.capitalize()}: it has no room for {size:,} octets more.")
             tx.execute(update(people).where(people.c.id == person).values(octets=people.c.octets + size))
-            made = tx.execute(
-                insert(uploads), {"person_id": person, "blob": name, "size": size, "added": now}
-            ).inserted_primary_key
-            assert made is not None
-            known = int(made[0])
-            act = audit.Act("upload", "done", "upload", known)
+            row = {"id": number, "person_id": person, "blob": name, "size": size, "added": now}
+            tx.execute(insert(uploads), row)
+            act = audit.Act("upload", "done", "upload", number)
             audit.record(tx, [act], at=now, caller=call.caller, request_id=call.request_id)
         else:
-            tx.execute(update(uploads).where(uploads.c.id == known).values(added=now))
-    return Answer([{"id": portal.sealer.id(_KIND, known)}])
+            tx.execute(update(uploads).where(uploads.c.id == number).values(added=now))
+    return Answer([{"id": portal.sealer.id(_KIND, number)}])
+
+
+def _number(person_id: int, blob: str) -> int:
+    """The number of an upload, from whose it is and what it is: never another's, and the same at every try."""
+    digest = hashlib.sha256(f"{person_id}:{blob}".encode()).digest()
+    return int.from_bytes(digest[:8]) >> 1  # as much as an id has room for
 
 
 def find(portal: Portal, tx: Connection, caller: Caller, id: str, field: str) -> Row[tuple[object, ...]]:

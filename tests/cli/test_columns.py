@@ -13,6 +13,8 @@ from mimeportal.account.contract import AccountRow, PreferencesRow, WhoAmIRow
 from mimeportal.account.preferences import CHECKS
 from mimeportal.holds import contract as holds_contract
 from mimeportal.holds import hold as held_mail
+from mimeportal.largefiles import contract as largefiles_contract
+from mimeportal.largefiles import largefile
 from mimeportal.messages import composing, message, reporting, tracked, writing
 from mimeportal.messages.contract import finder as messages_contract
 from mimeportal.messages.contract import mailbox as mailbox_contract
@@ -28,6 +30,8 @@ from mimeportal_cli.commands import (
     account,
     account_mailbox,
     holds,
+    largefiles,
+    largefiles_send,
     messages,
     messages_read,
     messages_report,
@@ -71,6 +75,14 @@ def test_senders() -> None:
     assert senders_change.LISTS == senders_contract.LISTS
     assert senders_change.WRITABLE == senders_contract.WRITABLE
     assert senders_change.POLICY_TYPES == senders_contract.POLICY_TYPES
+
+
+def test_large_files() -> None:
+    assert largefiles.LARGE_FILES.names == largefile.LARGE_FILE_FIELDS
+    assert largefiles.DETAILS.names == largefile.LARGE_FILE_DETAILS
+    assert largefiles.PREFERENCES.names == largefile.PREFERENCE_FIELDS
+    assert largefiles_send.SENT.names == (*largefile.LARGE_FILE_FIELDS, "access_key")
+    assert largefiles.STATUSES == largefiles_contract.STATUSES
 
 
 def test_messages() -> None:

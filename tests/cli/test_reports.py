@@ -249,9 +249,9 @@ class TestExport:
     def test_one_range_twice_is_equal(self, run: Run, home: Path, form: str) -> None:
         for folder in ("a", "b"):
             done = export(run, "--since", "12d", "--until", day(5), "--format", form, names=NAMES, folder=folder)
-            assert done.code == 3, "what was refused is kept for 7 days"
+            assert done.code == 3, "what was refused is kept for 9 days"
         assert contents(Path("a")) == contents(Path("b"))
-        assert len(contents(Path("a"))) == 1 + len(NAMES) * (7 + 2) - 6
+        assert len(contents(Path("a"))) == 1 + len(NAMES) * (7 + 2) - 4
 
     def test_last_takes_seven_days_and_then_what_is_new(self, run: Run, home: Path) -> None:
         assert len(export(run, "--since", "last").lines) == 14

@@ -140,6 +140,7 @@ class Scene:
     stages: Sequence[str] | None = None
     peer: Peer | None = None
     hit: list[str] = field(default_factory=list)
+    story = ""
 
     @classmethod
     def of(cls, mortal: Mortal, prepared: Path, folder: Path, box: Path, **more: Any) -> Scene:
@@ -159,7 +160,12 @@ class Scene:
     def play(self, kill: Kill | None = None) -> list[str]:
         """Play the story, to its end or to the kill; the steps it reached."""
         told = self.mortal.play(
-            home=str(self.home), box=str(self.box), reports=str(self.folder), kill=kill, stages=self.stages
+            home=str(self.home),
+            box=str(self.box),
+            reports=str(self.folder),
+            kill=kill,
+            stages=self.stages,
+            story=self.story,
         )
         assert not told["error"], told["error"]
         assert told["signal"] == (signal.SIGKILL if kill else None), f"{kill} was not hit: {told}"

@@ -137,12 +137,28 @@ def test_the_limits_that_docs_state_are_those_of_the_code() -> None:
         f"{limits.SEARCH_TEXT:,} characters, {limits.SEARCH_TERMS} words and phrases; in XML {limits.SEARCH_QUERY:,}",
         f"{limits.JSON_BODY // limits.MIB} MiB, {limits.JSON_DEPTH} levels",
         f"{limits.PAGE_SIZE} rows",
+        f"files {limits.PAGE_FORM // limits.MIB} MiB, and {limits.PAGE_FILES} files",
         f"up to {limits.TOTAL_COUNTED:,}",
         f"{limits.LOCAL_BATCH} on a local portal, {limits.MIMECAST_BATCH} on Mimecast",
         f"{limits.WRITTEN_PER_HOUR} an hour",
+        f"{limits.LARGE_FILE // limits.MIB // 1024} GiB each, {limits.LARGE_FILES} of one send",
+        f"{limits.LARGE_FILE_RECIPIENTS} recipients; chunks of {limits.CHUNK // limits.MIB} MiB",
+        f"kept for {limits.LARGE_FILE_DAYS} days",
+        f"after {limits.UPLOAD_IDLE_SECONDS} s without a chunk, given up after {limits.UPLOAD_DAYS} days",
+        f"{limits.ACCESS_KEY_SHORTEST} to {limits.ACCESS_KEY_LONGEST} characters; a right one is believed for",
+        f"good for {limits.FETCH_SECONDS // 3600} hours",
         f"below {limits.FREE_DISK_SHARE:.0%}".replace("%", " %"),
     ):
         assert stated in page, stated
+
+
+def test_the_tests_that_show_the_functions_of_the_guide_are_there() -> None:
+    known = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        known |= {path.stem, *re.findall(r"def (test_\w+)", path.read_text())}
+    named = set(re.findall(r"\btest_\w+", (ROOT / "docs" / "secure.md").read_text()))
+    assert len(named) > 20
+    assert named <= known, named - known
 
 
 class TestExamples:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import insert, select
 
 from conftest import ADMIN, ANN, BOB, SPAM, Lab, mail_of
 from mimeportal import errors, limits
@@ -15,6 +17,7 @@ from mimeportal.portal import Portal
 from mimeportal.reports import charts, contract
 from mimeportal.reports.client import Calendar, Days
 from mimeportal_server import audit, delivery, people
+from mimeportal_server.store.schema import largefile_downloads, largefile_files, largefile_recipients
 
 ATTACHED = "Message Hold Applied - Attachment Type policy"
 
@@ -120,7 +123,7 @@ class TestEverywhere:
         theirs.close()
 
     def test_what_is_offered(self, portal: Portal) -> None:
-        lacking = {"secure-messages"} if portal.session.api != "local" else set()
+        lacking = {"secure-messages", "largefiles"} if portal.session.api != "local" else set()
         assert portal.reports.offered() == [name for name in contract.REPORTS if name not in lacking]
         for name in lacking:
             with pytest.raises(errors.NotOfferedError):
@@ -213,6 +216,33 @@ class TestSecureMessages:
         chart = charts.chart("secure-messages", rows, portal.reports.calendar())
         assert (chart.total, chart.counted, chart.below) == (2, "processed", "delivered")
         assert chart.numbers == (0, 3, 0)
+        portal.close()
+
+
+class TestLargeFiles:
+    def test_numbers_and_their_rows(self, lab: Lab, tmp_path: Path) -> None:
+        path = tmp_path / "plans.bin"
+        path.write_bytes(b"x" * 5_000)
+        ann = lab.client(ANN)
+        sent = ann.largefiles.send([path], to=["out@elsewhere.example"], subject="Plans", expire_after=1)
+        ann.largefiles.send([path], to=["out@elsewhere.example"], subject="More", expire_after=7)
+        ann.close()
+        portal = lab.client(ADMIN)
+        with lab.server.write() as tx:
+            file = tx.scalar(select(largefile_files.c.id).where(largefile_files.c.size == 5_000).limit(1))
+            recipient = tx.scalar(select(largefile_recipients.c.id).limit(1))
+            now = lab.server.clock.now()
+            done = {"file_id": file, "recipient_id": recipient, "begun": now, "covered": "[]", "completed": now}
+            tx.execute(insert(largefile_downloads), done)
+        today = portal.reports.calendar().today
+        rows = {row.day: row for row in portal.reports.largefiles(today, today + timedelta(8))}
+        assert (rows[today].sent, rows[today].bytes, rows[today].downloaded) == (2, 10_000, 1)
+        assert sent.expires is not None
+        assert {row.day for row in rows.values() if row.expiring} == {today + timedelta(1), today + timedelta(7)}
+        followed = list(portal.reports.rows("largefiles", today, today + timedelta(1)))
+        assert [(row.event, row.actor) for row in followed] == [
+            ("sent", ""), ("sent", ""), ("downloaded", "out@elsewhere.example")
+        ]  # fmt: skip
         portal.close()
 
 

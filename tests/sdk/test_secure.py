@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import ADMIN, ANN, BOB
 from mimeportal import limits
-from mimeportal.errors import ApiError, ForbiddenError, NotFoundError, NotOfferedError, UsageError
+from mimeportal.errors import ApiError, ForbiddenError, NotFoundError, NotOfferedError, UnavailableError, UsageError
 from mimeportal.secure import SecureMessage, contract
 from mimeportal.secure.contract import OPTIONS, TOO_LARGE
-from mimeportal_server import keeping
+from mimeportal_server import door, keeping, secure_laying
 from mimeportal_server.clock import moment
-from mimeportal_server.store.schema import uploads
+from mimeportal_server.store.schema import deliveries, messages, requested, secure_messages, uploads
 from secure_people import BLIND, CARL, DEFAULT, DEFINITION, DORA, People, people
 
 __all__ = ["people"]
@@ -200,6 +201,23 @@ def test_a_signature_stands_under_what_one_sends(people: People) -> None:
     message = only(people, CARL, subject="s")
     people(CARL).reply(message.id, "Yes")
     assert "Yes\n\n-- \nCarl\n\nOn " in people.mail(ANN)[0].replace("\r\n", "\n")
+
+
+PNG = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+)
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_images_inside_the_text_are_left_out_or_attached(people: People, attached: bool) -> None:
+    html = f'<p>See <img src="{PNG}" alt="the plan"></p>'
+    sent = people(ANN).send([CARL], "s", "See the plan", html=html, inline_as_attachments=attached)
+    content = people(CARL).get(sent.id)
+    assert content.html is not None
+    assert "the plan" in content.html
+    assert "base64" not in content.html
+    assert [file.name for file in content.attachments] == (["image1.png"] if attached else [])
+    assert sent.left_out == (() if attached else ("image1.png",))
 
 
 def test_the_same_request_sends_once(people: People) -> None:
@@ -506,7 +524,8 @@ def test_people_outside_see_published_contacts(people: People) -> None:
     assert list(contacts()) == []
     people(CARL).send([BOB, "mod@example.com"], "s", "t", option="no-print")
     assert [one.address for one in contacts()] == [BOB]
-    assert CARL in [one.address for one in people.client(ANN).account.contacts()]
+    people(ANN).send([DORA, BOB], "s", "t")
+    assert {one.address: one.uses for one in people.client(ANN).account.contacts()} == {CARL: 1, DORA: 1, BOB: 1}
 
 
 # -- watching over them -------------------------------------------------------------------------------------------
@@ -543,6 +562,27 @@ def test_the_monitor(people: People) -> None:
         people(ADMIN).monitor(statuses=["expired"])
     with pytest.raises(ForbiddenError):
         list(people(ANN).monitor())
+
+
+@pytest.mark.parametrize("conditions", [{"direction": "inbound"}, {"statuses": ["read"]}, {"search": "no such"}])
+def test_a_portal_that_ignores_filters(
+    people: People, conditions: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a portal filtered, the client filters every row again (promises A.2)."""
+    people(ANN).send([CARL], "s", "t")
+    given = door.Call
+
+    def ignoring(*arguments: Any) -> door.Call:
+        call = given(*arguments)
+        call.faults = frozenset({"ignore_filters"})
+        return call
+
+    assert len(list(people(ADMIN).monitor())) == 1
+    monkeypatch.setattr(door, "Call", ignoring)
+    assert list(people(ADMIN).monitor(**conditions)) == []
+    assert list(people(CARL).list(subject="other")) == []
+    assert list(people(CARL).list(from_="bob@example.com")) == []
+    assert len(list(people(CARL).list())) == 1
 
 
 def test_the_log_of_a_message(people: People) -> None:
@@ -628,6 +668,24 @@ def test_too_large_in_all_is_refused_by_the_portal_too(people: People) -> None:
         people.client(ANN).session.one(contract.SEND, item)
     assert code(caught) == "err_validation_attachments_too_large"
     assert list(people(ANN).list()) == []
+
+
+@pytest.mark.parametrize("step", ["notify", "with_banner"])
+def test_nothing_is_half_sent(people: People, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails at the very end of a sending takes back all of it."""
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(secure_laying, step, fails)
+        with pytest.raises(UnavailableError, match="No space left"):
+            people(ANN).send([CARL, BOB], "s", "t", request_id="mine")
+    for table in (messages, secure_messages, deliveries, requested):
+        with people.lab.server.database.read() as tx:
+            assert tx.execute(table.select()).all() == [], table.name
+    assert people(ANN).send([CARL, BOB], "s", "t", request_id="mine")
+    assert [message.subject for message in people(CARL).list()] == ["s"]
 
 
 def test_another_s_upload_is_nobody_s(people: People) -> None:

@@ -397,6 +397,7 @@ def test_a_repeat_sends_nothing_and_gets_the_first_answer(lab: Lab, ann: Portal)
     lab.advance(days=2)
     keeping.sweep(lab.server)  # the upload is gone by now, the memory of the act is not
     with lab.client() as later:
+        later.messages.upload(("b", b"something else"))
         again = later.messages.send(to=OUT, body="Hello", request_id="one", attachments=[("a", b"a")])
     assert again == first
     assert count(lab) == 1
@@ -599,6 +600,18 @@ def test_the_same_file_twice_is_one_upload(lab: Lab, ann: Portal, bob: Portal) -
     assert caught.value.code == "upload_not_found"
 
 
+def test_the_id_of_an_upload_that_lapsed_is_no_other_s(lab: Lab, ann: Portal) -> None:
+    lapsed = ann.messages.upload(("a", b"octets"))
+    lab.advance(days=2)
+    keeping.sweep(lab.server)
+    with lab.client() as later:
+        assert later.messages.upload(("b", b"others")).upload_id != lapsed.upload_id
+        with pytest.raises(ApiError) as caught:
+            later.messages.send(to=OUT, attachments=[lapsed])
+        assert caught.value.code == "upload_not_found"
+        assert later.messages.upload(("a", b"octets")).upload_id == lapsed.upload_id
+
+
 def test_an_upload_must_be_what_its_argument_says(ann: Portal) -> None:
     from hashlib import sha256
 
@@ -640,6 +653,16 @@ def test_drafts(lab: Lab, ann: Portal, bob: Portal) -> None:
     assert {entry.address for entry in ann.messages.recipients(sent.id)} == {OUT, BOB}
     with pytest.raises(NotFoundError):
         ann.messages.send_draft(first.id)
+
+
+def test_the_id_of_a_draft_that_is_gone_is_no_other_s(ann: Portal) -> None:
+    gone = ann.messages.save_draft(to=OUT, subject="thrown away")
+    ann.messages.remove_draft(gone.id)
+    other = ann.messages.save_draft(to=BOB, subject="another")
+    with pytest.raises(NotFoundError):
+        ann.messages.send_draft(gone.id)
+    assert ann.messages.remove_draft(gone.id) is False
+    assert [draft.id for draft in ann.messages.drafts()] == [other.id]
 
 
 def test_a_draft_that_cannot_be_sent_stays(ann: Portal) -> None:

@@ -161,3 +161,11 @@ def test_a_list_of_many_comes_in_pages(ask: Asking) -> None:
     first = ask(DELEGATES, {"primaryAddress": ANN}, by=ANN, size=2)
     rest = ask(DELEGATES, {"primaryAddress": ANN}, by=ANN, token=first.page["next"])
     assert [row["delegateAddress"] for row in first.rows + rest.rows] == [BOB, MOD, ADMIN]
+
+
+def test_the_id_of_a_delegation_that_is_over_is_no_other_s(lab: Lab, ask: Asking) -> None:
+    (first,) = ask(DELEGATES, {"primaryAddress": ANN}, by=ANN).rows
+    ask(DISMISS, {"id": first["id"]}, by=ANN)
+    ask(APPOINT, {"primaryAddress": ANN, "delegateAddress": MOD}, by=ANN)
+    assert ask(DISMISS, {"id": first["id"]}, by=ANN).status == 404
+    assert [row["delegateAddress"] for row in ask(DELEGATES, {"primaryAddress": ANN}, by=ANN).rows] == [MOD]

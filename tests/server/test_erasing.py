@@ -39,8 +39,18 @@ def story(lab: Lab) -> Lab:
         ask.decide(ask.one(subject=f"{WORDS[0]} 0"), "release", by=ANN)
         ask.decide(ask.one(subject=f"{WORDS[0]} 1"), "reject", block="address", by=ADMIN)
     both(lab)
+    large(lab)
     delivery.deliver(lab.server)
     return lab
+
+
+def large(lab: Lab) -> None:
+    """Ann sends a large file to somebody outside."""
+    path = lab.path.parent / "zebrafish.bin"
+    path.write_bytes(b"private.example" * 1000)
+    portal = lab.client(ANN)
+    portal.largefiles.send([path], to=["out@elsewhere.example"], subject=f"{WORDS[0]} plans")
+    portal.close()
 
 
 def both(lab: Lab) -> None:

@@ -503,7 +503,7 @@ class TestWhatWasRefused:
                 followed = ask("/api/portal/reports/traffic", {**window, "rows": True}).row["rows"]
                 counted_ = sum(row[5] for row in ask("/api/portal/reports/traffic", window).row["rows"])
             told.append((len(rows), len(followed), counted_))
-            lab.advance(days=8)
+            lab.advance(days=10)
             keeping.sweep(lab.server)
         assert told == [(1, 1, 1), (0, 0, 1)]
         assert counted(lab) == scanned(lab)

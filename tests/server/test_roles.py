@@ -49,6 +49,9 @@ from mimeportal_server import apps, people
 from mimeportal_server.clock import moment
 from mimeportal_server.door import NOUNS
 from mimeportal_server.store.schema import deliveries
+from sending import PATH as LARGE_FILES
+from sending import Sending, begin, chunk, described, sent
+from sending import sha256 as digest_of
 
 # role -> (address, role in the portal, moderated scopes, content view)
 ROLES = {
@@ -137,6 +140,7 @@ OTHERS = {
     "report releases":     ("reports.releases",        "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "report rejections":   ("reports.rejections",      "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "report senders":      ("reports.senders",         "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report largefiles":   ("reports.largefiles",      "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "report logins":       ("reports.logins",          "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "report audit":        ("reports.audit",           "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "audit events":        ("reports.audit_events",    "F", "F", "F", "F", "F", "+", "+", "+", "F"),
@@ -202,6 +206,29 @@ WRITING = {
     "see who got ann's":   ("messages.recipients",   "+", "-", "-", "-", "-", "+", "+", "+", "-"),
     "block for ann":       ("messages.block",        "+", "-", "-", "-", "-", "+", "+", "+", "-"),
     "report for ann":      ("messages.report",       "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+}  # fmt: skip
+
+
+# Large files of ann's, likewise. Whoever may not see content may manage a send, and not fetch it.
+LARGE = {
+    "how sends are preferred":  ("largefiles.preferences", "+", "+", "+", "+", "+", "+", "+", "+", "+"),
+    "one's own sends":          ("largefiles.list",        "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "ann's sends":              ("largefiles.list",        "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "nobody's sends":           ("largefiles.list",        "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "send for oneself":         ("largefiles.create",      "+", "+", "+", "+", "+", "+", "+", "F", "F"),
+    "send for ann":             ("largefiles.create",      "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "send for nobody":          ("largefiles.create",      "F", "F", "F", "F", "F", "F", "F", "F", "F"),
+    "show":                     ("largefiles.show",        "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "send a chunk":             ("largefiles.chunk",       "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "what is missing":          ("largefiles.missing",     "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "check":                    ("largefiles.check",       "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "finish":                   ("largefiles.finish",      "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "pause":                    ("largefiles.pause",       "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "cancel":                   ("largefiles.cancel",      "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "extend":                   ("largefiles.extend",      "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "expire":                   ("largefiles.expire",      "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "resubmit":                 ("largefiles.resubmit",    "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "fetch":                    ("largefiles.octets",      "+", "-", "-", "-", "-", "+", "C", "+", "-"),
 }  # fmt: skip
 
 
@@ -642,6 +669,82 @@ def test_what_another_wrote_and_what_is_not_there_answer_alike(
     assert [row.get("outcome") for row in one["data"]] == [row.get("outcome") for row in other["data"]]
 
 
+_FILES = {"a.bin": b"octets"}
+SEND_ACTS: dict[str, Callable[[World, str], Told]] = {
+    "how sends are preferred": lambda world, by: world.ask(f"{LARGE_FILES}/preferences", by=by),
+    "one's own sends": lambda world, by: world.ask(f"{LARGE_FILES}/list", {}, by=by),
+    "ann's sends": lambda world, by: world.ask(f"{LARGE_FILES}/list", {"mailbox": ANN}, by=by),
+    "nobody's sends": lambda world, by: world.ask(f"{LARGE_FILES}/list", {"mailbox": "absent@example.com"}, by=by),
+    "send for oneself": lambda world, by: world.ask(f"{LARGE_FILES}/create", described(_FILES), by=by),
+    "send for ann": lambda world, by: world.ask(f"{LARGE_FILES}/create", described(_FILES, mailbox=ANN), by=by),
+    "send for nobody": lambda world, by: world.ask(
+        f"{LARGE_FILES}/create", described(_FILES, mailbox="absent@example.com"), by=by
+    ),
+    "show": lambda world, by: sent(world.ask, _FILES).do("show", by=by),
+    "send a chunk": lambda world, by: (one := _begun(world)).chunk(one.file(), 0, b"octets", by=by),
+    "what is missing": lambda world, by: (one := _begun(world)).do("missing", file=one.file(), by=by),
+    "check": lambda world, by: _uploaded(world, "check", by),
+    "finish": lambda world, by: _uploaded(world, "finish", by),
+    "pause": lambda world, by: _begun(world).do("pause", by=by),
+    "cancel": lambda world, by: _begun(world).do("cancel", by=by),
+    "extend": lambda world, by: sent(world.ask, _FILES).do("extend", until=_in_days(world, 60), by=by),
+    "expire": lambda world, by: sent(world.ask, _FILES).do("expire", by=by),
+    "resubmit": lambda world, by: sent(world.ask, _FILES).do("resubmit", to=[BOB], requestId="again", by=by),
+    "fetch": lambda world, by: _fetched(sent(world.ask, _FILES), by),
+}
+
+
+def _begun(world: World) -> Sending:
+    return begin(world.ask, _FILES)
+
+
+def _fetched(sending: Sending, by: str) -> Told:
+    return sending.do("octets", file=sending.file(), by=by)
+
+
+def _uploaded(world: World, act: str, by: str) -> Told:
+    sending = begin(world.ask, _FILES)
+    if act == "check":
+        assert sending.chunk(sending.file(), 0, b"octets").rows
+        return sending.do("check", file=sending.file(), sha256=digest_of(b"octets"), by=by)
+    sending.upload()
+    return sending.do(act, by=by)
+
+
+def _in_days(world: World, days: int) -> str:
+    return format_date(moment(world.ask.portal.clock.now()) + timedelta(days=days))
+
+
+@cells(LARGE)
+def test_large_files(world: World, act: str, role: str, cell: str) -> None:
+    told = SEND_ACTS[act](world, ROLES[role][0])
+    if cell == "F":
+        assert told.errors == [
+            ("err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address")
+        ]
+    elif cell in "C-":
+        assert (told.status, told.code) == ((403, "forbidden") if cell == "C" else (404, "not_found"))
+    elif told.headers["content-type"] != "application/json":
+        assert told.octets == b"octets"
+    else:
+        assert len(told.rows) >= (0 if act == "one's own sends" else 1)
+
+
+@pytest.mark.parametrize("act", [act for act, (_, *row) in LARGE.items() if "-" in row])
+def test_sends_that_are_not_yours_and_sends_that_are_not_there_answer_alike(world: World, act: str) -> None:
+    path = f"{LARGE_FILES}/{LARGE[act][0].partition('.')[2]}"
+    kind = "largefile-file" if act in ("send a chunk", "what is missing", "check", "fetch") else "largefile"
+    never = world.ask.portal.sealer.id(kind, 987_654_321)
+    named = {"file" if kind == "largefile-file" else "id": never}
+    more = {"sha256": digest_of(b"octets"), "until": _in_days(world, 60), "to": [BOB], "requestId": "again", "index": 0}
+    one = SEND_ACTS[act](world, BOB)
+    if act == "send a chunk":
+        other = chunk(world.ask, {**named, **more}, b"octets", BOB)
+    else:
+        other = world.ask(path, {**named, **more}, by=BOB)
+    assert (one.status, one.octets) == (other.status, other.octets)
+
+
 def endpoints() -> list[Endpoint[Any, Any]]:
     return [row for noun in NOUNS for row in import_module(f"mimeportal.{noun}.contract").ENDPOINTS]
 
@@ -659,11 +762,12 @@ def test_nobody_is_nobody(world: World, endpoint: Endpoint[Any, Any], address: s
 
 
 def test_the_matrix_has_every_operation() -> None:
-    typed = {operation for table in (OBJECTS, LISTS, OTHERS, MAIL, WRITING) for operation, *_ in table.values()}
+    typed = {operation for table in (OBJECTS, LISTS, OTHERS, MAIL, WRITING, LARGE) for operation, *_ in table.values()}
     # Secure messages have a matrix of their own, in test_secure_roles.py.
     assert typed == {endpoint.name for endpoint in AUTHORISED if endpoint.noun != "secure"}
     assert set(ACTS) == set(OBJECTS)
     assert set(MAIL_ACTS) == set(MAIL)
+    assert set(SEND_ACTS) == set(LARGE)
     assert set(WRITING_ACTS) == set(WRITING)
 
 

@@ -122,6 +122,7 @@ class TestWhatIsWrong:
             (LEAST + '[secure]\ncompose = ["*"]\n', "secure.compose"),
             (LEAST + "[secure]\ninbox_days = 61\n", "secure.inbox_days"),
             (LEAST + "[secure]\nretention_days = 0\n", "secure.retention_days"),
+            (LEAST + "[secure]\nretention_days = 3651\n", "secure.retention_days"),
             (LEAST + '[secure]\nfirst_visit = "phone"\n', "secure.first_visit"),
             (LEAST + '[secure]\npublished_contacts = ["ann"]\n', "secure.published_contacts"),
             (LEAST + "[secure]\nfolders = 1\n", "secure.folders"),

@@ -16,6 +16,7 @@ from mimeportal_server import apps, arrival, delivery, people, tokens
 from mimeportal_server.clock import DAY
 from mimeportal_server.smtp import SmtpDoor
 from mimeportal_server.store.schema import audit, deliveries, mailbox, messages, rejections
+from mimeportal_server.store.schema import people as persons
 
 OUT, TWO = "out@elsewhere.example", "two@elsewhere.example"
 
@@ -143,6 +144,15 @@ def test_what_was_composed_here_comes_back_to_its_owner(lab: Lab, sent: Sent, by
     assert OUT in {contact.address for contact in lab.client(ANN).account.contacts()}
 
 
+def test_a_new_password_ends_no_return_path(lab: Lab, sent: Sent) -> None:
+    with lab.server.write() as tx:
+        ann = people.find(tx, ANN)
+        assert ann is not None
+        tx.execute(update(persons).where(persons.c.id == ann.id).values(epoch=ann.epoch + 1))
+    assert sent.comes_back(report()).startswith("250")
+    assert sent.states()[OUT] == ("failed", "5.1.1 550 5.1.1 No such user")
+
+
 def test_once_is_enough(sent: Sent) -> None:
     sent.comes_back(report())
     sent.comes_back(report(diagnostic="552 Another"))
@@ -205,7 +215,8 @@ def test_at_the_address_of_another_message(lab: Lab, sent: Sent) -> None:
 
 def test_a_token_that_ended(lab: Lab, sent: Sent) -> None:
     with lab.server.write() as tx:
-        tx.execute(update(people.people).values(epoch=people.people.c.epoch + 1))
+        expires = lab.server.clock.machine() - 1
+        tx.execute(update(tokens.tokens).where(tokens.tokens.c.purpose == "bounce").values(expires=expires))
     assert sent.comes_back(report()).startswith("550 5.1.1")
 
 

@@ -8,7 +8,9 @@ import pytest
 from talking import door_of, rows
 
 from conftest import ADMIN, ANN, BOB, mail_of
+from mimeportal.errors import ForbiddenError
 from mimeportal_server import outsiders
+from mimeportal_server import people as persons
 from mimeportal_server.mail import preview
 from mimeportal_server.store.schema import copies, deliveries, messages, secure_messages
 from secure_people import CARL, DEFINITION, DORA, People, people
@@ -103,6 +105,21 @@ def test_whoever_is_outside_gets_no_mail_here_and_sends_none(people: People) -> 
             assert client.rcpt(address)[0] == reply
             client.rset()
     assert rows(people.lab, messages) == []
+
+
+def test_whoever_was_outside_may_become_one_of_the_account_s_people(people: People) -> None:
+    server = people.lab.server
+    with server.write() as tx:
+        outsiders.invite(tx, server, "dan@example.com")
+    with pytest.raises(ForbiddenError):
+        list(people.client("dan@example.com").holds.list())
+    people.close()
+    with server.write() as tx:
+        assert persons.add(tx, "dan@example.com", domains=("example.com",), now=0)[1] is False
+        dan = persons.find(tx, "dan@example.com")
+    assert dan is not None
+    assert (dan.kind, dan.role, dan.epoch) == ("person", "user", 1)
+    assert list(people.client("dan@example.com").holds.list()) == []
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])

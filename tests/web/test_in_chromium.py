@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
-from writing import CLIENT, PASSWORD, Office
+from writing import CLIENT, PASSWORD, PNG, Office
 
 from browsing import chromium
 from mimeportal_server.web.secure_writing import OPTIONS
@@ -113,6 +113,45 @@ def test_from_the_link_to_logging_out(browser: Browser, office: Office, tmp_path
     expect(page.get_by_role("heading", level=1)).to_have_text("You are logged out")
     page.goto(office.served.server.http_url + "/secure/inbox")
     expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+    context.close()
+
+
+HOSTILE = """
+<script>top.document.title = "owned"</script><img src=x onerror="top.document.title = 'owned'">
+<a href="javascript:alert(1)">Click</a><form action="/log-out" method="post"><button>Log out</button></form>
+<meta http-equiv="refresh" content="0; url=https://evil.example/"><base href="https://evil.example/">
+<svg><animate onbegin="alert(1)" attributeName="x"></svg><iframe src="https://evil.example/"></iframe>
+<style>@import "https://evil.example/x.css"; * { background: url(https://evil.example/y) }</style>
+<img src="https://evil.example/pixel.png"><link rel="stylesheet" href="https://evil.example/z.css">
+<p>The text</p>
+"""
+
+
+def test_what_a_message_says_is_not_done(browser: Browser, office: Office) -> None:
+    id = office.send(html=HOSTILE, text="The text", subject="<script>alert(1)</script>")
+    visitor = office.visitor()
+    url = office.served.server.http_url
+    context = browser.new_context()
+    context.add_cookies([{"name": name, "value": value, "url": url} for name, value in visitor.cookies.items()])
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: asked.append(f"dialog {dialog.message}"))
+    page.goto(f"{url}/secure/messages/{id}")
+    expect(page.frame_locator("iframe").locator("body")).to_contain_text("The text")
+    page.wait_for_timeout(300)
+    assert [entry for entry in asked if not entry.startswith(url)] == []
+    expect(page).to_have_title(re.compile(re.escape("<script>alert(1)</script>")))
+    assert page.frame_locator("iframe").get_by_role("button").count() == 0
+
+    # Asked for, the images are loaded, and nothing else, by the reader's own browser.
+    context.route("https://evil.example/**", lambda route: route.fulfill(body=PNG, content_type="image/png"))
+    with page.expect_request("https://evil.example/pixel.png") as loaded:
+        page.get_by_role("link", name="Load the images this once").click()
+    assert "referer" not in loaded.value.headers
+    expect(page.frame_locator("iframe").locator("body")).to_contain_text("The text")
+    page.wait_for_timeout(300)
+    assert {entry for entry in asked if not entry.startswith(url)} == {"https://evil.example/pixel.png"}
     context.close()
 
 

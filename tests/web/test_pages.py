@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
+from writing import Office
 
 from browsing import Shown, Visitor, set_password
 from conftest import ANN, BOB
 from mimeportal_server import people
 from mimeportal_server.portal import Portal
+from mimeportal_server.store.schema import login_failures
 from mimeportal_server.web.route import Route, is_page
 from served import Served, serving
 
@@ -253,7 +256,7 @@ class TestForms:
         assert shown.status == 401
         assert "You are no longer logged in" in shown.text
 
-    @pytest.mark.parametrize("octets", [b"\xff\xfe", b"&".join(b"a=1" for _ in range(60))])
+    @pytest.mark.parametrize("octets", [b"\xff\xfe", b"&".join([b"a=1"] * 1_001)])
     def test_one_that_cannot_be_read(self, served: Served, octets: bytes) -> None:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         assert Visitor(served).ask("/log-in", octets, headers=headers).status == 400
@@ -271,6 +274,57 @@ class TestForms:
         shown = Visitor(served).ask("/log-in", b"a=" + b"x" * (1024 * 1024))
         assert shown.status == 413
         assert "Too large" in shown.text
+
+
+class TestBehindAProxy:
+    def test_without_tls_nothing_is_shown(self, tmp_path: Path) -> None:
+        with serving(tmp_path / "home", behind_proxy=True) as served:
+            over = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "http"}
+            shown = Visitor(served).ask("/log-in", headers=over)
+            assert shown.status == 403
+            assert "<form" not in shown.text
+            assert Visitor(served).ask("/log-in", headers={**over, "X-Forwarded-Proto": "https"}).status == 200
+
+    def test_a_browser_that_logged_in_before_is_let_in_though_others_guess(self, tmp_path: Path) -> None:
+        """For 180 days; other browsers are shut out after 50 failures from anywhere."""
+        with serving(tmp_path / "home", behind_proxy=True) as served:
+            set_password(served.lab, ANN, PASSWORD)
+            known = logged_in(served)
+            day = 86_400
+            for days, status in ((0, 303), (181, 401)):
+                served.lab.time += days * day
+                now = int(served.lab.time * 1000)
+                guesses = [{"address": ANN, "network": f"198.51.100.{number}", "at": now} for number in range(50)]
+                with served.lab.server.write() as tx:
+                    tx.execute(insert(login_failures), guesses)
+                known.cookies.pop("mimeportal-session", None)
+                assert known.log_in(ANN, PASSWORD).status == status
+                assert Visitor(served).log_in(ANN, PASSWORD).status == 401
+
+
+class TestBudgets:
+    def test_a_person_s_pages_count_as_their_calls(self, tmp_path: Path) -> None:
+        with serving(tmp_path / "home", settings="[limits]\nquota = 8") as served:
+            set_password(served.lab, ANN, PASSWORD)
+            visitor = logged_in(served)
+            statuses = [visitor.ask("/secure/inbox").status for _ in range(4)]
+            assert statuses[0] == 200
+            assert statuses[-1] == 429
+
+
+class TestFaults:
+    def test_what_cannot_be_read_is_said_without_a_path(self, served: Served) -> None:
+        office = Office(served)
+        id = office.send()
+        visitor = office.visitor()
+        for blob in (served.lab.path / "blobs").rglob("*"):
+            if blob.is_file():
+                blob.unlink()
+        shown = visitor.ask(f"/secure/messages/{id}")
+        assert shown.status == 503
+        assert "Not available just now" in shown.text
+        assert shown.header("x-request-id") in shown.text
+        assert str(served.lab.path) not in shown.text
 
 
 class TestOverTls:

@@ -13,6 +13,9 @@ from sqlalchemy import select, update
 
 from browsing import Shown, Visitor, chromium, links_in, set_password, written_to
 from conftest import ANN, BOB
+from mimeportal.errors import AuthenticationError
+from mimeportal.portal import Portal
+from mimeportal.transport_http import HttpTransport
 from mimeportal_server import outsiders, people
 from mimeportal_server.store.schema import audit
 from mimeportal_server.store.schema import people as persons
@@ -263,6 +266,11 @@ class TestExpiry:
             with served.lab.server.write() as tx:
                 month = 31 * 86_400_000
                 tx.execute(update(persons).values(password_set=persons.c.password_set - month))
+            with (
+                Portal(HttpTransport(served.server.http_url)) as portal,
+                pytest.raises(AuthenticationError, match="The password has expired: set another at http"),
+            ):
+                portal.auth.login(ANN, GOOD)
             other = Visitor(served)
             assert other.log_in(ANN, GOOD).header("location") == "/password/new"
             other.new_password(other.ask("/password/new"), "/password/new", BETTER)

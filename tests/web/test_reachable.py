@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import product
+from itertools import groupby, product
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -147,19 +147,20 @@ WIDTHS = (320, 1280)
 def test_every_page_in_light_and_dark_on_phone_and_desktop(world: World) -> None:
     """And nothing of it is asked of anybody else, nor refused by the page's own policy."""
     faults, said, asked = [], [], []
-    for visitor, path in world.pages():
+    for visitor, paths in groupby(world.pages(), lambda entry: entry[0]):
         context = world.open(visitor)
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
         page.on("request", lambda request: asked.append(request.url))
-        page.goto(world.url + path)
-        for summary in page.locator("details.contacts > summary, .search summary").all():
-            summary.click()
-        for scheme, width in product(SCHEMES, WIDTHS):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.set_viewport_size({"width": width, "height": 800})
-            found = [*page.evaluate(_FAULTS), *page.evaluate(_CONTRASTS)]
-            faults += [f"{path} {scheme} {width}: {fault}" for fault in found]
+        for _, path in paths:
+            page.goto(world.url + path)
+            for summary in page.locator("details.contacts > summary, .search summary").all():
+                summary.click()
+            for scheme, width in product(SCHEMES, WIDTHS):
+                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                page.set_viewport_size({"width": width, "height": 800})
+                found = [*page.evaluate(_FAULTS), *page.evaluate(_CONTRASTS)]
+                faults += [f"{path} {scheme} {width}: {fault}" for fault in found]
         context.close()
     assert faults == [], "\n".join(faults)
     assert {url for url in asked if not url.startswith(world.url)} == set()

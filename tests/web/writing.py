@@ -1,20 +1,24 @@
-"""Secure messages for tests: sent by the portal's people, by the operations alone."""
+"""Secure messages for tests: sent by the portal's people, by the operations alone, and looked at on their pages."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+import re
 import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import select
+
 from asking import Told
-from browsing import Visitor, links_in, written_to
+from browsing import Shown, Visitor, links_in, set_password, written_to
 from conftest import ANN
 from mimeportal.wire import ARGUMENT, Request
 from mimeportal_server import people as persons
 from mimeportal_server.door import Door
+from mimeportal_server.store.schema import deliveries
 from served import Served
 
 CLIENT, OTHER = "client@elsewhere.example", "other@elsewhere.example"
@@ -77,3 +81,60 @@ class Office:
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
+
+
+# -- pages ---------------------------------------------------------------------------------------------------------
+
+
+def heading(shown: Shown) -> str:
+    match = re.search(r"<h1>(.*?)</h1>", shown.text, re.DOTALL)
+    assert match is not None
+    return match[1].strip()
+
+
+def alert(shown: Shown) -> str:
+    match = re.search(r'role="alert"[^>]*>([^<]*)<', shown.text)
+    return match[1].strip() if match else ""
+
+
+def page_id(page: Shown) -> str:
+    """The id of the message that a page shows."""
+    return re.findall(r'action="/secure/messages/([^/]+)/mark"', page.text)[0]
+
+
+def page_of(id: str, act: str = "") -> str:
+    return f"/secure/messages/{id}{act}"
+
+
+def body_of(visitor: Visitor, page: Shown) -> Shown:
+    """The frame of a message."""
+    (source,) = re.findall(r'<iframe[^>]*src="([^"]*)"', page.text, re.DOTALL)
+    return visitor.ask(source.replace("&amp;", "&"))
+
+
+def multipart(fields: dict[str, str], files: dict[str, bytes]) -> tuple[bytes, dict[str, str]]:
+    parts = [
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    for name, octets in files.items():
+        head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
+        parts += [head.encode(), b"Content-Type: application/octet-stream\r\n\r\n", octets, b"\r\n"]
+    return b"".join([*parts, b"--x--\r\n"]), {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+def inside(office: Office, address: str = ANN) -> Visitor:
+    """One of the account's people, logged in."""
+    set_password(office.served.lab, address, PASSWORD)
+    visitor = Visitor(office.served)
+    assert visitor.log_in(address, PASSWORD).status == 303
+    return visitor
+
+
+def compose(visitor: Visitor, page: Shown, **fields: str) -> Shown:
+    return visitor.submit(page, "/secure/compose", **{"step": "options", "cc": "", **fields})
+
+
+def undelivered(office: Office) -> bool:
+    with office.served.lab.server.database.read() as tx:
+        return tx.scalar(select(deliveries.c.id).where(deliveries.c.finished.is_(None)).limit(1)) is not None

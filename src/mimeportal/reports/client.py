@@ -151,6 +151,12 @@ class ReportsClient:
         """Senders of held mail over all of the days, most held first; and how many people block or permit them."""
         return self._rows("senders", contract.SenderRow, since, until, zone)
 
+    def largefiles(
+        self, since: date | None = None, until: date | None = None, *, zone: str | None = None
+    ) -> Pages[contract.LargeFilesRow]:
+        """Large files sent and downloaded per day, and whose access ends; of a local portal alone."""
+        return self._rows("largefiles", contract.LargeFilesRow, since, until, zone)
+
     def logins(
         self, since: date | None = None, until: date | None = None, *, zone: str | None = None
     ) -> Pages[contract.LoginRow]:

@@ -32,7 +32,8 @@ _KEPT = {
     "logins": (60, "Mimecast tells audit events of 60 days."),
 }
 # What a local portal lets go of: the rest it keeps for ever.
-_KEPT_LOCALLY = {"rejections": (limits.REJECTION_DAYS, "What was refused is kept for 7 days (portal-rules C.12).")}
+_REFUSED = limits.REJECTION_DAYS + limits.REPORT_GRACE_DAYS
+_KEPT_LOCALLY = {"rejections": (_REFUSED, f"What was refused is kept for {_REFUSED} days (portal-rules C.12).")}
 _BATCH = 500
 
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from mimeportal import limits
 from mimeportal.addresses import normalise
-from mimeportal.errors import UsageError
+from mimeportal.errors import LostAnswerError, UsageError
 from mimeportal.holds.hold import check_moment, checked_id, checked_ids, checked_text
+from mimeportal.messages.asking import whole
 from mimeportal.messages.composing import NewFile, addresses, recipients
 from mimeportal.paging import PageOf, Pages
+from mimeportal.patterns import TextPattern
 from mimeportal.secure import contract
 from mimeportal.secure.contract import DefinitionRow, SettingsRow
 from mimeportal.secure.message import (
@@ -28,7 +30,8 @@ from mimeportal.secure.message import (
     SentSecure,
 )
 from mimeportal.transport import Session, not_offered
-from mimeportal.wire import format_date, told_date
+from mimeportal.untrusted import header_value
+from mimeportal.wire import Endpoint, format_date, told_date
 
 if TYPE_CHECKING:
     from mimeportal.bulk import BulkResult, Plan
@@ -58,6 +61,7 @@ class SecureClient:
         option: str | None = None,
         mailbox: str | None = None,
         signature: bool = True,
+        inline_as_attachments: bool = False,
         request_id: str | None = None,
     ) -> SentSecure:
         """Send a secure message (portal-rules F.1 to F.10).
@@ -65,7 +69,8 @@ class SecureClient:
         What recipients may do is said by a `definition` of the account, or by one of the six options of the secure
         portal (`contract.OPTIONS`); by neither: the default definition. Recipients are written as `carl@b.example` or
         `Carl <carl@b.example>`, attachments are paths, or names with octets: 50 MiB in all. `mailbox` is whose message
-        it is, for their delegates. A `request_id` of one's own makes the call repeatable for 7 days. Raises
+        it is, for their delegates. Images inside `html` are left out, and named in the answer, or attached with
+        `inline_as_attachments`. A `request_id` of one's own makes the call repeatable for 7 days. Raises
         `UsageError` for what cannot be a message, `ApiError` with `err_validation_internal_only` where a definition has
         nobody outside to apply to, `ForbiddenError` where the account does not let the caller.
         """
@@ -74,7 +79,7 @@ class SecureClient:
             request_id=request_id or str(uuid.uuid4()),
             to=addresses(recipients(to, "to")),
             cc=addresses(recipients(cc, "cc")),
-            subject=_text("subject", subject),
+            subject=header_value(_text("subject", subject), name="subject"),
             text=_text("text", text),
             attachments=self._uploaded(attachments),
             html=html,
@@ -82,8 +87,9 @@ class SecureClient:
             option=option,
             mailbox=mailbox,
             signature=signature,
+            inline_as_attachments=inline_as_attachments,
         )
-        return SentSecure.from_row(self._session.one(contract.SEND, item))
+        return self._sent(contract.SEND, item)
 
     def reply(
         self,
@@ -109,7 +115,14 @@ class SecureClient:
             attachments=self._uploaded(attachments),
             signature=signature,
         )
-        return SentSecure.from_row(self._session.one(contract.REPLY, item))
+        return self._sent(contract.REPLY, item)
+
+    def _sent(self, endpoint: Endpoint[Any, contract.SentRow], item: Any) -> SentSecure:
+        try:
+            return SentSecure.from_row(self._session.one(endpoint, item))
+        except LostAnswerError as fault:
+            fault.remedy = f"Send it again with --request-id {item.request_id}: it is never sent twice."
+            raise
 
     def _uploaded(self, given: Any) -> Sequence[contract.AttachmentItem]:
         """Upload the files of a message. Raises `UsageError` before the first, for what is too large in all."""
@@ -327,6 +340,18 @@ class SecureClient:
                 raise UsageError(f"There is no status {status!r}.", remedy=f"Use some of: {known}.")
         for name, moment in (("since", since), ("until", until)):
             check_moment(name, moment)
+        pattern = TextPattern.parse(search) if search else None
+
+        def matches(message: MonitoredMessage) -> bool:
+            return (
+                (statuses is None or message.status in statuses)
+                and direction in (None, message.direction)
+                and expired in (None, message.expired)
+                and (since is None or message.date >= since.replace(microsecond=0))
+                and (until is None or message.date < whole(until))
+                and (pattern is None or any(map(pattern.matches, message.searched)))
+            )
+
         item = contract.MonitorItem(
             statuses=list(statuses) if statuses is not None else None,
             direction=direction,
@@ -340,7 +365,7 @@ class SecureClient:
             size = page_size or limits.PAGE_SIZE
             answer = self._session.call(contract.MONITOR, [item], page_size=size, page_token=token)
             found = [MonitoredMessage.from_row(row) for row in answer.rows]
-            kept = [message for message in found if statuses is None or message.status in statuses]
+            kept = [message for message in found if matches(message)]
             page = answer.page
             return PageOf(kept, page.total_count if page else None, page.next if page else None)
 

@@ -33,6 +33,7 @@ class AttachmentItem(Item):
 class SendItem(Item):
     """A new secure message.
 
+    Images inside `html` are left out, as in all mail that goes outside (portal-rules C.6), or attached.
     `definition` (staff, chosen before sending) or `option` (secure portal, chosen after Send) says what recipients
     may do; neither: the default definition. `html` may stand beside `text`. `mailbox` is whose message it is, for
     delegates. With `signature` false the sender's signature is left off.
@@ -49,6 +50,7 @@ class SendItem(Item):
     option: str | None = None
     mailbox: str | None = None
     signature: bool = True
+    inline_as_attachments: bool = False
 
 
 class ReplyItem(Item):
@@ -83,13 +85,14 @@ class RecipientRow(Row):
 
 
 class SentRow(Row):
-    """A secure message that was sent."""
+    """A secure message that was sent; `inline_left_out` names images inside its text that were left out."""
 
     id: str
     definition: str = ""
     option: str | None = None
     expires: str | None = None
     recipients: list[RecipientRow] = []
+    inline_left_out: list[str] = []
 
 
 class MayRow(Row):

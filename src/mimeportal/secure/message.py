@@ -127,18 +127,22 @@ RECIPIENT_FIELDS = tuple(entry.name for entry in fields(Recipient))
 
 @dataclass(frozen=True, slots=True)
 class SentSecure:
-    """A secure message that was sent: how it reaches whom, and until when it can be answered."""
+    """A secure message that was sent: how it reaches whom, and until when it can be answered.
+
+    `left_out` names images inside its text that were left out, as in all mail that goes outside.
+    """
 
     id: str
     definition: str
     option: str | None
     expires: datetime | None
     recipients: tuple[Recipient, ...]
+    left_out: tuple[str, ...]
 
     @classmethod
     def from_row(cls, row: SentRow) -> SentSecure:
         recipients = tuple(Recipient.from_row(one) for one in row.recipients)
-        return cls(row.id, row.definition, row.option, _date(row.expires), recipients)
+        return cls(row.id, row.definition, row.option, _date(row.expires), recipients, tuple(row.inline_left_out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +203,11 @@ class MonitoredMessage:
     date: datetime
     definition: str
     policy: str | None
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """What the search of the monitor looks at: the subject and everybody's address."""
+        return (self.subject, self.from_address, *self.to)
 
     @classmethod
     def from_row(cls, row: MonitorRow) -> MonitoredMessage:

@@ -80,6 +80,10 @@ REPORTS: dict[str, tuple[str, Shape]] = {
         "Whose mail was held most, and how it ended; how many people block or permit them.",
         Shape(("sender", "held", "released", "rejected", "expired", "blocked", "permitted"), empty=_NONE),
     ),
+    "largefiles": (
+        "Large files sent and downloaded per day, and whose access ends.",
+        Shape(("day", "sent", "bytes", "downloaded", "expiring"), empty=_NONE),
+    ),
     "logins": (
         "Log-ins per day, with success and without.",
         Shape(("day", "door", "succeeded", "failed"), empty=_NONE),
@@ -98,8 +102,8 @@ REPORTS: dict[str, tuple[str, Shape]] = {
     ),
 }
 # Reports whose numbers can be followed to rows, and those that make a chart; as in the SDK, a test compares them.
-COUNTED = ("secure-messages", "traffic", "held", "senders", "logins")
-CHARTED = ("secure-messages", "traffic", "held", "senders", "logins")
+COUNTED = ("secure-messages", "traffic", "held", "senders", "largefiles", "logins")
+CHARTED = ("secure-messages", "traffic", "held", "senders", "largefiles", "logins")
 COUNTED_ROWS = Shape(
     ("at", "event", "part", "from_address", "from_header", "to_address", "subject", "actor", "seconds"),
     table=("at", "event", "part", "from_header", "to_address", "actor", "subject"),

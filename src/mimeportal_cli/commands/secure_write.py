@@ -55,6 +55,7 @@ def _written(function: Any) -> Any:
 @option("--html", metavar="FILE", help="The text as HTML, beside or in place of --body.")
 @option("--definition", metavar="NAME", help="What recipients may do: see `mimeportal secure definitions`.")
 @option("--option", "option_", type=click.Choice(OPTIONS), help="The same, by one of the six of the secure portal.")
+@option("--inline-as-attachments", is_flag=True, help="Attach the images inside --html, which are left out else.")
 @option("--mailbox", metavar="ADDRESS", help="Write as this owner, who made you their delegate.")
 @_written
 @output_options(RECIPIENTS, limit=False)
@@ -98,6 +99,7 @@ def send(
             mailbox=mailbox,
             attachments=given["files"],
             signature=given["signature"],
+            inline_as_attachments=given["inline_as_attachments"],
             request_id=given["request_id"],
         )
         _tell_sent(portal, sent, output)
@@ -165,12 +167,15 @@ def _tell_sent(portal: Portal, sent: SentSecure, output: Output) -> None:
     if output.format == "json":
         from dataclasses import asdict
 
-        output.shape = Shape(("id", "definition", "option", "expires", "recipients"))
+        output.shape = Shape(("id", "definition", "option", "expires", "recipients", "left_out"))
         output.one(asdict(sent))
     else:
         output.rows(sent.recipients)
     expires = f", expires {told(sent.expires, zone_of(portal, None))}" if sent.expires else ""
     settings().console.note(f"Sent {reference(sent.id)} to {len(sent.recipients):,}{expires}.")
+    if sent.left_out:
+        names = ", ".join(sent.left_out)
+        settings().console.warn(f"Left out, since images inside a text do not show outside: {names}.")
     for one in sent.recipients:
         if one.notice not in (None, "queued"):
             settings().console.warn(f"{one.address} was not notified: {one.notice}.")

@@ -72,14 +72,15 @@ def people_add(
 
 
 @people.command("list")
+@option("--outside", is_flag=True, help="People outside, for whom secure messages wait here.")
 @output_options(_PEOPLE)
 @_home
-def people_list(output: Output, home: str) -> None:
+def people_list(outside: bool, output: Output, home: str) -> None:
     """List the portal's people."""
     from mimeportal_server import people as persons
 
     with _portal(home) as portal, portal.database.read() as tx:
-        rows = persons.in_order(tx)
+        rows = persons.in_order(tx, outside=outside)
     output.rows(
         {
             "address": row.address,
@@ -178,9 +179,7 @@ def _person(portal: Portal, tx: Any, address: str) -> int:
     from mimeportal_server import people as persons
 
     found = persons.find(tx, normalise(address))
-    if (
-        found is None or found.kind == "app"
-    ):  # those outside too, who only have secure messages here (portal-rules A.27)
+    if found is None or found.kind == "app":
         raise NotFoundError(
             f"{address} is none of the portal's people.",
             why=f"In {portal.home.path}.",

@@ -27,6 +27,9 @@ SCHEMA = 4
 
 metadata = MetaData()
 
+# Rows of these tables are deleted, and people hold ids of them: an id must never come to name another row.
+_NEVER_AGAIN: dict[str, Any] = {"sqlite_autoincrement": True}
+
 
 def _id() -> Column[int]:
     return Column("id", Integer, primary_key=True)
@@ -85,6 +88,7 @@ delegates = Table(
     _to("delegate_id", "people.id"),
     _number("added"),
     UniqueConstraint("delegate_id", "owner_id"),
+    **_NEVER_AGAIN,
 )
 
 # How somebody wants dates, pages and mail; what is not set is the account's (portal-rules C.9, F.21).
@@ -256,7 +260,7 @@ secure_messages = Table(
     _text("sender_name"),
     _text("direction"),  # outbound | inbound | internal
     _text("subject"),
-    _text("folded"),  # subject and everybody's addresses and names, as caseless matching sees them
+    _text("folded"),  # subject and everybody's addresses, as caseless matching sees them
     _number("size"),
     _flag("has_attachments"),
     _number("sent"),
@@ -295,7 +299,15 @@ secure_copies = Table(
     Column("opened", Integer),
     UniqueConstraint("secure_id", "person_id", "part"),
 )
-Index("secure_copies_folder", secure_copies.c.person_id, secure_copies.c.folder, secure_copies.c.id)
+# With what every list of a folder also asks for, so that counting it reads nothing else.
+Index(
+    "secure_copies_folder",
+    secure_copies.c.person_id,
+    secure_copies.c.folder,
+    secure_copies.c.id,
+    secure_copies.c.sent,
+    secure_copies.c.withdrawn,
+)
 # The words of each message, for search: what `words.kept` made of it, which the engine only matches. `rowid` is the
 # message's number. A virtual table, which the engine makes of tables of its own.
 WORD_COLUMNS = ("sender", "recipients", "subject", "body", "attachments")
@@ -323,6 +335,7 @@ drafts = Table(
     _to("person_id", "people.id"),
     _text("content"),  # the message as it was asked for, JSON
     _number("changed"),
+    **_NEVER_AGAIN,
 )
 Index("drafts_person", drafts.c.person_id, drafts.c.id)
 draft_files = Table(
@@ -347,6 +360,7 @@ rejections = Table(
     _text("type"),  # a word for the reason
     _text("info"),  # the reply that was given
     _text("route"),
+    **_NEVER_AGAIN,
 )
 Index("rejections_at", rejections.c.at)
 
@@ -414,6 +428,7 @@ senders = Table(
     Column("expires", Integer),  # auto-permitted: when it lapses, unless mail is sent there again (D.18)
     _flag("disabled"),  # auto-permitted: mail from there was suspected spam (D.19)
     UniqueConstraint("person_id", "key"),
+    **_NEVER_AGAIN,
 )
 Index("senders_expires", senders.c.expires, sqlite_where=text("expires IS NOT NULL"))
 
@@ -446,6 +461,68 @@ Index(
 Index("deliveries_finished", deliveries.c.finished, sqlite_where=text("finished IS NOT NULL"))
 Index("deliveries_hold", deliveries.c.hold_id)
 Index("deliveries_message", deliveries.c.message_id)
+
+# Large File Send: one message with its files, their octets in largefiles/ (portal-rules E). It reads as expired,
+# paused or failed by time alone; how, largefile_states.py says.
+largefiles = Table(
+    "largefiles",
+    metadata,
+    _id(),
+    _to("person_id", "people.id"),  # whose it is
+    _text("sender"),
+    _text("subject"),
+    _text("body"),
+    _text("searched"),  # subject, names and recipients, folded as caseless matching does
+    _text("state"),  # uploading | paused | scanning | active | failed | cancelled
+    _text("reason"),  # why it failed
+    _number("days"),  # of access, from when it is sent
+    _flag("notify"),  # tell the sender of each completed download
+    _text("access_key"),  # its Argon2 hash; "" where there is none
+    _number("size"),  # of all files
+    _number("created"),
+    _number("touched"),  # when a chunk came last, to some seconds
+    Column("sent", Integer),
+    Column("expires", Integer),
+    Column("purge_marked", Integer),  # when its 90 days were found to be over
+    Column("purged", Integer),  # when its octets were deleted, for whatever reason
+)
+Index("largefiles_person", largefiles.c.person_id, largefiles.c.id)
+Index("largefiles_kept", largefiles.c.id, sqlite_where=text("purged IS NULL"))
+
+largefile_files = Table(
+    "largefile_files",
+    metadata,
+    _id(),
+    _to("largefile_id", "largefiles.id"),
+    _number("position"),
+    _text("name"),
+    _number("size"),
+    _text("sha256"),  # hex, once all of it has arrived and was checked
+    UniqueConstraint("largefile_id", "position"),
+)
+
+largefile_recipients = Table(
+    "largefile_recipients",
+    metadata,
+    _id(),
+    _to("largefile_id", "largefiles.id"),
+    _text("address"),
+    _text("notified"),  # queued, or why the notification was left out
+    UniqueConstraint("largefile_id", "address"),
+)
+
+# A recipient who fetches a file: one row for each time they asked for its URL.
+largefile_downloads = Table(
+    "largefile_downloads",
+    metadata,
+    _id(),
+    _to("file_id", "largefile_files.id"),
+    _to("recipient_id", "largefile_recipients.id"),
+    _number("begun"),
+    _text("covered"),  # which octets have gone out, JSON: [[from, to], ...]
+    Column("completed", Integer),
+)
+Index("largefile_downloads_file", largefile_downloads.c.file_id)
 
 # Every act (promises F.3): surrogate ids here, addresses and subjects in the detail row that erasure deletes.
 audit = Table(

@@ -52,7 +52,7 @@ class Form:
 def read_fields(text: bytes) -> Form:
     """A form, or a query, without files. Raises `Refused`."""
     try:
-        pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, max_num_fields=limits.FORM_FIELDS)
+        pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, max_num_fields=limits.PAGE_FIELDS)
     except (UnicodeDecodeError, ValueError):
         raise Refused("err_request_malformed", _UNREADABLE, status=400) from None
     return Form([(clean(name), clean(value)) for name, value in pairs])
@@ -95,7 +95,7 @@ def _parser(content_type: str, pieces: AsyncIterator[bytes], files: int) -> Mult
 
     headers = Headers({"content-type": content_type})
     return MultiPartParser(
-        headers, stream(), max_files=files, max_fields=limits.FORM_FIELDS, max_part_size=limits.JSON_BODY
+        headers, stream(), max_files=files, max_fields=limits.PAGE_FIELDS, max_part_size=limits.JSON_BODY
     )
 
 

@@ -121,14 +121,14 @@ class Pages:
             return self._told(visit, 404, "There is no such page.")
         except StoreError as fault:
             return self._told(visit, 503, fault.sentence)
-        except UnavailableError as fault:
-            return self._told(visit, 503, "The portal takes nothing more just now.", fault)
-        except OSError as fault:
-            return self._told(visit, 503, "The portal's files cannot be used.", fault)
+        except UnavailableError:
+            return self._told(visit, 503, "The portal takes nothing more just now.")
+        except OSError:
+            return self._told(visit, 503, "The portal's files cannot be used.")
         except Exception as fault:
-            return self._told(visit, 500, defect(fault), fault)
+            return self._told(visit, 500, defect(fault))
 
-    def _told(self, visit: Visit, status: int, sentence: str, _fault: Exception | None = None) -> Response:
+    def _told(self, visit: Visit, status: int, sentence: str) -> Response:
         heading, advice = _WORDS.get(status, _FAILED)
         return visit.page("error.html", status, heading=heading, sentence=sentence, advice=advice)
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from mimeportal.untrusted import visible
+from mimeportal_server import told
 from mimeportal_server.web import static
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -31,15 +32,6 @@ def _shown(value: Any) -> Any:
     return "".join(part if odd % 2 else visible(part) for odd, part in enumerate(_JOINS.split(value)))
 
 
-def _size(octets: int) -> str:
-    """A size for people: 1 MB is 1024 KB, as Mimecast's limits count."""
-    if octets < 1024:
-        return f"{octets} bytes"
-    if octets < 1024 * 1024:
-        return f"{octets / 1024:.0f} KB"
-    return f"{octets / 1024 / 1024:.1f} MB"
-
-
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -51,7 +43,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters["size"] = _size
+    environment.filters["size"] = told.size
     environment.filters["exact"] = escape  # for what a form brings back as it was
     environment.globals["static"] = static.url
     return environment

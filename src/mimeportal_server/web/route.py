@@ -26,6 +26,7 @@ MODULES = (
     "secure_writing",
     "preferences",
     "digest",
+    "largefiles",
 )
 
 Handler = Callable[["Visit"], Response]

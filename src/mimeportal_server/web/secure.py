@@ -68,6 +68,7 @@ def _day(times: showing.Times, text: str, *, after: int = 0) -> str | None:
 def _message(visit: Visit) -> Response:
     """A message; opening it marks it as read (promises E.2)."""
     message = visit.ask(contract.SHOW, contract.MessageItem(id=visit.parameters["id"])).row
+    visit.acted = True  # a receipt may wait to leave
     return visit.page(
         "secure_message.html",
         message=message,

@@ -95,10 +95,15 @@ def _kept(form: Form) -> list[dict[str, Any]]:
 
 
 def _compose(visit: Visit) -> Response:
-    offers = visit.ask(contract.SETTINGS, contract.SettingsItem()).row
+    return _composing(visit, _offers_of_composing(visit), _Draft(secrets.token_urlsafe(16)))
+
+
+def _offers_of_composing(visit: Visit) -> contract.SettingsRow:
+    """What the account offers somebody who composes. Raises `Refused` where they may not."""
+    offers: contract.SettingsRow = visit.ask(contract.SETTINGS, contract.SettingsItem()).row
     if not offers.compose:
         raise Refused("forbidden", "You cannot compose messages in this portal.", status=403)
-    return _composing(visit, offers, _Draft(secrets.token_urlsafe(16)))
+    return offers
 
 
 def _composing(visit: Visit, offers: contract.SettingsRow, draft: _Draft) -> Response:
@@ -121,7 +126,7 @@ def _composing(visit: Visit, offers: contract.SettingsRow, draft: _Draft) -> Res
 
 def _send(visit: Visit) -> Response:
     """Each step of composing: contacts, files, then the options, then the sending itself."""
-    offers = visit.ask(contract.SETTINGS, contract.SettingsItem()).row
+    offers = _offers_of_composing(visit)
     draft = _read(visit, offers)
     step = visit.form.get("step")
     if step not in ("options", "send") or draft.error:

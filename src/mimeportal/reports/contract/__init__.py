@@ -132,6 +132,18 @@ class SenderRow(Row):
     permitted: int | None = 0
 
 
+class LargeFilesRow(Row):
+    """Large files of one day: how many were `sent`, and of how many `bytes`; how often one of them was `downloaded`
+    whole; and of how many the access was `expiring` on that day.
+    """
+
+    day: date
+    sent: int = 0
+    bytes: int = 0
+    downloaded: int = 0
+    expiring: int = 0
+
+
 class LoginRow(Row):
     """Log-ins of one day through one door (`http`, `smtp`, ...); a day without any has one row without a door."""
 
@@ -313,6 +325,7 @@ HELD = _report("held")
 RELEASES = _report("releases")
 REJECTIONS = _report("rejections")
 SENDERS = _report("senders")
+LARGEFILES = _report("largefiles")
 LOGINS = _report("logins")
 AUDIT = _report("audit")
 AUDIT_EVENTS = Endpoint(
@@ -386,6 +399,7 @@ REPORTS = {
         Report(
             "senders", "Senders of held messages", SenderRow, SENDERS, True, ("held", "released", "rejected"), "held"
         ),
+        Report("largefiles", "Large files per day", LargeFilesRow, LARGEFILES, True, ("downloaded", "sent"), "sent"),
         Report("logins", "Log-ins per day", LoginRow, LOGINS, True, ("succeeded", "failed"), "succeeded"),
         Report("audit", "Audit events", AuditRow, AUDIT),
         Report("queues", "Messages waiting", QueueRow, None),
@@ -400,6 +414,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     RELEASES,
     REJECTIONS,
     SENDERS,
+    LARGEFILES,
     LOGINS,
     AUDIT,
     AUDIT_EVENTS,

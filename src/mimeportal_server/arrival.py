@@ -27,6 +27,7 @@ from mimeportal_server.store.blobs import name_of
 from mimeportal_server.store.schema import copies, deliveries, holds, imports, mailbox, messages, people
 
 FULL = "the mailbox is full"
+NOT_FOR_ALL = "the mailbox of another is full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +178,13 @@ class _Writer:
         return {tuple(row) for row in self._tx.execute(select(*columns).where(imports.c.blob.in_(names)))}
 
     def take(self, entry: Incoming, name: str, known: set[tuple[str, ...]]) -> list[Result]:
-        if entry.whole and not self._has_room_for_all(entry):
-            addresses = (*(address for _, address in entry.recipients), *entry.outside, *entry.secure)
-            return [Result(recipient, "refused", FULL) for recipient in addresses]
+        if entry.whole and (full := self._without_room(entry)):
+            sender = entry.by.person_id if entry.by is not None else 0
+            copies_of = [*entry.recipients, *((sender, address) for address in (*entry.outside, *entry.secure))]
+            return [
+                Result(recipient, "refused", FULL if person_id in full else NOT_FOR_ALL)
+                for person_id, recipient in copies_of
+            ]
         results: list[Result] = []
         message_id = 0
         trigger = self._trigger(entry)
@@ -246,12 +251,14 @@ class _Writer:
         self._octets[person_id] += size
         return True
 
-    def _has_room_for_all(self, entry: Incoming) -> bool:
+    def _without_room(self, entry: Incoming) -> set[int]:
+        """Whose quota has no room for all of a message: copies for those outside are kept as their sender's."""
         wanted = Counter(person_id for person_id, _ in entry.recipients)
         if entry.by is not None:
             wanted[entry.by.person_id] += len(entry.outside) + len(entry.secure)
         most = self._portal.settings.limits["person_octets"]
-        return all(self._kept_for(person) + count * len(entry.octets) <= most for person, count in wanted.items())
+        size = len(entry.octets)
+        return {person for person, count in wanted.items() if count and self._kept_for(person) + count * size > most}
 
     def _kept_for(self, person_id: int) -> int:
         if person_id not in self._octets:

@@ -13,14 +13,14 @@ import tempfile
 import zlib
 from pathlib import Path
 
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from mimeportal.errors import ConfigurationError, UsageError
 from mimeportal_server import audit, erasing, largefile_keeping, tokens
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
 from mimeportal_server.store import disk
-from mimeportal_server.store.schema import deliveries, people
+from mimeportal_server.store.schema import deliveries, digests, people
 
 _FILES = ("portal.toml", "secret.key", "portal.db")
 _BLOB = re.compile(r"blobs/([0-9a-f]{64})")
@@ -190,6 +190,7 @@ def _after_restore(home: Home) -> None:
     portal = Portal(home)
     with portal.write() as tx:
         tx.execute(update(people).values(epoch=people.c.epoch + 1))
+        tx.execute(delete(digests))  # the links of earlier digests ended: the next one tells of all that is held
         tokens.end_lasting(tx)
         largefile_keeping.after_restore(portal, tx)
         tx.execute(

@@ -29,11 +29,14 @@ _ERROR = 500  # characters kept of what a report says
 def return_path(portal: Portal, tx: Connection, by: Caller, message_id: int) -> str:
     """The return path of a message that one of our people composed: at this address alone a bounce of it counts.
 
-    Every recipient may bounce, and some do so weeks later.
+    Every recipient may bounce, and some do so weeks later: also after a new password of the sender's, who is not let
+    in by it.
     """
     expires = portal.clock.machine() + limits.BOUNCE_DAYS * DAY
     object = str(message_id)
-    token = tokens.issue(tx, PURPOSE, by.person_id, object=object, expires=expires, uses=limits.BOUNCES)
+    token = tokens.issue(
+        tx, PURPOSE, by.person_id, object=object, expires=expires, uses=limits.BOUNCES, lasting=True
+    )
     return f"{_PREFIX}{token}@{portal.settings.domains[0]}"
 
 
@@ -51,11 +54,8 @@ def shown(portal: Portal, address: str) -> str:
 
 
 def sender_of(portal: Portal, tx: Connection, token: str) -> Row[Any, Any, Any] | None:
-    """Who sent the message of a token, as `tokens.granted` tells; None for one that is none, or is over.
-
-    A new password of theirs ends none: what was sent before may still come back, and nobody is let in by it.
-    """
-    return tokens.granted(tx, token, PURPOSE, now=portal.clock.machine(), any_epoch=True)
+    """Who sent the message of a token, as `tokens.granted` tells; None for one that is none, or is over."""
+    return tokens.granted(tx, token, PURPOSE, now=portal.clock.machine())
 
 
 def take(portal: Portal, tx: Connection, token: str, octets: bytes) -> None:
@@ -64,7 +64,7 @@ def take(portal: Portal, tx: Connection, token: str, octets: bytes) -> None:
     reports = mail.delivery_reports(octets) if granted is not None else ()
     if granted is None or not reports:
         return
-    tokens.spend(tx, token, PURPOSE, now=portal.clock.machine(), any_epoch=True)
+    tokens.spend(tx, token, PURPOSE, now=portal.clock.machine())
     acts: list[audit.Act] = []
     for report in reports:
         if report.action != "failed":

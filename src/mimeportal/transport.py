@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ValidationError
 
@@ -217,18 +218,42 @@ class Session:
 
         `start` leaves out what comes before it; `most` is how many octets there may be.
         """
-        self.require(endpoint)
         part = {"range": f"bytes={start}-"} if start else None
-        sent = self._ask(endpoint, lambda: encoded(endpoint, [item.to_json()], headers=part))
-        if sent.envelope is None and sent.fault is None:
+        sent, envelope = self._octets(endpoint, item, part)
+        if envelope is None:
             return _bounded(_from(start, sent.response), most)
-        envelope = self._checked(endpoint, sent)
-        for failure in envelope.failures:
-            raise as_error(failure, status=envelope.status, request_id=sent.request_id)
         urls = envelope.rows[0].get("urls") if envelope.rows else None
         if not isinstance(urls, list) or not urls or not isinstance(urls[0], str) or self._remote is None:
             raise api_error("", "no octets came, and no address to fetch them from", request_id=sent.request_id)
         return self._fetched(endpoint, urls[0], self._remote)
+
+    def file(self, endpoint: Endpoint[Any, RowT], item: Item) -> tuple[Mapping[str, str], Iterator[bytes]]:
+        """Call an operation that answers with octets; the headers of its answer, and the octets in pieces."""
+        sent, envelope = self._octets(endpoint, item)
+        if envelope is not None:
+            raise api_error("", "no octets came", request_id=sent.request_id)
+        return sent.response.headers, _bounded(sent.response.body, limits.FILE)
+
+    def download(self, endpoint: Endpoint[Any, RowT], url: str) -> Iterator[bytes]:
+        """Octets from a URL that an operation told; `endpoint` is where URLs of a local portal lead."""
+        self.require(endpoint)
+        if self._remote is not None:
+            return self._fetched(endpoint, url, self._remote)
+        query = dict(parse_qsl(urlsplit(url).query))
+        return self.stream(endpoint, endpoint.item.model_validate(query))
+
+    def _octets(
+        self, endpoint: Endpoint[Any, RowT], item: Item, headers: Mapping[str, str] | None = None
+    ) -> tuple[Sent, Envelope | None]:
+        """What came: octets, or an envelope without failures."""
+        self.require(endpoint)
+        sent = self._ask(endpoint, lambda: encoded(endpoint, [item.to_json()], headers=headers))
+        if sent.envelope is None and sent.fault is None:
+            return sent, None
+        envelope = self._checked(endpoint, sent)
+        for failure in envelope.failures:
+            raise as_error(failure, status=envelope.status, request_id=sent.request_id)
+        return sent, envelope
 
     def _fetched(self, endpoint: Endpoint[Any, Any], url: str, remote: Remote) -> Iterator[bytes]:
         from mimeportal import regions

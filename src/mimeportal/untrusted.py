@@ -69,6 +69,8 @@ _FORMULA = re.compile(r"'*+\s*+(?:[=+\-@]|\\[tr])")
 
 def cell(text: str) -> str:
     """The text as a cell that no spreadsheet takes for a formula (promises D.1); newlines stay."""
+    if text.isascii() and text.isprintable() and text[:1].isalnum():
+        return text
     shown = _HIDDEN_IN_LINES.sub(_escape, text)
     return "'" + shown if _FORMULA.match(shown) else shown
 

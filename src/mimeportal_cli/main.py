@@ -25,6 +25,7 @@ TABLE = {
         "Mailboxes, and mail on its way: list, search, read, track.",
     ),
     "largefiles": ("mimeportal_cli.commands.largefiles:largefiles", "Large files: send, follow, extend, fetch."),
+    "reports": ("mimeportal_cli.commands.reports:reports", "Numbers per day and logs: shown, drawn, exported."),
     "account": ("mimeportal_cli.commands.account:account", "The account, preferences, contacts, delegates."),
     "api": ("mimeportal_cli.commands.api:api", "Any function of the API, with our log-in, retries and paging."),
     "help": ("mimeportal_cli.commands.help:help", "Topics: environment, output, filters, exit codes, profiles."),

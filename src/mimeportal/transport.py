@@ -212,11 +212,11 @@ class Session:
         return answer.rows[0]
 
     def stream(
-        self, endpoint: Endpoint[Any, RowT], item: Item, *, start: int = 0, most: int = limits.FILE
+        self, endpoint: Endpoint[Any, RowT], item: Item, *, start: int = 0, most: int | None = None
     ) -> Iterator[bytes]:
         """Call an operation that answers with octets, or with a URL to fetch them from, and give them in pieces.
 
-        `start` leaves out what comes before it; `most` is how many octets there may be.
+        `start` leaves out what comes before it; `most` is how many octets there may be (None: `limits.FILE`).
         """
         part = {"range": f"bytes={start}-"} if start else None
         sent, envelope = self._octets(endpoint, item, part)
@@ -232,7 +232,7 @@ class Session:
         sent, envelope = self._octets(endpoint, item)
         if envelope is not None:
             raise api_error("", "no octets came", request_id=sent.request_id)
-        return sent.response.headers, _bounded(sent.response.body, limits.FILE)
+        return sent.response.headers, _bounded(sent.response.body)
 
     def download(self, endpoint: Endpoint[Any, RowT], url: str) -> Iterator[bytes]:
         """Octets from a URL that an operation told; `endpoint` is where URLs of a local portal lead."""
@@ -364,14 +364,15 @@ def _from(start: int, response: Response) -> Iterator[bytes]:
         left = max(0, left - len(piece))
 
 
-def _bounded(body: Iterator[bytes], most: int = limits.FILE) -> Iterator[bytes]:
+def _bounded(body: Iterator[bytes], most: int | None = None) -> Iterator[bytes]:
     """A file in pieces; one without an end fills no disk."""
-    room = most
+    allowed = limits.FILE if most is None else most
+    room = allowed
     for piece in body:
         room -= len(piece)
         if room < 0:
             raise LostAnswerError(
-                f"The file is longer than {most} octets; it was not read to its end.",
+                f"The file is longer than {allowed} octets; it was not read to its end.",
                 code="err_file_too_long",
                 why="No file of a portal is that long.",
                 remedy="Look at the message in the portal itself.",

@@ -18,7 +18,10 @@ TABLE = {
     "auth": ("mimeportal_cli.commands.auth:auth", "Log in and out, and how an address may."),
     "profiles": ("mimeportal_cli.commands.profiles:profiles", "Portals by name: where they are and whose."),
     "holds": ("mimeportal_cli.commands.holds:holds", "Held mail: list, read, release, reject."),
-    "secure": ("mimeportal_cli.commands.secure:secure", "Secure messages: send, read, answer, recall, monitor."),
+    "secure": (
+        "mimeportal_cli.commands.secure:secure",
+        "Secure messages: send, read, answer, recall, monitor.",
+    ),
     "senders": ("mimeportal_cli.commands.senders:senders", "Whom a mailbox blocks, permits and trusts."),
     "messages": (
         "mimeportal_cli.commands.messages:messages",

@@ -18,10 +18,7 @@ TABLE = {
     "auth": ("mimeportal_cli.commands.auth:auth", "Log in and out, and how an address may."),
     "profiles": ("mimeportal_cli.commands.profiles:profiles", "Portals by name: where they are and whose."),
     "holds": ("mimeportal_cli.commands.holds:holds", "Held mail: list, read, release, reject."),
-    "secure": (
-        "mimeportal_cli.commands.secure:secure",
-        "Secure messages: send, read, answer, recall, monitor.",
-    ),
+    "secure": ("mimeportal_cli.commands.secure:secure", "Secure messages: send, read, answer, recall, monitor."),
     "senders": ("mimeportal_cli.commands.senders:senders", "Whom a mailbox blocks, permits and trusts."),
     "messages": (
         "mimeportal_cli.commands.messages:messages",
@@ -45,6 +42,10 @@ def cli() -> None:
       mimeportal holds show k3v9q2xd                  read one of them
       mimeportal holds release k3v9q2xd               let it through
       mimeportal holds reject --from spam.example     shown, asked for, rejected
+      mimeportal messages search invoice              what is kept
+      mimeportal largefiles send FILE --to ADDRESS    with a link to fetch it by
+      mimeportal secure send --to ADDRESS             to be read in the secure portal
+      mimeportal reports show traffic --since 7d      numbers per day
     """
 
 

@@ -106,6 +106,14 @@ UNKNOWN_APP_CODE = "err_developer_key"  # with HTTP 200 (mimecast-api-core 5.3)
 FORBIDDEN_CODES = frozenset({"err_xdk_operation_forbidden_for_address", "err_forbidden", "app_forbidden", "forbidden"})
 NOT_FOUND_CODES = frozenset({"err_not_found", "not_found", "xdk_failure", "recalled"})
 
+_REMEDIES = {
+    "mailbox_full": "Send it without whoever is full, or ask an administrator of this portal for room.",
+    "err_request_id_reused": "Name another act by another request id; the same act is repeated with the same content.",
+    "upload_not_found": "Upload the file again.",
+    "draft_changed": "Look at the drafts again: `mimeportal messages drafts list`.",
+    "octets_missing": "Nothing can be done about it: its octets were let go of.",
+}
+
 
 def api_error(code: str, message: str, *, status: int = 200, **details: Any) -> ApiError:
     """The exception of the tree above that fits a failure code and an HTTP status."""
@@ -123,6 +131,7 @@ def api_error(code: str, message: str, *, status: int = 200, **details: Any) -> 
         kind, remedy = UnavailableError, "Try again later; nothing needs to be undone."
     else:
         kind = ApiError
+        remedy = _REMEDIES.get(code, "")
         if code.startswith("err_validation"):
             remedy = "Correct what the portal names, and run the command again."
     what = f"The portal answered: {message}" if message else f"The portal answered with code {code}."

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, func, insert, select, update
 
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
-from mimeportal_server import audit, auto_permit, bounces, contacts, searching
+from mimeportal_server import audit, auto_permit, bounces, contacts, counting, searching
 from mimeportal_server.mail import Summary, summary_and_words
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
@@ -27,6 +27,7 @@ from mimeportal_server.store.blobs import name_of
 from mimeportal_server.store.schema import copies, deliveries, holds, imports, mailbox, messages, people
 
 FULL = "the mailbox is full"
+NOT_FOR_ALL = "the mailbox of another is full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,7 @@ class _Writer:
         }
         self._searched: list[searching.Searched] = []
         self._acts: dict[Caller | None, list[audit.Act]] = {}
+        self._counts: counting.Counts = Counter()
         self._last = {table: tx.scalar(select(func.max(table.c.id))) or 0 for table in (messages, holds)}
         self._lists: dict[int, dict[str, str]] = {}
         self._octets: dict[int, int] = {}  # person -> octets kept for them, with this batch
@@ -176,9 +178,13 @@ class _Writer:
         return {tuple(row) for row in self._tx.execute(select(*columns).where(imports.c.blob.in_(names)))}
 
     def take(self, entry: Incoming, name: str, known: set[tuple[str, ...]]) -> list[Result]:
-        if entry.whole and not self._has_room_for_all(entry):
-            addresses = (*(address for _, address in entry.recipients), *entry.outside, *entry.secure)
-            return [Result(recipient, "refused", FULL) for recipient in addresses]
+        if entry.whole and (full := self._without_room(entry)):
+            sender = entry.by.person_id if entry.by is not None else 0
+            copies_of = [*entry.recipients, *((sender, address) for address in (*entry.outside, *entry.secure))]
+            return [
+                Result(recipient, "refused", FULL if person_id in full else NOT_FOR_ALL)
+                for person_id, recipient in copies_of
+            ]
         results: list[Result] = []
         message_id = 0
         trigger = self._trigger(entry)
@@ -245,12 +251,14 @@ class _Writer:
         self._octets[person_id] += size
         return True
 
-    def _has_room_for_all(self, entry: Incoming) -> bool:
+    def _without_room(self, entry: Incoming) -> set[int]:
+        """Whose quota has no room for all of a message: copies for those outside are kept as their sender's."""
         wanted = Counter(person_id for person_id, _ in entry.recipients)
         if entry.by is not None:
             wanted[entry.by.person_id] += len(entry.outside) + len(entry.secure)
         most = self._portal.settings.limits["person_octets"]
-        return all(self._kept_for(person) + count * len(entry.octets) <= most for person, count in wanted.items())
+        size = len(entry.octets)
+        return {person for person, count in wanted.items() if count and self._kept_for(person) + count * size > most}
 
     def _kept_for(self, person_id: int) -> int:
         if person_id not in self._octets:
@@ -350,6 +358,9 @@ class _Writer:
                 "named": entry.named.get(recipient, ""),
             }
         )
+        route = self._rows[messages][-1]["route"]
+        event = outcome if outcome in ("held", "blocked") else "passed"
+        self._counts["traffic", entry.received, route, event] += 1
         self._acts.setdefault(entry.actor or entry.by, []).append(
             audit.Act(
                 "arrive",
@@ -379,6 +390,7 @@ class _Writer:
     def _hold(self, entry: Incoming, rule: HoldRule, message_id: int, person_id: int, recipient: str) -> int:
         summary = entry.summary
         number = self._next(holds)
+        self._counts["held", entry.received, rule.reason, "held"] += 1
         self._rows[holds].append(
             {
                 "id": number,
@@ -447,6 +459,7 @@ class _Writer:
             now = self._portal.clock.now()
             acts = auto_permit.sent(self._tx, self._portal.settings, by.person_id, addresses, now)
             self._acts.setdefault(by, []).extend(acts)
+        counting.count(self._portal, self._tx, self._counts)
         for caller, acts in self._acts.items():
             audit.record(self._tx, acts, at=self._portal.clock.now(), caller=caller, door=self._door)
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, select, update
 from mimeportal import limits
 from mimeportal.addresses import normalise
 from mimeportal.untrusted import visible
-from mimeportal_server import audit, mail, tokens
+from mimeportal_server import audit, counting, mail, tokens
 from mimeportal_server.clock import DAY
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
@@ -29,11 +29,12 @@ _ERROR = 500  # characters kept of what a report says
 def return_path(portal: Portal, tx: Connection, by: Caller, message_id: int) -> str:
     """The return path of a message that one of our people composed: at this address alone a bounce of it counts.
 
-    Every recipient may bounce, and some do so weeks later.
+    Every recipient may bounce, and some do so weeks later: also after a new password of the sender's, who is not let
+    in by it.
     """
     expires = portal.clock.machine() + limits.BOUNCE_DAYS * DAY
     object = str(message_id)
-    token = tokens.issue(tx, PURPOSE, by.person_id, object=object, expires=expires, uses=limits.BOUNCES)
+    token = tokens.issue(tx, PURPOSE, by.person_id, object=object, expires=expires, uses=limits.BOUNCES, lasting=True)
     return f"{_PREFIX}{token}@{portal.settings.domains[0]}"
 
 
@@ -51,11 +52,8 @@ def shown(portal: Portal, address: str) -> str:
 
 
 def sender_of(portal: Portal, tx: Connection, token: str) -> Row[Any, Any, Any] | None:
-    """Who sent the message of a token, as `tokens.granted` tells; None for one that is none, or is over.
-
-    A new password of theirs ends none: what was sent before may still come back, and nobody is let in by it.
-    """
-    return tokens.granted(tx, token, PURPOSE, now=portal.clock.machine(), any_epoch=True)
+    """Who sent the message of a token, as `tokens.granted` tells; None for one that is none, or is over."""
+    return tokens.granted(tx, token, PURPOSE, now=portal.clock.machine())
 
 
 def take(portal: Portal, tx: Connection, token: str, octets: bytes) -> None:
@@ -64,7 +62,7 @@ def take(portal: Portal, tx: Connection, token: str, octets: bytes) -> None:
     reports = mail.delivery_reports(octets) if granted is not None else ()
     if granted is None or not reports:
         return
-    tokens.spend(tx, token, PURPOSE, now=portal.clock.machine(), any_epoch=True)
+    tokens.spend(tx, token, PURPOSE, now=portal.clock.machine())
     acts: list[audit.Act] = []
     for report in reports:
         if report.action != "failed":
@@ -74,8 +72,10 @@ def take(portal: Portal, tx: Connection, token: str, octets: bytes) -> None:
         found = select(deliveries).where(*delivered, deliveries.c.recipient.in_(report.recipients))
         error = visible(" ".join(filter(None, (report.status, report.diagnostic))))[:_ERROR] or "bounced"
         for row in tx.execute(found).all():
-            values = {"state": "failed", "error": error, "finished": portal.clock.now()}
+            now = portal.clock.now()
+            values = {"state": "failed", "error": error, "finished": now, "delivered": row.finished}
             tx.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
+            counting.count_finished(portal, tx, [row.id], "bounced", now)
             detail = {"from": granted.address, "to": row.recipient, "error": error}
             acts.append(audit.Act("deliver", "bounced", "delivery", row.id, detail))
     audit.record(tx, acts, at=portal.clock.now(), caller=None, door="smtp")

@@ -101,6 +101,12 @@ def write(parts: Parts, *, new_id: Callable[[], str], outside: bool, keep_inline
     `new_id` makes what no other text holds. Raises `UsageError` naming what cannot be written.
     """
     shown, hidden, inline = _split(parts, new_id)
+    count = len(shown.files) + len(shown.enclosed) + len(inline)
+    if count > limits.ATTACHMENTS:
+        raise UsageError(
+            f"{count} attachments and images inside the text are more than the {limits.ATTACHMENTS} of one message.",
+            remedy="Put the files into an archive, or send fewer images.",
+        )
     inside = _octets(shown, inline, new_id)
     if not inline or not outside:
         return Written(inside)

@@ -189,13 +189,12 @@ def granted(
     return tx.execute(query if any_epoch else query.where(or_(tokens.c.epoch == people.c.epoch, lasts))).first()
 
 
-def spend(tx: Connection, secret: str, purpose: str, *, now: int, any_epoch: bool = False) -> int | None:
+def spend(tx: Connection, secret: str, purpose: str, *, now: int) -> int | None:
     """As `valid`, and one use of it is gone."""
-    found = granted(tx, secret, purpose, now=now, any_epoch=any_epoch)
-    if found is None:
-        return None
-    tx.execute(update(tokens).where(tokens.c.hash == digest(secret)).values(uses_left=tokens.c.uses_left - 1))
-    return int(found.person_id)
+    person = valid(tx, secret, purpose, now=now)
+    if person is not None:
+        tx.execute(update(tokens).where(tokens.c.hash == digest(secret)).values(uses_left=tokens.c.uses_left - 1))
+    return person
 
 
 def end_lasting(tx: Connection) -> None:

@@ -32,6 +32,7 @@ _THREADING = {"in-reply-to": "inReplyTo", "references": "references"}
 _KINDS = ("to", "cc", "bcc")
 _GROUP = 100  # messages of one send-email that share a commit
 _GROUP_OCTETS = 64 * limits.MIB
+_NAMED = 5  # full mailboxes that an error names
 
 
 @dataclass(slots=True)
@@ -104,7 +105,7 @@ def _send_group(portal: Portal, call: Call, group: Sequence[tuple[JsonObject, Co
         return
     for (raw, composed), told in zip(group, results, strict=True):
         if _is_full(told):
-            answer.failures.append(Failure("mailbox_full", _FULL, key=raw))
+            answer.failures.append(Failure("mailbox_full", _full(composed.entry, told), key=raw))
         else:
             answer.rows.append(composed.row)
 
@@ -129,7 +130,7 @@ def submit(portal: Portal, call: Call) -> Answer:
             drafts.take(tx, draft)
         (told,) = arrival.accept_within(portal, tx, [composed.entry], blobs, door=call.caller.door)
         if _is_full(told):
-            raise Refused("mailbox_full", _FULL)
+            raise Refused("mailbox_full", _full(composed.entry, told))
         _record(portal, tx, call, [composed])
         row = {
             "id": portal.sealer.id("mailbox", _sent(tx, composed.entry)),
@@ -141,7 +142,14 @@ def submit(portal: Portal, call: Call) -> Answer:
     return Answer([row])
 
 
-_FULL = "It was not sent: the mailbox of a recipient, or of its sender, is full."
+def _full(entry: Incoming, results: Sequence[arrival.Result]) -> str:
+    """The sentence that says whose mailboxes are full."""
+    full = [result.recipient for result in results if result.reason == arrival.FULL]
+    inside = {address for _, address in entry.recipients}
+    whose = [address for address in full if address in inside][:_NAMED]
+    if not inside.issuperset(full):
+        whose.append("its sender, where copies for recipients outside are kept")
+    return f"It was not sent: no room in the mailbox of {', of '.join(whose)}."
 
 
 def _is_full(results: Sequence[arrival.Result]) -> bool:

@@ -66,6 +66,8 @@ def test_the_whole_way_over_http(
     page = (tmp_path / "page.html").read_text()
     assert "Please sign." in page
     assert "contract.pdf" in page
+    assert "Expires" in page
+    assert "You may" not in page
     assert run("secure", "reply", id, "-P", "carl", "--body-file", "text", "--attach", "contract.pdf").code == 0
     assert run("secure", "recall", id, "-P", "ann", "--yes", "--report", "recalled.jsonl").code == 0
     (line,) = [json.loads(text) for text in (tmp_path / "recalled.jsonl").read_text().splitlines()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -509,12 +510,32 @@ def test_file_names_are_made_safe_for_whoever_gets_them(lab: Lab, ann: Portal, n
     assert len(given.encode()) <= 200
 
 
+def test_whose_copies_outside_have_no_room_is_told(lab: Lab, ann: Portal) -> None:
+    with lab.server.write() as tx:
+        tx.execute(people_table.update().where(people_table.c.address == ANN).values(octets=limits.PERSON_OCTETS))
+    with pytest.raises(ApiError, match="no room in the mailbox of its sender") as caught:
+        ann.messages.send(to=[OUT, BOB], body="x")
+    assert BOB not in caught.value.what
+
+
+def test_images_inside_the_text_count_as_attachments(lab: Lab, ann: Portal) -> None:
+    images = [b64encode(PNG + str(number).encode()).decode() for number in range(limits.ATTACHMENTS)]
+    page = "".join(f'<img src="data:image/png;base64,{image}">' for image in images)
+    ann.messages.send(to=BOB, html=page)
+    assert count(lab) == 1
+    with pytest.raises(ApiError, match="201 attachments and images"):
+        ann.messages.send(to=BOB, html=page, attachments=[("a", b"a")])
+    assert count(lab) == 1
+
+
 def test_a_full_mailbox_refuses_the_whole(lab: Lab, ann: Portal) -> None:
     with lab.server.write() as tx:
         tx.execute(people_table.update().where(people_table.c.address == BOB).values(octets=limits.PERSON_OCTETS))
     with pytest.raises(ApiError) as caught:
-        ann.messages.send(to=[BOB, OUT], body="x", request_id="one")
+        ann.messages.send(to=[ADMIN, BOB, OUT], body="x", request_id="one")
     assert caught.value.code == "mailbox_full"
+    assert caught.value.what.endswith(f"no room in the mailbox of {BOB}.")
+    assert "without whoever is full" in str(caught.value.remedy)
     assert count(lab) == 0
     with lab.server.write() as tx:
         tx.execute(people_table.update().where(people_table.c.address == BOB).values(octets=0))

@@ -6,13 +6,16 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conftest import ANN, BOB, SPAM, Lab, mail_of
 from mimeportal import limits
-from mimeportal_server import keeping
+from mimeportal_server import backup, keeping
+from mimeportal_server.home import Home
+from mimeportal_server.portal import Portal
 
 LINK = re.compile(r"^(Release|Permit|Block): +(\S+)$", re.MULTILINE)
 HOURS = (8, 13)
@@ -92,6 +95,18 @@ class TestWhen:
         day.receive(mail_of(subject="old"))
         day.advance(days=14, hours=1)
         assert digests(day) == {}
+
+    def test_after_a_restore_all_that_is_held_is_told_again(self, day: Lab, tmp_path: Path) -> None:
+        """The links of earlier digests ended with it."""
+        day.receive(mail_of())
+        day.advance(hours=1)
+        assert len(digests(day)[ANN]) == 1
+        backup.backup(day.server, tmp_path / "b")
+        backup.restore(tmp_path / "b", tmp_path / "restored").close()
+        portal = Portal(Home.open(tmp_path / "restored"), wall=lambda: day.time + 5 * 3600)
+        portal.settings = replace(portal.settings, digest_hours=HOURS)
+        assert keeping.sweep(portal)["digests"] == 1
+        portal.close()
 
     def test_no_hours_no_digests(self, day: Lab) -> None:
         settings(day, digest_hours=())

@@ -60,7 +60,12 @@ PAGES = {
     "POST /preferences": {**TO_IN, **dict.fromkeys(WHO[1:], 422)},  # with a wrong value
     "GET /preferences/password": IN,
     "POST /preferences/password": {**TO_IN, **dict.fromkeys(WHO[1:], 422)},  # with a weak one
-    # What a link in a digest stands for is whoever has it: a wrong one is wrong for everybody.
+    # What a link in a digest, or to large files, stands for is whoever has it: a wrong one is wrong for everybody.
+    "GET /largefiles/link/{secret}": dict.fromkeys(WHO, 410),
+    "GET /largefiles/of/{name}": dict.fromkeys(WHO, 410),
+    "POST /largefiles/of/{name}/key": dict.fromkeys(WHO, 410),
+    "POST /largefiles/of/{name}/fetch": dict.fromkeys(WHO, 410),
+    "GET /largefiles/fetch/{secret}/{file}": dict.fromkeys(WHO, 410),
     "GET /digest/{secret}": dict.fromkeys(WHO, 410),
     "GET /digest/of/{name}": dict.fromkeys(WHO, 410),
     "POST /digest/of/{name}": dict.fromkeys(WHO, 410),

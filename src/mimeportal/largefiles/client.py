@@ -97,7 +97,7 @@ class LargefilesClient:
             raise UsageError("A subject is missing, too long, or has several lines.", remedy="Write it on one line.")
         if len(body) > limits.LARGE_FILE_TEXT:
             raise UsageError(f"The text is longer than {limits.LARGE_FILE_TEXT} characters.", remedy="Shorten it.")
-        whose = self._whose(mailbox)
+        whose = self._session.mailbox_of(mailbox)
         chosen = self.preferences()
         for file in local:
             _check_size(file, chosen.most_octets)
@@ -137,13 +137,6 @@ class LargefilesClient:
             )
         return Upload(self._session, named(files), {}, id=checked_id(upload))
 
-    def _whose(self, mailbox: str | None) -> str | None:
-        """The mailbox that is meant; an app has none of its own, and acts for the user it was opened for."""
-        if mailbox is not None:
-            checked_text("mailbox", mailbox)
-            return parse_address(mailbox)
-        return None if self._portal.is_person else self._portal.user
-
     # -- managing ----------------------------------------------------------------------------------------
 
     def list(
@@ -155,7 +148,7 @@ class LargefilesClient:
             raise UsageError(f"There is no status {status!r}.", remedy=f"Use one of: {', '.join(contract.STATUSES)}.")
         if search is not None:
             checked_text("search", search)
-        item = FindItem(mailbox=self._whose(mailbox), status=status, search=search)
+        item = FindItem(mailbox=self._session.mailbox_of(mailbox), status=status, search=search)
         pattern = TextPattern.parse(search) if search else None
 
         def fetch(token: str | None) -> PageOf[LargeFile]:

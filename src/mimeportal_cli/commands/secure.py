@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 STATUSES = ("sent", "read", "recalled", "extended")
 DIRECTIONS = ("outbound", "inbound", "internal")
+_ON_PAPER = ("Date", "Expires", "Expired")  # of what is told beside the headers
 _HOURS = 48  # that `secure monitor` shows unless --since is given (portal-rules F.33)
 
 # As the field tuples of mimeportal.secure.message; a test compares them.
@@ -94,7 +95,7 @@ LOG = Shape(
 
 @click.group(cls=Group)
 def secure() -> None:
-    """Secure messages: send, read, answer, recall, and watch over them."""
+    """Secure messages: send, read, answer, recall, monitor."""
 
 
 @secure.command("list")
@@ -159,6 +160,8 @@ def print_(id: str, tz: str | None, write: str | None) -> None:
 
     The page needs nothing else, and loads nothing. Open it in a browser, and print it there.
     """
+    from dataclasses import replace
+
     from mimeportal.errors import UsageError
     from mimeportal_cli.opening import opened
     from mimeportal_cli.printing import STYLE, printed
@@ -168,7 +171,9 @@ def print_(id: str, tz: str | None, write: str | None) -> None:
     with opened() as portal:
         (full,) = resolved(portal, [id], RememberedSecure(portal))
         content = portal.secure.print(full)
-        page = printed(_shown(portal, content, tz))
+        shown = _shown(portal, content, tz)
+        on_paper = [fact for fact in shown.facts if fact[0] in _ON_PAPER]
+        page = printed(replace(shown, facts=on_paper))
         reading.write_page(write or "-", page, title=content.message.subject, style=STYLE)
 
 

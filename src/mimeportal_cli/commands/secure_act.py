@@ -98,7 +98,10 @@ def _choosing(function: Any) -> Any:
 @option("--as-read/--as-unread", "read", default=None, help="As read, or as unread.")
 @_choosing
 def mark(read: bool | None, **given: Any) -> int:
-    """Mark secure messages as read or as unread. Their senders do not learn of it."""
+    """Mark secure messages as read or as unread. Their senders do not learn of it.
+
+    Up to 10 ids that are typed are marked at once; everything else is shown and asked for first.
+    """
     from mimeportal.errors import UsageError
 
     if (read is None) == (given["acting"].retry_from is None):
@@ -119,7 +122,10 @@ def delete(**given: Any) -> int:
 @click.command(cls=Command)
 @_choosing
 def restore(**given: Any) -> int:
-    """Move secure messages from Deleted Items to where they were."""
+    """Move secure messages from Deleted Items to where they were.
+
+    Up to 10 ids that are typed are restored at once; everything else is shown and asked for first.
+    """
     return _act(RESTORE, default_folder="deleted", **given)
 
 
@@ -160,7 +166,9 @@ def _act(
 
     given = [name for name, value in (*filters.items(), ("since", since), ("until", until)) if value is not None]
     _check(verb, bool(ids) or ids_from is not None, given, all_, limit, acting)
-    acting.check(asks=True)
+    # What can be undone is done at once for a few that are typed.
+    asks = verb not in (MARK, RESTORE) or not ids or len(ids) > act.UNASKED or ids_from is not None
+    acting.check(asks=asks)
     with opened() as portal:
         chosen: dict[str, Any]
         if acting.retry_from is not None:
@@ -175,7 +183,7 @@ def _act(
             where = place(portal, mailbox=mailbox)
             one = len(ids) == 1 and ids_from is None
             ending = Ending(verb, where, len(plan), one_typed=one)
-            _carry_out(portal, plan, acting, output, ending)
+            _carry_out(portal, plan, acting, output, ending, asks=asks)
     return ending.conclude()
 
 
@@ -215,8 +223,8 @@ def _ids(portal: Portal, ids: Sequence[str], ids_from: str | None) -> Iterator[A
             yield entry
 
 
-def _carry_out(portal: Portal, plan: Plan, acting: Acting, output: Output, ending: Ending) -> None:
-    """Carry a plan out, or only show it; asks first. Raises `DeclinedError` when it may not."""
+def _carry_out(portal: Portal, plan: Plan, acting: Acting, output: Output, ending: Ending, *, asks: bool) -> None:
+    """Carry a plan out, or only show it; asks first where it must. Raises `DeclinedError` when it may not."""
     console = settings().console
     if acting.dry_run:
         if acting.report:
@@ -227,7 +235,7 @@ def _carry_out(portal: Portal, plan: Plan, acting: Acting, output: Output, endin
             console.warn(f"More than --max {acting.maximum:,}: without --dry-run this is refused.")
         return
     plan.refuse_above(acting.maximum)
-    if len(plan) and not acting.yes:
+    if len(plan) and asks and not acting.yes:
         act.ask_by_subject(plan, ending)
     act.run(portal, plan, acting, output, ending)
 

@@ -71,7 +71,11 @@ def asked(term: str) -> tuple[list[str], bool]:
     """
     tokens: list[str] = []
     open_end = False
+    last = ""
     for word in words(term):
+        if is_paired(last):
+            tokens.append(last[-1])  # a run that another word follows has its end here, as in what is kept
         open_end = is_paired(word) and len(word) == 1
         tokens += list(_pairs(word))[: max(1, len(word) - 1)] if is_paired(word) else [word]
+        last = word if len(word) > 1 else ""
     return tokens, open_end

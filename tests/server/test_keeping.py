@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -45,14 +46,18 @@ class TestSweep:
             (row,) = portal.holds.log()
         assert (row.status, row.message_info) == ("expired", "Expired in queue - rejected by housekeeping")
 
-    def test_what_was_refused_is_forgotten_after_seven_days(self, lab: Lab) -> None:
+    def test_what_was_refused_is_kept_for_the_reports_of_a_week(self, lab: Lab) -> None:
         now = lab.server.clock.now()
         with lab.server.write() as tx:
-            for days in (6.9, 7.1):
+            for days in (6.9, 8.9, 9.1):
                 tx.execute(insert(rejections), {"at": now - int(days * DAY), "sender": f"{days}@elsewhere.example"})
         keeping.sweep(lab.server)
         with lab.server.database.read() as tx:
-            assert list(tx.scalars(select(rejections.c.sender))) == ["6.9@elsewhere.example"]
+            kept = ["6.9@elsewhere.example", "8.9@elsewhere.example"]
+            assert list(tx.scalars(select(rejections.c.sender))) == kept
+        with lab.client(ADMIN) as portal:
+            told = portal.messages.rejected(since=datetime.fromtimestamp(lab.time, UTC) - timedelta(days=20))
+            assert [row.from_address for row in told] == ["6.9@elsewhere.example"]
 
     def test_what_is_over_its_time_is_logged_without_a_sweep(self, lab: Lab, mail: Mail) -> None:
         lab.receive(mail())

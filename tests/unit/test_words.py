@@ -87,3 +87,10 @@ def test_it_never_hangs(text: str) -> None:
     start = time.process_time()
     kept(text)
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("term", ["一二0", "一二-三四", "東京tower", "0一二"])
+def test_a_run_that_another_word_follows_has_its_end_there(term: str) -> None:
+    tokens, _ = asked(term)
+    found = kept(f"before {term} after").split()
+    assert tokens in [found[at : at + len(tokens)] for at in range(len(found))]

@@ -141,6 +141,7 @@ class SecureClient:
 
     def definitions(self, *, mailbox: str | None = None) -> Sequence[DefinitionRow]:
         """The definitions that the caller, or whose `mailbox` it is, may send by; the default first."""
+        self._session.require(contract.DEFINITIONS)
         whose = self._session.mailbox_of(mailbox)
         items = [contract.DefinitionsItem(mailbox=whose)] if whose is not None else []
         return self._session.call(contract.DEFINITIONS, items).rows

@@ -34,9 +34,7 @@ def return_path(portal: Portal, tx: Connection, by: Caller, message_id: int) -> 
     """
     expires = portal.clock.machine() + limits.BOUNCE_DAYS * DAY
     object = str(message_id)
-    token = tokens.issue(
-        tx, PURPOSE, by.person_id, object=object, expires=expires, uses=limits.BOUNCES, lasting=True
-    )
+    token = tokens.issue(tx, PURPOSE, by.person_id, object=object, expires=expires, uses=limits.BOUNCES, lasting=True)
     return f"{_PREFIX}{token}@{portal.settings.domains[0]}"
 
 

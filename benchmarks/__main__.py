@@ -29,6 +29,7 @@ BENCHMARKS = {
     "senders": ("benchmarks.sender_lists", "sender lists of 100,000 entries: imported, and asked"),
     "secure": ("benchmarks.secure", "the Inbox of 50,000 secure messages, and search in it"),
     "web": ("benchmarks.web", "the same Inbox as a page, log-ins a second, and a reader while passwords are guessed"),
+    "reports": ("benchmarks.reports", "a release log exported, traffic of a year, a file of SIEM events"),
     "network": ("benchmarks.network", "over HTTP: a release beside one request per message, with faults, in a quota"),
     "largefiles": ("benchmarks.largefiles", "large files sent and fetched, beside nginx; peak memory of both sides"),
 }

@@ -256,7 +256,7 @@ _WORDS = [
 ]
 
 
-def _hold(chance: random.Random, received: int, recipient: str) -> dict[str, Any]:
+def one_hold(chance: random.Random, received: int, recipient: str) -> dict[str, Any]:
     reason, policy, kind = _REASONS[min(chance.randrange(12), 11) % len(_REASONS)]
     # A few senders write much, most write little.
     number = int(20_000 * chance.random() ** 3)
@@ -291,7 +291,7 @@ def _varied(count: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
         ours = number * counted // count != (number + 1) * counted // count
         recipient = ANN if ours else _mailbox(int(MAILBOXES * chance.random() ** 2))
         received = now - 13 * DAY + number * (13 * DAY - 60_000) // count
-        hold = _hold(chance, received, recipient)
+        hold = one_hold(chance, received, recipient)
         if ours:
             hold["level"] = "user"
         if number % rare == 0:
@@ -308,7 +308,7 @@ def _with_octets(blobs: Path, count: int) -> Iterator[tuple[str, Mapping[str, An
         octets = message(number)
         name = name_of(octets)
         (blobs / name[:2] / name).write_bytes(octets)
-        hold = _hold(chance, now - 10 * DAY + number * 5_000, ANN)
+        hold = one_hold(chance, now - 10 * DAY + number * 5_000, ANN)
         yield name, hold | {"level": "user", "size": len(octets)}
 
 

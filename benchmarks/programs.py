@@ -8,6 +8,10 @@ maildir  writes the same messages into a Maildir, and nothing else: the floor
 copy     copies the same octets to where they are delivered, with the same syncs, and nothing else: the floor
 entries  imports a file of entries into a sender list through the SDK
 executemany  inserts the lines of the same file, with the same commits, and nothing else: the floor
+export   exports the release log of some days to csv, through the portal's door
+cursor   writes the same rows with Python's csv writer, from a cursor of SQLite: the floor
+siem     reads a file of SIEM events as the client does, and counts what each tells of the flow of mail
+zcat     reads the lines of that file from zcat, each by json.loads, and nothing else: the floor
 """
 
 from __future__ import annotations
@@ -294,6 +298,62 @@ def executemany(path: str, _: str, file: str) -> dict[str, float]:
     return {"imported": taken}
 
 
+def export(home: str, user: str, since: str, until: str, folder: str) -> dict[str, float]:
+    from datetime import date
+
+    from mimeportal.portal import Portal
+    from mimeportal.reports import Export
+
+    start = time.perf_counter()
+    portal = Portal.open(f"local:{home}", user=user)
+    plan = Export(since=date.fromisoformat(since), until=date.fromisoformat(until))
+    done = portal.reports.export(["releases"], Path(folder), plan)
+    portal.close()
+    taken = time.perf_counter() - start
+    return {"taken": taken, "rows": sum(what.rows for what in done), "peak": _peak()}
+
+
+def cursor(home: str, since: str, until: str, target: str) -> dict[str, float]:
+    import csv
+
+    start = time.perf_counter()
+    first, end = (int(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() * 1000) for day in (since, until))
+    database = sqlite3.connect(f"file:{home}/portal.db?mode=ro", uri=True)
+    rows = database.execute(
+        "SELECT decided, state, address, from_address, from_header, recipient, subject, route, size, has_attachments, "
+        "reason, policy, reject_reason, received FROM holds LEFT JOIN people ON people.id = decided_by "
+        "WHERE decided >= ? AND decided < ? ORDER BY decided, holds.id",
+        (first, end),
+    )
+    with open(target, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return {"taken": time.perf_counter() - start, "peak": _peak()}
+
+
+def siem(path: str) -> dict[str, float]:
+    from collections import Counter
+
+    from mimeportal.reports import siem as events
+
+    start = time.perf_counter()
+    counted: events.Flow = Counter()
+    span = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    with open(path, "rb") as file:
+        for batch in events.read_file(iter(lambda: file.read(1 << 16), b"")):
+            counted += events.flow("process", batch, *span)
+    return {"taken": time.perf_counter() - start, "events": counted.total(), "peak": _peak()}
+
+
+def zcat(path: str) -> dict[str, float]:
+    import subprocess
+
+    start = time.perf_counter()
+    with subprocess.Popen(["zcat", path], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        count = sum(1 for line in process.stdout if json.loads(line))
+    return {"taken": time.perf_counter() - start, "events": count}
+
+
 PROGRAMS: dict[str, Callable[..., dict[str, float]]] = {
     "import": import_,
     "release": release,
@@ -303,6 +363,10 @@ PROGRAMS: dict[str, Callable[..., dict[str, float]]] = {
     "send": send,
     "entries": entries,
     "executemany": executemany,
+    "export": export,
+    "cursor": cursor,
+    "siem": siem,
+    "zcat": zcat,
 }
 
 if __name__ == "__main__":

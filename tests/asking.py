@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from conftest import ADMIN, ANN, Lab
 from mimeportal.wire import Request
@@ -97,6 +98,11 @@ class Asking:
         """A whole body: octets, or JSON."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         response = self.door.handle(Request(method, path, {}, [raw]), self.caller(by))
+        return Told(response.status, response.headers, b"".join(response.body))
+
+    def get(self, path: str, query: dict[str, str], *, by: str = ADMIN) -> Told:
+        """A function that is asked by a query."""
+        response = self.door.handle(Request("GET", path, {}, (), urlencode(query)), self.caller(by))
         return Told(response.status, response.headers, b"".join(response.body))
 
     def __call__(self, path: str, *items: Any, by: str = ADMIN, size: int | None = None, token: str = "") -> Told:

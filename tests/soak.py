@@ -25,12 +25,38 @@ from killing import RELAY_STEPS, STEPS, Kill, Mortal, Scene, fill, prepare, quic
 from large import STEPS as LARGE_STEPS  # noqa: E402
 from large import Pair  # noqa: E402
 from large import fill as fill_large  # noqa: E402
+from test_exports import FORMS, World  # noqa: E402
+from test_exports import STEPS as EXPORT_STEPS  # noqa: E402
 
 from smtp_peer import Peer  # noqa: E402
 
 KILLS = 200
 LARGE_KILLS = 20
 LARGE_CHUNKS = 12
+EXPORT_KILLS = 50
+
+
+def exports(folder: Path, kills: int) -> int:
+    """Kill exports of reports at each of their steps, again and again; 0 when every one was completed."""
+    folder.mkdir()
+    world = World(folder)
+    wanted = {form: world.wanted(form) for form in FORMS}
+    hit: Counter[str] = Counter()
+    failed = 0
+    for number in range(10 * kills):
+        if hit.total() >= kills:
+            break
+        step, form = EXPORT_STEPS[number % len(EXPORT_STEPS)], FORMS[number // len(EXPORT_STEPS) % len(FORMS)]
+        try:
+            if world.die_and_complete(step, 1 + number // (len(EXPORT_STEPS) * len(FORMS)), form, wanted[form]):
+                hit[step] += 1
+        except AssertionError as fault:
+            failed += 1
+            print(f"killed after {step}: {fault}")
+    for step in sorted(hit):
+        print(f"{hit[step]:5} export {step}")
+    print(f"{hit.total()} kills of exports at {len(hit)} steps, {failed} ends that differ")
+    return 1 if failed or set(EXPORT_STEPS) - set(hit) or hit.total() < kills else 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,10 +65,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=KILLS, help="how many kills at the least")
     parser.add_argument("--seed", type=int, default=1, help="of the choice of double kills")
     parser.add_argument("--large", type=int, nargs="?", const=LARGE_KILLS, help="kills of each side of an upload")
+    parser.add_argument("--exports", type=int, nargs="?", const=EXPORT_KILLS, help="kills of exports of reports")
     wanted = parser.parse_args(arguments)
     with quick_folder() as folder:
         if wanted.large:
             return _large(folder, wanted.large, random.Random(wanted.seed))
+        if wanted.exports:
+            return exports(folder / "exports", wanted.exports)
         return _Soak(folder, wanted.kills, random.Random(wanted.seed)).run()
 
 

@@ -79,6 +79,14 @@ ROWS = {
         "Inbox page under 200 guesses a second, beside none",
         "Inbox page under 200 guesses a second, beside none, 95 % of the pages",
     ],
+    "reports": [
+        "export of 300 rows of the release log to csv",
+        "export of 900 rows of the release log to csv",
+        "export of 900 rows of the release log to csv: peak memory, beside the smaller",
+        "traffic of 365 days, 400 messages: whole process",
+        "the same by a scan of the tables",
+        "a SIEM batch of 300 events, counted",
+    ],
     "smtp": [
         "SMTP in of 40 messages (generated mail), 1 at once",
         "SMTP in of 40 messages (generated mail), 8 at once",

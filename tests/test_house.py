@@ -22,6 +22,7 @@ from conftest import ANN, Lab, mail_of
 from mimeportal import limits
 from mimeportal.wire import Endpoint
 from mimeportal_server.door import NOUNS
+from mimeportal_server.web.route import is_page
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -239,8 +240,20 @@ def test_what_is_used_is_declared() -> None:
     assert set(used_third_parties()) <= {name for _, name in declared()}
 
 
+# What the SDK imports of an extra, in which module, when a picture or such a file is asked for.
+OF_EXTRAS = {
+    "matplotlib": {"mimeportal.reports.charts"},
+    "xlsxwriter": {"mimeportal.reports.files"},
+    "pyarrow": {"mimeportal.reports.files"},
+}
+
+
 def test_the_sdk_and_the_command_need_no_extra() -> None:
     plain = {name for extra, name in declared() if not extra}
+    for name, modules in OF_EXTRAS.items():
+        here = {module_of(path) for path in FILES if name in {found.partition(".")[0] for found in imports_of(path)}}
+        assert here == modules
+    plain |= set(OF_EXTRAS)
     for name, rooms in used_third_parties().items():
         if rooms & {"mimeportal", "mimeportal_cli"}:
             assert name in plain, name
@@ -353,6 +366,21 @@ METHODS = {
     "messages.part": ["messages.get", "messages.part", "messages.raw"],
     "messages.file": ["messages.download", "messages.raw"],
     "messages.fetch": ["messages.download", "messages.raw"],
+    "reports.days": ["reports.calendar"],
+    "reports.secure_messages": ["reports.secure_messages", "reports.rows"],
+    "reports.traffic": ["reports.traffic", "reports.rows"],
+    "reports.held": ["reports.held", "reports.rows"],
+    "reports.releases": ["reports.releases"],
+    "reports.rejections": ["reports.rejections"],
+    "reports.senders": ["reports.senders", "reports.rows"],
+    "reports.largefiles": ["reports.largefiles", "reports.rows"],
+    "reports.logins": ["reports.logins", "reports.rows"],
+    "reports.audit": ["reports.audit"],
+    "reports.audit_events": ["reports.audit_events"],
+    "reports.audit_categories": ["reports.audit_categories"],
+    "reports.siem_batch": ["reports.siem_events"],
+    "reports.siem_file": ["reports.siem_events"],
+    "reports.siem_logs": ["reports.siem_events"],
     "secure.send": ["secure.send"],
     "secure.reply": ["secure.reply"],
     "secure.list": ["secure.list", "secure.lookup"],
@@ -399,7 +427,7 @@ def test_names_and_paths_are_unique() -> None:
 def test_a_row_says_what_fits_together(endpoint: Endpoint[Any, Any]) -> None:
     names = {row.name for row in ENDPOINTS}
     assert endpoint.noun in NOUNS
-    assert endpoint.path.startswith("/api/") or endpoint.form in ("form", "json")
+    assert endpoint.path.startswith(("/api/", "/siem/v1/")) or endpoint.form in ("form", "json")
     assert endpoint.offered
     assert ("/api/portal/" in endpoint.path) == (set(endpoint.offered) == {"local"})
     least, most = endpoint.count
@@ -419,6 +447,12 @@ def test_every_operation_has_a_method(endpoint: Endpoint[Any, Any]) -> None:
         client = import_module(f"mimeportal.{noun}.client")
         (kind,) = (getattr(client, known) for known in dir(client) if known == f"{noun.capitalize()}Client")
         assert callable(getattr(kind, name))
+
+
+@every_endpoint
+def test_no_operation_is_taken_for_a_page(endpoint: Endpoint[Any, Any]) -> None:
+    """Else the HTTP door would answer with a web page."""
+    assert not is_page(endpoint.path)
 
 
 @every_endpoint
@@ -483,6 +517,19 @@ COMMANDS = {
     "messages print": "messages.get",
     "messages attachments": "messages.download",
     "messages download": "messages.raw",
+    "reports list": "reports.offered",
+    "reports show secure-messages": "reports.secure_messages",
+    "reports show traffic": "reports.traffic",
+    "reports show held": "reports.held",
+    "reports show releases": "reports.releases",
+    "reports show rejections": "reports.rejections",
+    "reports show senders": "reports.senders",
+    "reports show largefiles": "reports.largefiles",
+    "reports show logins": "reports.logins",
+    "reports show audit": "reports.audit",
+    "reports show queues": "reports.queues",
+    "reports page": "reports.by_name",
+    "reports export": "reports.export",
     "secure send": "secure.send",
     "secure reply": "secure.reply",
     "secure list": "secure.list",
@@ -537,6 +584,13 @@ UNNAMED = {
     "messages.upload": "part of `messages send`",
     "messages.hold_ids": "`messages track --hold-ids`",
     "messages.part": "part of `messages show`, where a portal tells no bodies",
+    "reports.calendar": "which days there are: part of every report",
+    "reports.rows": "`reports show NAME --rows`",
+    "reports.batches": "how `reports export` reads millions of rows",
+    "reports.of": "what is known of a report",
+    "reports.audit_events": "`reports show audit` on Mimecast",
+    "reports.audit_categories": "what `audit_events` takes",
+    "reports.siem_events": "`reports show traffic` on Mimecast",
     "secure.lookup": "how ids become messages",
     "secure.plan": "the plan of `secure mark`, `delete`, `restore`, `recall` and `expire`",
     "holds.plan": "the plan of `holds release` and `holds reject`",

@@ -22,6 +22,7 @@ SEARCHED_TEXT = 256 * KIB  # of a message's body, by which it is found
 SEARCH_TEXT = 4 * KIB  # characters of what is searched for
 SEARCH_TERMS = 100  # words and phrases of one search
 SEARCH_QUERY = 64 * KIB  # characters of a query in XML
+SEARCH_ADDRESSES = 100  # senders, or recipients, that one names
 
 # HTML that is shown.
 HTML = 1 * MIB
@@ -55,6 +56,9 @@ PAGE_SIZE = 500  # rows of one page at the most
 DEFAULT_PAGE_SIZE = 100
 TOTAL_COUNTED = 10_000  # above, totalCount is left out
 STATES_ASKED = 500  # ids in one holds.states
+REPORT_ROWS = 10_000  # of a report in one answer
+REPORT_DAYS = 3_700  # of one report
+REPORT_GRACE_DAYS = 2  # for which rows of a report outlast the lists, so that a week of closed days is there
 REQUEST_ID = 64  # characters of an id that a client gives a request which creates something
 
 LENIENT_BODY = 64 * KIB  # of a body that is no JSON but can be read as what its sender meant
@@ -145,6 +149,7 @@ ACCESS_KEY_SHORTEST = 8  # characters
 ACCESS_KEY_LONGEST = 128
 ACCESS_KEY_HOURS = 8  # for which a recipient's browser is believed to know it
 FETCH_SECONDS = 4 * 3_600  # how long the URL of a large file is good for: a slow line may have to resume
+FETCH_PARTS = 1_000  # of one file that went out apart from each other, and are remembered for its count
 FILE_THREADS = 4  # that read files which are being fetched
 FILE_PIECES = 8 * MIB  # of all of them in memory, a mebibyte of each at the most
 FILE_PIECE = 1 * MIB

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mimeportal.largefiles import LargefilesClient
     from mimeportal.messages.client import MessagesClient
     from mimeportal.profiles import Target
+    from mimeportal.reports.client import ReportsClient
     from mimeportal.secure import SecureClient
     from mimeportal.senders import SendersClient
     from mimeportal.wire import JsonObject
@@ -118,8 +119,7 @@ class Portal:
     @property
     def is_person(self) -> bool:
         """A person's own log-in, or an app that acts for the account."""
-        embedded = self._transport.api == "local"
-        return bool(getattr(self._transport, "is_person", embedded))
+        return self.session.is_person
 
     @cached_property
     def account(self) -> AccountClient:
@@ -150,6 +150,12 @@ class Portal:
         from mimeportal.messages.client import MessagesClient
 
         return MessagesClient(self)
+
+    @cached_property
+    def reports(self) -> ReportsClient:
+        from mimeportal.reports.client import ReportsClient
+
+        return ReportsClient(self)
 
     @cached_property
     def secure(self) -> SecureClient:

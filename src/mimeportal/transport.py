@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ValidationError
 
 from mimeportal import limits
+from mimeportal.addresses import normalise, parse_address
 from mimeportal.codec import LOOK, Outgoing, Sent, answered, as_error, decoded_row, encoded, unexplained, unreadable
 from mimeportal.errors import (
     LostAnswerError,
@@ -128,6 +130,32 @@ class Session:
     def api(self) -> Api:
         return self.transport.api
 
+    @property
+    def is_person(self) -> bool:
+        """A person's own log-in, or an app that acts for the account."""
+        embedded = self.transport.api == "local"
+        return bool(getattr(self.transport, "is_person", embedded))
+
+    def mailbox_of(self, named: str | None) -> str | None:
+        """Whose mailbox is asked for; None is the caller's own. An app has none, and takes `MIMEPORTAL_USER` for it
+        (promises B.1).
+
+        Raises `UsageError` for what is no address, and where it is not said whose.
+        """
+        if named is not None:
+            from mimeportal.holds.hold import checked_text
+
+            checked_text("mailbox", named)
+            return parse_address(named)
+        if self.is_person:
+            return None
+        if not self.transport.user:
+            raise UsageError(
+                "Whose mailbox? An app has none of its own.",
+                remedy="Name it with --mailbox ADDRESS or MIMEPORTAL_USER.",
+            )
+        return normalise(self.transport.user)
+
     def offers(self, endpoint: Endpoint[Any, Any]) -> bool:
         return self.api in endpoint.offered or (self._logging_in and not endpoint.authorised)
 
@@ -184,24 +212,48 @@ class Session:
         return answer.rows[0]
 
     def stream(
-        self, endpoint: Endpoint[Any, RowT], item: Item, *, start: int = 0, most: int = limits.FILE
+        self, endpoint: Endpoint[Any, RowT], item: Item, *, start: int = 0, most: int | None = None
     ) -> Iterator[bytes]:
         """Call an operation that answers with octets, or with a URL to fetch them from, and give them in pieces.
 
-        `start` leaves out what comes before it; `most` is how many octets there may be.
+        `start` leaves out what comes before it; `most` is how many octets there may be (None: `limits.FILE`).
         """
-        self.require(endpoint)
         part = {"range": f"bytes={start}-"} if start else None
-        sent = self._ask(endpoint, lambda: encoded(endpoint, [item.to_json()], headers=part))
-        if sent.envelope is None and sent.fault is None:
+        sent, envelope = self._octets(endpoint, item, part)
+        if envelope is None:
             return _bounded(_from(start, sent.response), most)
-        envelope = self._checked(endpoint, sent)
-        for failure in envelope.failures:
-            raise as_error(failure, status=envelope.status, request_id=sent.request_id)
         urls = envelope.rows[0].get("urls") if envelope.rows else None
         if not isinstance(urls, list) or not urls or not isinstance(urls[0], str) or self._remote is None:
             raise api_error("", "no octets came, and no address to fetch them from", request_id=sent.request_id)
         return self._fetched(endpoint, urls[0], self._remote)
+
+    def file(self, endpoint: Endpoint[Any, RowT], item: Item) -> tuple[Mapping[str, str], Iterator[bytes]]:
+        """Call an operation that answers with octets; the headers of its answer, and the octets in pieces."""
+        sent, envelope = self._octets(endpoint, item)
+        if envelope is not None:
+            raise api_error("", "no octets came", request_id=sent.request_id)
+        return sent.response.headers, _bounded(sent.response.body)
+
+    def download(self, endpoint: Endpoint[Any, RowT], url: str) -> Iterator[bytes]:
+        """Octets from a URL that an operation told; `endpoint` is where URLs of a local portal lead."""
+        self.require(endpoint)
+        if self._remote is not None:
+            return self._fetched(endpoint, url, self._remote)
+        query = dict(parse_qsl(urlsplit(url).query))
+        return self.stream(endpoint, endpoint.item.model_validate(query))
+
+    def _octets(
+        self, endpoint: Endpoint[Any, RowT], item: Item, headers: Mapping[str, str] | None = None
+    ) -> tuple[Sent, Envelope | None]:
+        """What came: octets, or an envelope without failures."""
+        self.require(endpoint)
+        sent = self._ask(endpoint, lambda: encoded(endpoint, [item.to_json()], headers=headers))
+        if sent.envelope is None and sent.fault is None:
+            return sent, None
+        envelope = self._checked(endpoint, sent)
+        for failure in envelope.failures:
+            raise as_error(failure, status=envelope.status, request_id=sent.request_id)
+        return sent, envelope
 
     def _fetched(self, endpoint: Endpoint[Any, Any], url: str, remote: Remote) -> Iterator[bytes]:
         from mimeportal import regions
@@ -312,14 +364,15 @@ def _from(start: int, response: Response) -> Iterator[bytes]:
         left = max(0, left - len(piece))
 
 
-def _bounded(body: Iterator[bytes], most: int = limits.FILE) -> Iterator[bytes]:
+def _bounded(body: Iterator[bytes], most: int | None = None) -> Iterator[bytes]:
     """A file in pieces; one without an end fills no disk."""
-    room = most
+    allowed = limits.FILE if most is None else most
+    room = allowed
     for piece in body:
         room -= len(piece)
         if room < 0:
             raise LostAnswerError(
-                f"The file is longer than {most} octets; it was not read to its end.",
+                f"The file is longer than {allowed} octets; it was not read to its end.",
                 code="err_file_too_long",
                 why="No file of a portal is that long.",
                 remedy="Look at the message in the portal itself.",

@@ -3,7 +3,7 @@
     clean           any text that is stored or sent as JSON             promises D.4
     visible         terminals, log lines, stderr, tables, tsv           promises D.1
     visible_lines   the same for a body, which keeps its lines
-    cell, uncell    csv and spreadsheets, there and back
+    cell, uncell    csv and spreadsheets, there and back; unescaped where hidden characters count
     safe_name       the name of a file that is written
     header_value    a header of mail that we write
 
@@ -69,6 +69,8 @@ _FORMULA = re.compile(r"'*+\s*+(?:[=+\-@]|\\[tr])")
 
 def cell(text: str) -> str:
     """The text as a cell that no spreadsheet takes for a formula (promises D.1); newlines stay."""
+    if text.isascii() and text.isprintable() and text[:1].isalnum():
+        return text
     shown = _HIDDEN_IN_LINES.sub(_escape, text)
     return "'" + shown if _FORMULA.match(shown) else shown
 
@@ -76,6 +78,19 @@ def cell(text: str) -> str:
 def uncell(text: str) -> str:
     """Take off the apostrophe that `cell` puts in front, and no other."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text, 1) else text
+
+
+def unescaped(text: str) -> str:
+    """Hidden characters in place of the escapes that show them, for text in which no backslash can stand by itself."""
+    return _ESCAPED.sub(_hidden, text)
+
+
+_ESCAPED = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U000[0-9a-f]{5})")
+
+
+def _hidden(match: re.Match[str]) -> str:
+    character = chr(int(match.group()[2:], 16))
+    return character if HIDDEN.match(character) else match.group()
 
 
 # Compiled when the first name is made safe.

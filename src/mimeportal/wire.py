@@ -338,7 +338,8 @@ def read_json(body: bytes) -> Any:
     """JSON as text that can be written again: lone surrogates become U+FFFD (promises D.4). Raises `ValueError`."""
     try:
         document = json.loads(body)
-        if _SURROGATE.search(body):
+        # Two plain searches, which mostly find nothing, take a tenth of the time of the pattern.
+        if (b"\\u" in body or b"\xed" in body) and _SURROGATE.search(body):
             text = json.dumps(document, ensure_ascii=False)
             document = json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
     except RecursionError:

@@ -25,6 +25,7 @@ TABLE = {
         "Mailboxes, and mail on its way: list, search, read, track.",
     ),
     "largefiles": ("mimeportal_cli.commands.largefiles:largefiles", "Large files: send, follow, extend, fetch."),
+    "reports": ("mimeportal_cli.commands.reports:reports", "Numbers per day and logs: shown, drawn, exported."),
     "account": ("mimeportal_cli.commands.account:account", "The account, preferences, contacts, delegates."),
     "api": ("mimeportal_cli.commands.api:api", "Any function of the API, with our log-in, retries and paging."),
     "help": ("mimeportal_cli.commands.help:help", "Topics: environment, output, filters, exit codes, profiles."),
@@ -41,6 +42,10 @@ def cli() -> None:
       mimeportal holds show k3v9q2xd                  read one of them
       mimeportal holds release k3v9q2xd               let it through
       mimeportal holds reject --from spam.example     shown, asked for, rejected
+      mimeportal messages search invoice              what is kept
+      mimeportal largefiles send FILE --to ADDRESS    with a link to fetch it by
+      mimeportal secure send --to ADDRESS             to be read in the secure portal
+      mimeportal reports show traffic --since 7d      numbers per day
     """
 
 

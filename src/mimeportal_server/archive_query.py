@@ -56,6 +56,8 @@ def read(text: str, now: datetime) -> ArchiveQuery:
                 _sent(query, attributes.get("select", ""), value)
             case "muse/date":
                 _date(query, attributes, now)
+    if max(len(query.sent_from), len(query.sent_to)) > limits.SEARCH_ADDRESSES:
+        raise not_allowed(f"A query names at most {limits.SEARCH_ADDRESSES} senders, and as many recipients.", "sent")
     for name in named:
         if name not in contract.RETURN_FIELDS:
             raise not_allowed(f"Field must be one of [{','.join(contract.RETURN_FIELDS)}]", "return-field")

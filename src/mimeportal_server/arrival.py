@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, func, insert, select, update
 
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
-from mimeportal_server import audit, auto_permit, bounces, contacts, searching
+from mimeportal_server import audit, auto_permit, bounces, contacts, counting, searching
 from mimeportal_server.mail import Summary, summary_and_words
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
@@ -165,6 +165,7 @@ class _Writer:
         }
         self._searched: list[searching.Searched] = []
         self._acts: dict[Caller | None, list[audit.Act]] = {}
+        self._counts: counting.Counts = Counter()
         self._last = {table: tx.scalar(select(func.max(table.c.id))) or 0 for table in (messages, holds)}
         self._lists: dict[int, dict[str, str]] = {}
         self._octets: dict[int, int] = {}  # person -> octets kept for them, with this batch
@@ -360,6 +361,9 @@ class _Writer:
                 "named": entry.named.get(recipient, ""),
             }
         )
+        route = self._rows[messages][-1]["route"]
+        event = outcome if outcome in ("held", "blocked") else "passed"
+        self._counts["traffic", entry.received, route, event] += 1
         self._acts.setdefault(entry.actor or entry.by, []).append(
             audit.Act(
                 "arrive",
@@ -389,6 +393,7 @@ class _Writer:
     def _hold(self, entry: Incoming, rule: HoldRule, message_id: int, person_id: int, recipient: str) -> int:
         summary = entry.summary
         number = self._next(holds)
+        self._counts["held", entry.received, rule.reason, "held"] += 1
         self._rows[holds].append(
             {
                 "id": number,
@@ -457,6 +462,7 @@ class _Writer:
             now = self._portal.clock.now()
             acts = auto_permit.sent(self._tx, self._portal.settings, by.person_id, addresses, now)
             self._acts.setdefault(by, []).extend(acts)
+        counting.count(self._portal, self._tx, self._counts)
         for caller, acts in self._acts.items():
             audit.record(self._tx, acts, at=self._portal.clock.now(), caller=caller, door=self._door)
 

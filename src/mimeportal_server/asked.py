@@ -6,7 +6,7 @@ from datetime import datetime
 
 from mimeportal.errors import UsageError
 from mimeportal.wire import JsonObject, parse_date
-from mimeportal_server.portal import Refused
+from mimeportal_server.portal import Call, Refused
 
 
 def date_given(text: str, field: str) -> datetime:
@@ -32,3 +32,9 @@ def forbidden() -> Refused:
     """The refusal of what is not the caller's, there or not, for whoever raises it (promises E.1)."""
     message = "0003 Forbidden To Perform Operation For Address"
     return Refused("err_xdk_operation_forbidden_for_address", message, status=403)
+
+
+def administrators_only(call: Call) -> None:
+    """Raises `Refused` for whoever is no administrator: what is asked for shows everybody's mail."""
+    if not call.caller.administrator:
+        raise forbidden()

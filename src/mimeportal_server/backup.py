@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import delete, update
 
 from mimeportal.errors import ConfigurationError, UsageError
-from mimeportal_server import audit, largefile_keeping, tokens
+from mimeportal_server import audit, erasing, largefile_keeping, tokens
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
 from mimeportal_server.store import disk
@@ -67,11 +67,12 @@ def _exists(target: Path) -> UsageError:
     return UsageError(f"{target} exists already, and is not overwritten.", remedy="Name another file.")
 
 
-def restore(source: Path, home_path: Path) -> Home:
+def restore(source: Path, home_path: Path, erased: Path | None = None) -> Home:
     """Make a home from a backup in an absent or empty folder, whole or not at all.
 
     What was on its way out is frozen for review: it may have left before (promises C.2). Everything handed
-    out to people, links and log-ins, ends. Raises `UsageError` for a file that is no backup, or is damaged.
+    out to people, links and log-ins, ends. Whoever was erased since, as the file `erased` of that home tells, is
+    erased again. Raises `UsageError` for a file that is no backup, or is damaged.
     """
     if home_path.exists() and (not home_path.is_dir() or any(home_path.iterdir())):
         raise UsageError(f"{home_path} is there already, and not empty.", remedy="Name a new folder.")
@@ -83,7 +84,7 @@ def restore(source: Path, home_path: Path) -> Home:
             # It gets its name when it is whole and frozen: until then nobody can open it and deliver from it.
             part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
             try:
-                _fill(part, archive)
+                _fill(part, archive, erased)
                 os.rename(part, target)
             except ConfigurationError as fault:
                 what = fault.what.replace(str(part), str(home_path))
@@ -96,7 +97,7 @@ def restore(source: Path, home_path: Path) -> Home:
     return Home.open(home_path)
 
 
-def _fill(part: Path, archive: gzip.GzipFile) -> None:
+def _fill(part: Path, archive: gzip.GzipFile, erased: Path | None) -> None:
     """Extract an archive, to its very end, and freeze what comes out of it; durable when this returns."""
     home = Home(part)
     for folder in (home.spool, *(home.outgoing / name for name in ("tmp", "new", "cur"))):
@@ -114,6 +115,8 @@ def _fill(part: Path, archive: gzip.GzipFile) -> None:
     home = Home.open(part)
     try:
         _after_restore(home)
+        if erased is not None:
+            erasing.replay(Portal(home), erased)
     finally:
         home.close()
     disk.sync(part)

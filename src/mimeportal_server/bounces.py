@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, select, update
 from mimeportal import limits
 from mimeportal.addresses import normalise
 from mimeportal.untrusted import visible
-from mimeportal_server import audit, mail, tokens
+from mimeportal_server import audit, counting, mail, tokens
 from mimeportal_server.clock import DAY
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
@@ -72,8 +72,10 @@ def take(portal: Portal, tx: Connection, token: str, octets: bytes) -> None:
         found = select(deliveries).where(*delivered, deliveries.c.recipient.in_(report.recipients))
         error = visible(" ".join(filter(None, (report.status, report.diagnostic))))[:_ERROR] or "bounced"
         for row in tx.execute(found).all():
-            values = {"state": "failed", "error": error, "finished": portal.clock.now()}
+            now = portal.clock.now()
+            values = {"state": "failed", "error": error, "finished": now, "delivered": row.finished}
             tx.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
+            counting.count_finished(portal, tx, [row.id], "bounced", now)
             detail = {"from": granted.address, "to": row.recipient, "error": error}
             acts.append(audit.Act("deliver", "bounced", "delivery", row.id, detail))
     audit.record(tx, acts, at=portal.clock.now(), caller=None, door="smtp")

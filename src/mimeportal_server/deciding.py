@@ -12,6 +12,7 @@ sender list, outbox, notice and audit, stand or fall with it (promises A.6).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from mimeportal.addresses import domain_of, parse_entry
 from mimeportal.errors import UsageError
 from mimeportal.holds import contract
 from mimeportal.wire import Failure, JsonObject
-from mimeportal_server import audit, sender_lists
+from mimeportal_server import audit, counting, sender_lists
 from mimeportal_server.clock import DAY, iso
 from mimeportal_server.people import Caller, allow, only_moderates
 from mimeportal_server.portal import Answer, Call, Portal
@@ -152,6 +153,7 @@ class _Deciding:
         self._queued: list[dict[str, Any]] = []
         self._laid: list[dict[str, Any]] = []
         self._acts: list[audit.Act] = []
+        self._counts: counting.Counts = Counter()
         self._states: dict[int, str] = {}
         self._blocked: set[tuple[int, str, str]] = set()
 
@@ -264,6 +266,7 @@ class _Deciding:
                 "because": (item.reason_type or "").capitalize(),
             }
         )
+        counting.decided(self._counts, row, following, self._now, self._caller.person_id)
         self._acts.append(audit.Act(item.decision, "done", "hold", row.id, detail))
         return told
 
@@ -304,6 +307,7 @@ class _Deciding:
         _CHANGE.run(tx, self._changes)
         _QUEUE.run(tx, self._queued)
         _LAY.run(tx, self._laid)
+        counting.count(self._portal, tx, self._counts)
         audit.record(tx, self._acts, at=self._now, caller=self._caller, request_id=self._call.request_id)
 
 
@@ -364,6 +368,10 @@ def expire(portal: Portal, tx: Connection, rows: Sequence[Row[Any]], edge: Mappi
             for row in rows
         ],
     )
+    counts: counting.Counts = Counter()
+    for row in rows:
+        counting.decided(counts, row, "expired", edge[row.id], None)
+    counting.count(portal, tx, counts)
     if portal.settings.archiving:
         _LAY.run(tx, [_lying(row, "archive", row.received) for row in rows])
     acts = [

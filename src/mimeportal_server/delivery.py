@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, select, update
 
-from mimeportal_server import audit, bounces
+from mimeportal_server import audit, bounces, counting
 from mimeportal_server.portal import Portal
 from mimeportal_server.steps import reached
 from mimeportal_server.store import disk
@@ -124,7 +124,9 @@ def doubt(portal: Portal, tx: Connection, rows: Sequence[Row[Any]]) -> None:
 
 def finish(portal: Portal, tx: Connection, rows: Sequence[Row[Any]], way: str) -> None:
     """Note the good end of deliveries, by `maildir` or `smtp`."""
-    _set(tx, rows, state="delivered", way=way, error="", finished=portal.clock.now())
+    now = portal.clock.now()
+    _set(tx, rows, state="delivered", way=way, error="", finished=now)
+    counting.count_finished(portal, tx, [row.id for row in rows], "delivered", now)
     _record(portal, tx, "done", [(row, {}) for row in rows])
 
 
@@ -134,14 +136,16 @@ def fail(portal: Portal, tx: Connection, failed: Sequence[tuple[Row[Any], str]])
     Who released a message is told, its sender never is; of mail that one of the portal's people sent they are told.
     """
     told: list[tuple[Row[Any], dict[str, str]]] = []
+    now = portal.clock.now()
     for row, error in failed:
-        _set(tx, [row], state="failed", error=error, finished=portal.clock.now())
+        _set(tx, [row], state="failed", error=error, finished=now)
         detail = {"error": error}
         if row.kind == "released":
             detail["notice"] = _report(portal, tx, row, error)
         elif row.message_id is not None:
             detail["notice"] = _tell_sender(portal, tx, row, error)
         told.append((row, detail))
+    counting.count_finished(portal, tx, [row.id for row, _ in failed], "bounced", now)
     _record(portal, tx, "failed", told)
 
 

@@ -33,7 +33,7 @@ from mimeportal_server.quota import Quota
 from mimeportal_server.store.database import StoreError
 from mimeportal_server.tokens import InvalidToken
 
-NOUNS = ("account", "auth", "holds", "largefiles", "messages", "secure", "senders")
+NOUNS = ("account", "auth", "holds", "largefiles", "messages", "reports", "secure", "senders")
 Operation = Callable[[Portal, Call], Answer]
 
 GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -134,7 +134,7 @@ class _Answering:
             raise Refused("forbidden", "People outside have secure messages here, and nothing else.", status=403)
         answer = self._call(endpoint)
         if answer.body is not None:
-            headers = self._headers("application/octet-stream")
+            headers = {**answer.headers, **self._headers("application/octet-stream")}
             headers["content-disposition"] = f'attachment; filename="{_ascii(answer.filename)}"'
             return self._response(answer.status, {**headers, **answer.headers}, answer.body)
         if answer.object is not None:

@@ -141,11 +141,11 @@ def _purge(portal: Portal) -> int:
             audit.record(tx, acts, at=portal.clock.now(), caller=None, door="sweep")
         # Octets go only after the commit that says so: a kill in between leaves a stray file, never a gap.
         reached("sweep.purged")
-        total += _delete(portal, names - still)
+        total += let_go(portal, names - still)
     return total
 
 
-def _delete(portal: Portal, names: Iterable[str]) -> int:
+def let_go(portal: Portal, names: Iterable[str]) -> int:
     """Delete octets that no row names; how many. The write lock keeps out arrivals that count on them."""
     deleted = 0
     with portal.write() as tx:
@@ -210,9 +210,10 @@ def _forget_log_ins(portal: Portal) -> None:
 
 
 def _forget_rejections(portal: Portal) -> None:
-    """Forget what was refused once it is told no more (portal-rules C.12)."""
+    """Forget what was refused once it is told no more (portal-rules C.12), and once its day has been exported."""
+    edge = portal.clock.now() - (limits.REJECTION_DAYS + limits.REPORT_GRACE_DAYS) * DAY
     with portal.write() as tx:
-        tx.execute(delete(rejections).where(rejections.c.at < portal.clock.now() - limits.REJECTION_DAYS * DAY))
+        tx.execute(delete(rejections).where(rejections.c.at < edge))
 
 
 def _remove_strays(portal: Portal) -> None:
@@ -226,7 +227,7 @@ def _remove_strays(portal: Portal) -> None:
             if portal.home.blobs.path(name).stat().st_mtime < old and not _named(tx, name)
         ]
     if strays:
-        _delete(portal, strays)
+        let_go(portal, strays)
 
 
 def _named(tx: Connection, name: str) -> bool:

@@ -354,6 +354,7 @@ def empty(portal: Portal) -> None:
             schema.audit_details,
             schema.audit,
             schema.rejections,
+            schema.day_counts,
             schema.login_failures,
             schema.signed_requests,
         ):

@@ -144,6 +144,7 @@ def hashed_key(portal: Portal, key: str | None) -> str:
     """What is stored of an access key; "" for none. Raises `Refused` for one that is too short or too long."""
     if not key:
         return ""
+    key = key.strip()  # nobody sees the blanks around it, and `try_key` takes none
     if not limits.ACCESS_KEY_SHORTEST <= len(key) <= limits.ACCESS_KEY_LONGEST:
         sentence = f"An access key has {limits.ACCESS_KEY_SHORTEST} to {limits.ACCESS_KEY_LONGEST} characters."
         raise Refused("err_validation_value_not_allowed", sentence, field="accessKey")
@@ -160,25 +161,10 @@ def try_key(portal: Portal, opened: Opened, key: str, network: str) -> str | Non
     now = portal.clock.machine()
     against = f"large files {row.id}"
     with portal.database.read() as tx:
-        failed = tx.execute(
-            select(login_failures.c.network, func.count().label("times"))
-            .where(login_failures.c.address == against, login_failures.c.at > now - DAY)
-            .group_by(login_failures.c.network)
-        ).all()
-        lately = tx.scalar(
-            select(func.count())
-            .select_from(login_failures)
-            .where(
-                login_failures.c.address == against,
-                login_failures.c.network == network,
-                login_failures.c.at > now - _LOCK,
-            )
-        )
-    if (lately or 0) >= limits.LOCK_FAILURES or sum(entry.times for entry in failed) >= limits.LOCK_FAILURES_ANYWHERE:
-        sentence = f"Too many wrong keys were tried. Wait {limits.LOCK_MINUTES} minutes."
-        raise Refused("err_quota_exceeded", sentence, status=429, retryable=True)
-    right = passwords.is_right(portal, row.access_key, key[: limits.ACCESS_KEY_LONGEST + 1])
+        _refuse_guessing(tx, against, network, now)
+    right = passwords.is_right(portal, row.access_key, key.strip()[: limits.ACCESS_KEY_LONGEST + 1])
     with portal.write() as tx:
+        _refuse_guessing(tx, against, network, now)  # of several at once, each sees the wrong ones before it
         if not right:
             tx.execute(insert(login_failures), {"address": against, "network": network, "at": now})
         act = audit.Act("try access key", "done" if right else "failed", "largefile", row.id, {"network": network})
@@ -187,6 +173,16 @@ def try_key(portal: Portal, opened: Opened, key: str, network: str) -> str | Non
             return None
         expires = now + limits.ACCESS_KEY_HOURS * 3_600_000
         return tokens.issue(tx, KEY, row.person_id, object=str(opened.recipient.id), expires=expires, lasting=True)
+
+
+def _refuse_guessing(tx: Connection, against: str, network: str, now: int) -> None:
+    """Raise `Refused` where so many wrong keys were tried that no more are taken."""
+    wrong = select(func.count()).select_from(login_failures).where(login_failures.c.address == against)
+    lately = tx.scalar(wrong.where(login_failures.c.network == network, login_failures.c.at > now - _LOCK)) or 0
+    anywhere = tx.scalar(wrong.where(login_failures.c.at > now - DAY)) or 0
+    if lately >= limits.LOCK_FAILURES or anywhere >= limits.LOCK_FAILURES_ANYWHERE:
+        sentence = f"Too many wrong keys were tried. Wait {limits.LOCK_MINUTES} minutes."
+        raise Refused("err_quota_exceeded", sentence, status=429, retryable=True)
 
 
 # -- a recipient's view -----------------------------------------------------------------------------------
@@ -279,6 +275,8 @@ def _count(portal: Portal, found: Fetched, start: int, end: int) -> None:
         if before is None or before.completed is not None:
             return
         covered = merged([*json.loads(before.covered), [start, end]])
+        if len(covered) > limits.FETCH_PARTS:
+            return  # no download goes so: what is written here would grow with each request
         whole = covered == [[0, found.file.size]]
         now = portal.clock.now()
         values = {"covered": json.dumps(covered), "completed": now if whole else None}

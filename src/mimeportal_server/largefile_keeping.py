@@ -25,7 +25,7 @@ def sweep(portal: Portal) -> Counter[str]:
     counts["uploads given up"] = _give_up(portal)
     _mark(portal)
     counts["large files purged"] = _purge(portal)
-    _remove_strays(portal)
+    remove_strays(portal)
     return counts
 
 
@@ -63,7 +63,7 @@ def _end(portal: Portal, tx: Connection, row: Row[tuple[object, ...]], state: st
     audit.record(tx, [act], at=portal.clock.now(), caller=None, door="sweep")
 
 
-def _remove_strays(portal: Portal) -> None:
+def remove_strays(portal: Portal) -> None:
     """Files of sends whose octets went, and of none: they are made under the write lock, so none is on its way."""
     large = portal.home.large_files
     with portal.write() as tx:

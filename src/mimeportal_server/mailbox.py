@@ -1,4 +1,4 @@
-"""Mailboxes: what lies in a folder, what is found by words, and what a message says (portal-rules C.1 to C.9, C.20).
+"""Mailboxes: what lies in a folder, and what is found by words (portal-rules C.1 to C.9, C.20).
 
 A mailbox is a view of the archive: nothing in it is changed by being read. What is no longer kept is in none.
 """
@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from html import escape
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select, true
@@ -18,22 +17,20 @@ from mimeportal import limits
 from mimeportal.addresses import normalise
 from mimeportal.messages.contract import mailbox as contract
 from mimeportal.patterns import fold
-from mimeportal.untrusted import visible_lines
 from mimeportal.wire import JsonObject, Page, format_date
-from mimeportal_server import archive_query, content, deciding, mail, searching
+from mimeportal_server import archive_query, deciding, searching
 from mimeportal_server.asked import date_given, forbidden, not_allowed
 from mimeportal_server.clock import DAY, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
 from mimeportal_server.people import Caller, may_read, owner_of
-from mimeportal_server.portal import Answer, Call, Portal, Refused
+from mimeportal_server.portal import Answer, Call, Portal
 from mimeportal_server.store.schema import copies, holds, mailbox, messages, people, secure_messages, words
 from mimeportal_server.tokens import InvalidToken
 from mimeportal_server.tracking import address_condition
 
 _SHOWN = 30 * DAY  # of a folder; what is older is found by search (portal-rules C.1)
-_PREVIEW = 100  # characters (mimecast-api-portal 2.2)
 
-_MAIL: Select[Any] = (
+MAIL: Select[Any] = (
     select(
         mailbox.c.id,
         mailbox.c.message_id,
@@ -88,7 +85,7 @@ def list_mail(portal: Portal, call: Call) -> Answer:
     ]
     keyset = Keyset(portal, call, "messages.list", mailbox.c.id)
     with portal.database.read() as tx:
-        rows, block = keyset.fetch(tx, _MAIL.where(*conditions))
+        rows, block = keyset.fetch(tx, MAIL.where(*conditions))
         sent_to = _recipients(tx, rows)
     return Answer([_listed(portal, row, sent_to[row.id][:1]) for row in rows], page=block)
 
@@ -113,7 +110,7 @@ def browse(portal: Portal, call: Call) -> Answer:
     if item.words is None:
         keyset = Keyset(portal, call, "messages.browse", mailbox.c.id)
         with portal.database.read() as tx:
-            rows, block = keyset.fetch(tx, _MAIL.where(*conditions))
+            rows, block = keyset.fetch(tx, MAIL.where(*conditions))
             sent_to = _recipients(tx, rows)
     else:
         conditions.append(searching.matching(searching.terms(item.words, "words")))
@@ -133,7 +130,7 @@ def _named(portal: Portal, call: Call, ids: Sequence[str]) -> Answer:
             numbers.add(portal.sealer.number("mailbox", id))
     caller = call.caller
     with portal.database.read() as tx:
-        found = tx.execute(_MAIL.where(mailbox.c.id.in_(numbers)).order_by(mailbox.c.id.desc())).all()
+        found = tx.execute(MAIL.where(mailbox.c.id.in_(numbers)).order_by(mailbox.c.id.desc())).all()
         rows = [row for row in found if caller.acts_for(row.owner) or caller.administrator]
         sent_to = _recipients(tx, rows)
     return Answer([_told(portal, row, sent_to[row.id]) for row in rows])
@@ -216,7 +213,7 @@ def _ranked(
         newest = tx.scalar(select(func.max(mailbox.c.id))) or 0
     offset = int(start.get("offset", 0))
     found = (
-        _MAIL.join(words, words.c.rowid == mailbox.c.message_id)
+        MAIL.join(words, words.c.rowid == mailbox.c.message_id)
         .where(mailbox.c.id <= newest, *conditions)
         .order_by(searching.RANK)
         .offset(offset)
@@ -249,7 +246,7 @@ def find(portal: Portal, call: Call) -> Answer:
         conditions += _asked(query)
     keyset = Keyset(portal, call, "messages.find", mailbox.c.id)
     with portal.database.read() as tx:
-        rows, block = keyset.fetch(tx, _MAIL.where(*conditions))
+        rows, block = keyset.fetch(tx, MAIL.where(*conditions))
         sent_to = _recipients(tx, rows)
     found = [_found(portal, row, sent_to[row.id], query.return_fields) for row in rows]
     return Answer(found, page=block, beside={"queryDuration": int((time.monotonic() - began) * 1000)})
@@ -340,7 +337,7 @@ def _listed(portal: Portal, row: Row[Any], to: Sequence[str]) -> JsonObject:
         "subject": row.subject,
         "size": row.size,
         "attachmentCount": row.attachment_count,
-        "smash": _smash(row),
+        "smash": smash(row),
         "read": row.opened is not None,
         "ccm": row.secure is not None,
         "recalled": row.recalled is not None,
@@ -374,7 +371,7 @@ def _found(portal: Portal, row: Row[Any], to: Sequence[str], fields: Sequence[st
         "id": portal.sealer.id("mailbox", row.id),
         "displayto": ", ".join(to),
         "displaytoaddresslist": [_address(address) for address in to],
-        "smash": _smash(row),
+        "smash": smash(row),
     }
     return {name: told[name] for name in fields}
 
@@ -383,144 +380,12 @@ def _address(address: str) -> JsonObject:
     return {"emailAddress": address, "displayableName": ""}
 
 
-def _smash(row: Row[Any]) -> str:
+def smash(row: Row[Any]) -> str:
     return str(row.blob[:40])  # as many digits as Mimecast's
-
-
-# -- content ---------------------------------------------------------------------------------------------------
-
-
-def detail(portal: Portal, call: Call) -> Answer:
-    """archive/get-message-detail (2.2), with the texts beside it; what was delivered is what was received."""
-    item = contract.MailDetailItem.model_validate(call.items[0])
-    _check_context(item.context)
-    row = _message(portal, call.caller, content.number(portal, "mailbox", item.id))
-    facts = content.detail(portal, row, "mailfile")
-    told = contract.MailDetailRow(
-        id=item.id,
-        status="ARCHIVED",
-        message_body_preview=" ".join((facts["text_body"] or "").split())[:_PREVIEW],
-        **{**facts, "smash": _smash(row)},
-    )
-    content.record(portal, call, "view", "mailbox", row)
-    return Answer([told.to_json()])
-
-
-def part(portal: Portal, call: Call) -> Answer:
-    """archive/get-message-part (2.3): one body, the whole message, or all behind its headers, as octets."""
-    item = contract.PartItem.model_validate(call.items[0])
-    kind = item.type.upper()
-    if kind not in contract.PARTS:
-        raise not_allowed(f"Field must be one of [{','.join(contract.PARTS)}]", "type")
-    _check_context(item.context)
-    _check_flags(item, kind)
-    row = _message(portal, call.caller, content.number(portal, "mailbox", item.id))
-    octets = portal.home.blobs.read(row.blob)
-    if kind == "RFC822":
-        answer = content.whole(portal, row)
-    elif kind == "TRANSMISSION_MESSAGE_BODY":
-        answer = Answer(body=iter([mail.body(octets)]), filename="body")
-    else:
-        text = _page(item, mail.preview(octets)) if kind == "HTML" else _plain(item, mail.preview(octets))
-        if text is None:
-            raise Refused("not_found", "The message has no such part.", status=404)
-        answer = Answer(body=iter([text.encode()]), filename="body.html" if kind == "HTML" else "body.txt")
-    content.record(portal, call, "view", "mailbox", row)
-    return answer
-
-
-def _check_context(context: str | None) -> None:
-    if context is not None and context not in contract.CONTEXTS:
-        raise not_allowed(f"Field must be one of [{','.join(contract.CONTEXTS)}]", "context")
-
-
-def _check_flags(item: contract.PartItem, kind: str) -> None:
-    """Raise `Refused` for a flag that could do nothing."""
-    flags = {
-        "extractFromHtml": (item.extract_from_html, kind == "PLAIN"),
-        "stripDangerous": (item.strip_dangerous, kind == "HTML"),
-        "stripImg": (item.strip_img, kind == "HTML" and item.strip_dangerous),
-        "stripStyles": (item.strip_styles, kind == "HTML" and item.strip_dangerous),
-        "transposeInlineCID": (item.transpose_inline_cid, kind == "HTML" and item.strip_dangerous),
-    }
-    for name, (given, fitting) in flags.items():
-        if given and not fitting:
-            needs = "PLAIN" if name == "extractFromHtml" else "HTML"
-            more = "" if name in ("extractFromHtml", "stripDangerous") else ", together with stripDangerous"
-            raise not_allowed(f"{name} goes with the type {needs}{more}.", name)
-
-
-def _page(item: contract.PartItem, preview: mail.Preview) -> str | None:
-    """The HTML as it came; or made safe, which takes styles away too, with its text where it is too large for that."""
-    if preview.html is None or not item.strip_dangerous:
-        return preview.html
-    from mimeportal.untrusted_html import safe_html
-
-    images = preview.images if item.transpose_inline_cid and not item.strip_img else {}
-    safe = safe_html(preview.html, cid_images=images, remote_images=not item.strip_img)
-    return safe if safe is not None else f"<pre>{escape(visible_lines(preview.text))}</pre>"
-
-
-def _plain(item: contract.PartItem, preview: mail.Preview) -> str | None:
-    """The text; with `extractFromHtml` what the HTML says, where there is HTML."""
-    if item.extract_from_html and preview.html is not None:
-        from mimeportal.untrusted_html import html_to_text
-
-        return html_to_text(preview.html)
-    return None if preview.text_of_html else preview.text or None
-
-
-def file(portal: Portal, call: Call) -> Answer:
-    """archive/get-file (2.4): one attachment, or by a message's id all of it.
-
-    API 2.0 is answered with a URL to fetch it from; this is what the audit tells of.
-    """
-    item = contract.MailFileItem.model_validate(call.items[0])
-    try:
-        kind, number = "mailfile", portal.sealer.number("mailfile", item.id)
-    except InvalidToken:
-        kind, number = "mailbox", content.number(portal, "mailbox", item.id)
-    row, answer = _octets(portal, call.caller, kind, number)
-    content.record(portal, call, "download", "mailbox", row)
-    return content.handed_over(portal, call, answer, f"{kind}:{number}", contract.FETCH)
-
-
-def fetch(portal: Portal, call: Call) -> Answer:
-    """What a URL of `file` leads to, for whoever has it, as long as its caller may still see the content."""
-    item = contract.MailFetchItem.model_validate(call.items[0])
-
-    def octets(caller: Caller, kind: str, number: int) -> Answer:
-        return _octets(portal, caller, kind, number)[1]
-
-    return content.fetched(portal, call, item.context, contract.FETCH, octets)
-
-
-def _octets(portal: Portal, caller: Caller, kind: str, number: int) -> tuple[Row[Any], Answer]:
-    if kind == "mailbox":
-        row = _message(portal, caller, number)
-        return row, content.whole(portal, row)
-    lying, index = divmod(number, limits.PARTS_LISTED)
-    row = _message(portal, caller, lying)
-    return row, content.attachment(portal, row, index)
-
-
-def _message(portal: Portal, caller: Caller, number: int) -> Row[Any]:
-    """A message in a mailbox, where it is kept and the caller may see what it says. Raises `Refused`."""
-    with portal.database.read() as tx:
-        row = tx.execute(_MAIL.where(mailbox.c.id == number)).first()
-    if row is None or not (caller.acts_for(row.owner) or caller.administrator):
-        raise Refused("not_found", "There is no such message for this caller.", status=404)
-    if not may_read(caller, row.owner):
-        raise Refused("forbidden", "This caller may not see the content of this message.", status=403)
-    return row
 
 
 OPERATIONS: Mapping[str, Callable[[Portal, Call], Answer]] = {
     "messages.list": list_mail,
     "messages.browse": browse,
-    "messages.detail": detail,
-    "messages.part": part,
-    "messages.file": file,
-    "messages.fetch": fetch,
     "messages.find": find,
 }

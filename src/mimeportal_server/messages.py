@@ -11,7 +11,7 @@ from mimeportal import limits
 from mimeportal.messages.contract import finder as contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
-from mimeportal_server import audit, bounces, mailbox, reporting, tracking, undelivered, writing
+from mimeportal_server import audit, bounces, mailbox, mailbox_content, reporting, tracking, undelivered, writing
 from mimeportal_server.asked import date_given, first_search, forbidden, not_allowed
 from mimeportal_server.clock import DAY, HOUR, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
@@ -236,6 +236,7 @@ OPERATIONS: Mapping[str, Callable[[Portal, Call], Answer]] = {
     "messages.rejections": undelivered.refused,
     "messages.bounced": undelivered.bounced,
     **mailbox.OPERATIONS,
+    **mailbox_content.OPERATIONS,
     **writing.OPERATIONS,
     **reporting.OPERATIONS,
 }

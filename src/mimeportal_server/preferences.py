@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from mimeportal.account import contract
-from mimeportal.account.preferences import checked
+from mimeportal.account.preferences import CHECKS, checked
 from mimeportal.errors import UsageError
 from mimeportal_server import audit, people
 from mimeportal_server.asked import forbidden, not_allowed
@@ -49,7 +49,7 @@ def change(portal: Portal, call: Call) -> Answer:
     except UsageError as fault:
         raise not_allowed(f"{fault.what} {fault.remedy}".strip(), "preferences") from None
     for name in item.unset:
-        if name not in contract.PreferencesRow.model_fields or name in wanted:
+        if name not in CHECKS or name in wanted:
             raise not_allowed(f"There is no preference {name[:40]!r} to give up, or it is set here too.", "unset")
     with portal.write(call.caller) as tx:
         owner = people.owner_of(tx, call.caller, item.mailbox)

@@ -61,9 +61,16 @@ def put(tx: Connection, person_id: int, entry: str, type: str, list: str, *, sou
 
 
 def put_all(
-    tx: Connection, person_id: int, entries: Sequence[tuple[str, str]], list: str, *, source: str, now: int
+    tx: Connection,
+    person_id: int,
+    entries: Sequence[tuple[str, str]],
+    list: str,
+    *,
+    source: str,
+    now: int,
+    dry_run: bool = False,
 ) -> Sequence[Change]:
-    """Put many entries, as (entry, type), on one list; what became of each, in order."""
+    """Put many entries, as (entry, type), on one list; what became of each, in order. A `dry_run` changes nothing."""
     standing = {}
     for keys in _some(sorted({key_of(entry, list) for entry, _ in entries})):
         standing.update({row.key: row for row in tx.execute(_STANDING, {"person": person_id, "keys": keys})})
@@ -85,6 +92,8 @@ def put_all(
                 "added": now,
             }  # fmt: skip
             changes.append(Change("done"))
+    if dry_run:
+        return changes
     _ADD.run(tx, [*added.values()])
     _MOVE.run(tx, [*moved.values()])
     return changes

@@ -196,12 +196,12 @@ def import_entries(portal: Portal, call: Call) -> Answer:
     now = portal.clock.now()
     with portal.write(call.caller) as tx:
         owner = _owner(tx, call.caller, item.mailbox)
-        changes = put_all(tx, int(owner.id), parsed, item.list, source="import", now=now)
+        changes = put_all(tx, int(owner.id), parsed, item.list, source="import", now=now, dry_run=bool(item.dry_run))
         acts = [
             _act(f"add {item.list}", owner.id, entry, owner.address, change.outcome)
             for (entry, _), change in zip(parsed, changes, strict=True)
         ]
-        audit.record(tx, acts, at=now, caller=call.caller, request_id=call.request_id)
+        audit.record(tx, [] if item.dry_run else acts, at=now, caller=call.caller, request_id=call.request_id)
     added = sum(change.outcome == "done" for change in changes)
     row = contract.ImportSendersRow(
         list=item.list,
@@ -269,8 +269,10 @@ def _problem(item: JsonObject) -> Failure | None:
             return Failure("err_validation_null", "Mandatory field is missing", field, key=item)
     for field in ("sender", "to"):
         try:
-            parse_address(str(item[field]))
+            valid = parse_entry(str(item[field]))[1] == "address"  # as every list takes it: no wildcard
         except UsageError:
+            valid = False
+        if not valid:
             return Failure(_BAD_ADDRESS, "Email address is not valid", field, key=item)
     if not isinstance(item["action"], str) or item["action"] not in _LISTS:
         message = "Field must be one of [permit,block]"

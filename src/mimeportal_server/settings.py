@@ -155,6 +155,12 @@ class Settings:
     session_hours: int = limits.SESSION_HOURS
     passwords: PasswordRules = field(default_factory=PasswordRules)
     limits: Mapping[str, int] = field(default_factory=lambda: dict(limits.LOWERABLE))
+    report_closes_after_hours: int = 2
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The account's zone: days of reports, and times people type."""
+        return ZoneInfo(self.time_zone)
 
 
 def template(domain: str, public_url: str) -> str:
@@ -206,6 +212,10 @@ class _Reader(Reading):
         days = self._number(keeping, "hold_days", lowered["hold_days"])
         if not 1 <= days <= lowered["hold_days"]:
             raise UsageError(f"keeping.hold_days is {days}.", remedy=f"Use 1 to {lowered['hold_days']} days.")
+        closes = self._number(self._section("reports", ("closes_after_hours",)), "closes_after_hours", 2)
+        if not 0 <= closes <= _CLOSES_AFTER_AT_MOST:
+            remedy = f"Use 0 to {_CLOSES_AFTER_AT_MOST} hours."
+            raise UsageError(f"reports.closes_after_hours is {closes}.", remedy=remedy)
         public_url = self._text(top, "public_url", "").rstrip("/")
         if public_url and not public_url.startswith(("http://", "https://")):
             raise UsageError(f"public_url is {public_url!r}.", remedy="Write it as https://portal.example.com.")
@@ -245,6 +255,7 @@ class _Reader(Reading):
             secure=SecureReader(self._document).secure(),
             session_hours=self._within(pages, "session_hours", limits.SESSION_HOURS, 1, limits.BROWSER_DAYS * 24),
             limits=lowered,
+            report_closes_after_hours=closes,
         )
 
     def _rules(self, rules: Any) -> list[HoldRule]:
@@ -338,11 +349,13 @@ _TABLES = (
     "passwords",
     "auto_allow",
     "limits",
+    "reports",
     "hold",
     "largefiles",
     "scan",
     "secure",
 )
+_CLOSES_AFTER_AT_MOST = 72
 
 
 def _zone(name: str) -> str:

@@ -416,6 +416,7 @@ class Session(SMTP):
                 "remote_host": self._host(),
                 "type": refusal.type,
                 "info": refusal.reply,
+                "route": "internal" if self._by() else "inbound",
             }
             for recipient in recipients or ("",)
             if self._door.recorded.take(self._network, calls=limits.SMTP_REJECTIONS).granted

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from sqlalchemy import insert
 
 from mimeportal import limits
 from mimeportal.errors import UnavailableError
-from mimeportal_server import arrival
+from mimeportal_server import arrival, counting
 from mimeportal_server.portal import Portal
 from mimeportal_server.store.database import StoreError
 from mimeportal_server.store.schema import rejections
@@ -119,7 +120,10 @@ class Writer:
         outcome: Outcome = []
         try:
             with self._portal.write() as tx:
-                tx.execute(insert(rejections), [row for job in jobs for row in job.rows])
+                rows = [row for job in jobs for row in job.rows]
+                tx.execute(insert(rejections), rows)
+                counts = Counter(("traffic", row["at"], row["route"], "rejected") for row in rows)
+                counting.count(self._portal, tx, counts)
         except Exception as fault:
             outcome = fault
         for job in jobs:

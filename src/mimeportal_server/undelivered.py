@@ -28,7 +28,7 @@ _FAILED = copies.c.message_id.in_(select(deliveries.c.message_id).where(deliveri
 
 def _of(*addresses: str) -> ColumnElement[bool]:
     """Of the mail in some mailboxes: sent by or to their owners."""
-    owners = select(persons.c.id).where(persons.c.address.in_(addresses), persons.c.disabled.is_(False))
+    owners = select(persons.c.id).where(persons.c.address.in_(addresses))
     sent = exists().where(
         mailbox.c.message_id == copies.c.message_id, mailbox.c.folder == "sent", mailbox.c.person_id.in_(owners)
     )

@@ -225,6 +225,18 @@ def test_bounced(ann: Lab, run: Run, on_terminal: Run) -> None:
     assert (beside.code, "exclude each other" in beside.err) == (2, True)
 
 
+def test_bounced_mail_of_somebody_who_left(ann: Lab, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann.receive(mail_of(subject="Offer"), reason=None)
+    with ann.server.write() as tx:
+        row = tx.execute(deliveries.select()).one()
+        delivery.fail(ann.server, tx, [(row, "550 5.1.1 No such user")])
+        person = people.find(tx, ANN)
+        assert person is not None
+        people.disable(tx, int(person.id), True)
+    monkeypatch.setenv("MIMEPORTAL_USER", ADMIN)
+    assert run("messages", "bounced", "--mailbox", ANN, "--columns", "subject").lines == ["Offer"]
+
+
 @pytest.fixture
 def refused(ann: Lab) -> Lab:
     now = ann.server.clock.now()

@@ -18,6 +18,8 @@ from mimeportal.largefiles import largefile
 from mimeportal.messages import composing, message, reporting, tracked, writing
 from mimeportal.messages.contract import finder as messages_contract
 from mimeportal.messages.contract import mailbox as mailbox_contract
+from mimeportal.reports import contract as reports_contract
+from mimeportal.reports import exporting, files
 from mimeportal.secure import contract as secure_contract
 from mimeportal.secure import message as secure_message
 from mimeportal.senders import contract as senders_contract
@@ -34,6 +36,8 @@ from mimeportal_cli.commands import (
     messages_read,
     messages_report,
     messages_write,
+    reports,
+    reports_export,
     secure,
     secure_act,
     secure_write,
@@ -97,6 +101,15 @@ def test_mailbox() -> None:
     assert messages_read.FOLDERS == mailbox_contract.FOLDERS
 
 
+def test_reports_per_day() -> None:
+    assert set(reports.REPORTS) == set(reports_contract.REPORTS)
+    for name, known in reports_contract.REPORTS.items():
+        assert reports.REPORTS[name][1].names == known.columns
+        assert (name in reports.COUNTED, name in reports.CHARTED) == (known.counted, bool(known.chart))
+    assert reports.COUNTED_ROWS.names == tuple(reports_contract.CountedRow.model_fields)
+    assert reports_export.FORMATS == tuple(files.FORMS) == exporting.FORMATS
+
+
 def test_mail_that_is_written() -> None:
     assert messages_write.SENT.names == composing.SENT_FIELDS
     assert messages_write.RECIPIENTS.names == writing.DELIVERY_FIELDS
@@ -155,6 +168,7 @@ def test_limits_are_those_of_the_table() -> None:
 
 def test_columns_of_tables_exist() -> None:
     shapes = (acting.OUTCOMES, acting.PLANNED, holds.HOLDS, holds.LOG, senders.ENTRIES, senders_change.CHANGES)
+    shapes += (reports.LIST, reports.COUNTED_ROWS, *(shape for _, shape in reports.REPORTS.values()))
     for shape in (*shapes, messages.TRACKED, messages.BOUNCED, messages.PROCESSING, messages.REJECTIONS):
         assert set(shape.table) <= set(shape.names)
         assert set(shape.cells) <= set(shape.names)

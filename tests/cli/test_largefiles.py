@@ -73,6 +73,9 @@ class TestSend:
         assert json.loads(done.out)["access_key"] == "a key of mine"
         done = run("largefiles", "send", "big.bin", *SEND, "--access-key-file", "key", "--access-key")
         assert (done.code, "Two keys" in done.err) == (2, True)
+        Path("key").write_text("  a key of mine \n")
+        done = run("largefiles", "send", "big.bin", *SEND, "--access-key-file", "key", "-o", "jsonl")
+        assert json.loads(done.out)["access_key"] == "a key of mine", "nobody sees the blanks, and the page takes none"
         Path("key").write_text("")
         assert run("largefiles", "send", "big.bin", *SEND, "--access-key-file", "key").code == 2
 
@@ -229,6 +232,36 @@ class TestGoingOn:
         big.write_bytes(b"other")
         assert run("largefiles", "send", "big.bin", *SEND, "--columns", "size").out == "5\n"
 
+    def test_a_portal_that_does_not_know_of_it_gets_it_anew(
+        self, run: Run, home: Path, big: Path, monkeypatch: pytest.MonkeyPatch, kept: Callable[[], list[str]]
+    ) -> None:
+        """It was restored from a backup of before, or made anew."""
+        interrupted(monkeypatch, run, "largefiles", "send", "big.bin", *SEND)
+        (name,) = kept()
+        path = Path(os.environ["MIMEPORTAL_CONFIG_DIR"]) / "cache" / name
+        handle = json.loads(path.read_text())
+        portal = Portal(Home.open(home))
+        unknown = portal.sealer.id("largefile", 4711)
+        portal.close()
+        path.write_text(json.dumps({**handle, "id": unknown}))
+        assert run("largefiles", "send", "big.bin", *SEND, "--columns", "status").out == "active\n"
+        assert kept() == []
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+    def test_a_pipe_is_no_file(self, run: Run, home: Path) -> None:
+        os.mkfifo("pipe")
+        for path in ("pipe", os.devnull):
+            done = run("largefiles", "send", path, *SEND)
+            assert (done.code, "is no regular file" in done.err) == (2, True)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode here")
+    def test_a_name_that_is_no_unicode(self, run: Run, home: Path) -> None:
+        path = os.fsdecode(b"caf\xe9.txt")
+        Path(path).write_text("x")
+        done = run("largefiles", "send", path, *SEND, "--columns", "files")
+        assert done.code == 0, done.err
+        assert run("largefiles", "list", "-o", "json").code == 0
+
     def test_cancel(
         self, run: Run, on_terminal: Run, big: Path, monkeypatch: pytest.MonkeyPatch, kept: Callable[[], list[str]]
     ) -> None:
@@ -327,8 +360,10 @@ class TestManaging:
         done = run("largefiles", "download", id, "--dir", "folder")
         assert "Written to folder/big.bin: 8,388,613 octets, SHA-256 " in done.err
         assert Path("folder/big.bin").read_bytes() == big.read_bytes()
+        Path("folder/big.bin").write_bytes(bytes(big.stat().st_size))
         for wrong in ((), ("-w", "a", "--dir", "b"), ("--dir", "folder"), ("-w", "folder")):
             assert run("largefiles", "download", id, *wrong).code == 2, wrong
+        assert Path("folder/big.bin").read_bytes() == bytes(big.stat().st_size), "it was another file, and still is"
         assert run("largefiles", "download", id, "-w", "x", "--file", "other.bin").code == 5
 
     def test_several_files_of_one_name(self, run: Run, big: Path) -> None:
@@ -338,6 +373,32 @@ class TestManaging:
         assert run("largefiles", "download", id, "-w", "one").code == 2
         assert run("largefiles", "download", id, "--dir", "folder").code == 0
         assert Path("folder/big-2.bin").read_bytes() == b"the other"
+
+    def test_the_same_download_goes_on_behind_what_is_there(self, run: Run, big: Path) -> None:
+        Path("text").write_text("one")
+        id = run("largefiles", "send", "text", "big.bin", *SEND, "--columns", "id").out.strip()
+        command = ("largefiles", "download", id, "--dir", "folder")
+        assert run(*command).code == 0
+        Path("folder/big.bin").unlink()
+        done = run(*command)
+        assert done.code == 0, done.err
+        assert "folder/text is there already: 3 octets" in done.err
+        assert Path("folder/big.bin").read_bytes() == big.read_bytes()
+        Path("folder/big.bin").write_text("another")
+        Path("folder/text").unlink()
+        assert run(*command).code == 2
+        assert not Path("folder/text").exists(), "what cannot be written whole is not begun"
+
+    def test_a_dry_run_changes_nothing(self, run: Run, on_terminal: Run, id: str) -> None:
+        done = run("largefiles", "expire", id, "--dry-run", "--columns", "status")
+        assert (done.code, done.out) == (0, "active\n")
+        assert "Would expire #" in done.last
+        assert "it is active (profile none" in done.last
+        refused = run("largefiles", "cancel", id, "--dry-run")
+        assert "is active: the portal would refuse to cancel it" in refused.err
+        assert run("largefiles", "list", "--columns", "status").out == "active\n"
+        assert run("largefiles", "expire", id, "--yes").code == 0
+        assert "is expired already" in run("largefiles", "expire", id, "--dry-run").err
 
     def test_not_yours(self, run: Run, id: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MIMEPORTAL_USER", "bob@example.com")

@@ -19,6 +19,12 @@ class TestAdd:
         assert run("senders", "add", " a@b.example,c.example  A@B.example ", "d.example", "--list", "blocked").code == 0
         assert sorted(listed(run)) == ["a@b.example", "c.example", "d.example"]
 
+    def test_blanks_and_commas_in_quotes_part_nothing(self, run: Run, home: Path) -> None:
+        done = run("senders", "add", 'a.example "b, c"@d.example,e.example', "--list", "blocked")
+        assert (done.code, listed(run)) == (0, ['"b, c"@d.example', "a.example", "e.example"])
+        assert run("senders", "remove", '"b, c"@d.example', "--yes").code == 0
+        assert listed(run) == ["a.example", "e.example"]
+
     def test_25_unasked(self, run: Run, home: Path) -> None:
         entries = [f"s{number}.example" for number in range(26)]
         assert run("senders", "add", *entries[:25], "--list", "blocked").code == 0
@@ -101,6 +107,7 @@ class TestImport:
     def test_an_export_comes_back_as_it_was(self, run: Run, home: Path, tmp_path: Path) -> None:
         run("senders", "add", "--list", "blocked", "--", "=1+1@b.example", "-x@b.example", "c.example")
         imported(run, '"a,b"@d.example\n', "--list", "permitted")
+        run("senders", "add", "a\u202eb@b.example", "a\u200b@b.example", "--list", "blocked")
         run("senders", "add", "c@c.example", "--list", "trusted")
         entries = run("senders", "list", "--columns", "entry,list").out
         file = tmp_path / "lists.csv"
@@ -114,7 +121,7 @@ class TestImport:
         assert run("senders", "export").out.splitlines()[0] == file.read_text().splitlines()[0]
 
     def test_what_a_spreadsheet_makes_of_it(self, run: Run, home: Path) -> None:
-        text = '\ufeffList;Entry\r\nblocked;a.example\r\n"permitted";"b.example"\r\n'
+        text = '\ufeffList;Entry\r\nBlocked;a.example\r\n"permitted";"b.example"\r\n'
         assert imported(run, text.encode("utf-8")).code == 0
         assert run("senders", "list", "--columns", "entry,list").lines == ["a.example\tblocked", "b.example\tpermitted"]
 
@@ -149,6 +156,20 @@ class TestImport:
         assert (done.code, len(done.lines)) == (3, 1)
         assert done.last.startswith("Would add 1, refused 1 (")
         assert listed(run) == []
+
+    def test_a_dry_run_tells_what_the_import_would(self, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        run("senders", "add", "a.example", "--list", "blocked")
+        run("senders", "add", "b.example", "--list", "permitted")
+        before = run("senders", "list").out
+        text = "a.example\nb.example\nc.example\nC.EXAMPLE\nboss@example.com\n"
+        dry = imported(run, text, "--list", "blocked", "--dry-run")
+        assert run("senders", "list").out == before
+        done = imported(run, text, "--list", "blocked")
+        assert (dry.code, dry.out) == (done.code, done.out)
+        assert dry.last == done.last.replace("Imported", "Would add")
+        assert done.last.startswith("Imported 2, already 2, moved from another list 1, refused 1 (")
+        monkeypatch.setenv("MIMEPORTAL_USER", "admin@example.com")
+        assert imported(run, text, "--list", "blocked", "--dry-run", "--mailbox", "no@example.com").code == 4
 
     def test_own_domains_are_told_by_line(self, run: Run, home: Path) -> None:
         done = imported(run, "a.example\nboss@example.com\n", "--list", "permitted")

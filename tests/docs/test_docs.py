@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import absent
 from mimeportal import local
 
 ROOT = Path(__file__).parents[2]
@@ -214,3 +215,81 @@ class TestExamples:
         assert done.returncode == 0, done.stderr
         assert done.stdout.count('"release"') == 2
         assert done.stdout.count('"reject"') == 2
+
+
+CARLA = {**WHERE, "MIMEPORTAL_USER": "carla@example.com"}
+
+
+class TestReportExamples:
+    """examples/reports: what cron and systemd would run is run."""
+
+    FOLDER = ROOT / "examples" / "reports"
+
+    def test_the_crontab(self, place: Path) -> None:
+        lines = [line for line in (self.FOLDER / "crontab").read_text().splitlines() if line and line[0] != "#"]
+        settings = dict(line.split("=", 1) for line in lines if re.match(r"[A-Z_]+=", line))
+        jobs = [line for line in lines if not re.match(r"[A-Z_]+=", line)]
+        assert set(settings) == {"MIMEPORTAL_PROFILE", "REPORTS"}
+        assert all(re.match(r"([0-9*]+ ){5}", job) for job in jobs)
+        self.make_profile(place)
+        env = environment(place, MIMEPORTAL_PROFILE=settings["MIMEPORTAL_PROFILE"], REPORTS=str(place / "reports"))
+        exports = [job.split(None, 5)[5] for job in jobs if " export " in job]
+        assert len(exports) == 2
+        for command in exports:
+            done = subprocess.run(["sh", "-c", command], cwd=place, env=env, capture_output=True, text=True)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), "cron mails nothing"
+        assert len(list((place / "reports" / "reports" / "held").glob("*.csv"))) == 7
+        (monthly,) = (job.split(None, 5)[5] for job in jobs if " export " not in job)
+        assert (self.FOLDER / monthly.split()[0]).is_file()
+
+    def make_profile(self, place: Path) -> None:
+        config = place / "config"
+        os.environ["MIMEPORTAL_CONFIG_DIR"] = str(config)
+        command = [sys.executable, "-m", "mimeportal_cli", "profiles", "set", "reports"]
+        where = ["--url", f"local:{place / 'home'}", "--user", "carla@example.com"]
+        subprocess.run([*command, *where], cwd=place, env=environment(place), capture_output=True, check=True)
+
+    def test_the_service_and_its_timer(self, place: Path) -> None:
+        service = (self.FOLDER / "mimeportal-reports.service").read_text()
+        (command,) = re.findall(r"^ExecStart=(.*)$", service, re.M)
+        self.make_profile(place)
+        (profile,) = re.findall(r"^Environment=MIMEPORTAL_PROFILE=(.*)$", service, re.M)
+        env = environment(place, MIMEPORTAL_PROFILE=profile, STATE_DIRECTORY=str(place / "state"))
+        done = subprocess.run(["sh", "-c", command], cwd=place, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert len(list((place / "state" / "reports" / "reports" / "audit").glob("*.csv"))) == 7
+        (prevented,) = re.findall(r"^RestartPreventExitStatus=(.*)$", service, re.M)
+        assert "6" not in prevented.split(), "what passes is tried again"
+
+    def test_systemd_takes_them(self, tmp_path: Path) -> None:
+        import shutil
+
+        program = shutil.which("systemd-analyze")
+        if program is None:
+            absent("systemd-analyze")
+        for name in ("mimeportal-reports.service", "mimeportal-reports.timer"):
+            # It looks for the program where this machine may not have it.
+            text = (self.FOLDER / name).read_text().replace("ExecStart=mimeportal", f"ExecStart={sys.executable}")
+            (tmp_path / name).write_text(text.replace("User=mimeportal\n", ""))
+        done = subprocess.run([program, "verify", *map(str, tmp_path.iterdir())], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_the_monthly_mail(self, place: Path) -> None:
+        script = self.FOLDER / "mail_monthly_report.sh"
+        before = set((place / "home/outgoing/new").iterdir())
+        for month in ((), ("2026-02",)):
+            done = subprocess.run(
+                ["sh", str(script), "boss@elsewhere.example", *month],
+                cwd=place,
+                env=environment(place, **CARLA),
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stderr
+            (mail,) = set((place / "home/outgoing/new").iterdir()) - before
+            before.add(mail)
+            text = mail.read_bytes().decode()
+            assert "To: boss@elsewhere.example" in text
+            assert "reports-" in text
+            if month:
+                assert "Subject: Mail in 2026-02" in text

@@ -12,7 +12,7 @@ import pytest
 from asking import ADD, BULK_DELETE, SENDERS
 from conftest import ANN
 from mimeportal.credentials import Credentials
-from mimeportal.errors import NotOfferedError
+from mimeportal.errors import NotOfferedError, UsageError
 from mimeportal.portal import Portal
 from served import Served, serving
 
@@ -23,10 +23,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
-def client(served: Served, api: str = "local") -> Portal:
+def client(served: Served, api: str = "local", *, user: str = "") -> Portal:
     app = served.app
     credentials = Credentials("app2", client_id=app.client_id, client_secret=app.client_secret)
-    return Portal.open(served.server.http_url, user="", api=api, credentials=credentials)
+    return Portal.open(served.server.http_url, user=user, api=api, credentials=credentials)
 
 
 def stand(served: Served, search: str) -> dict[str, str]:
@@ -51,6 +51,37 @@ def test_two_clients_that_block_and_permit_the_same_senders(served: Served) -> N
     found = stand(served, "shop")
     assert sorted(found) == sorted(entries)
     assert set(found.values()) <= {"blocked", "permitted"}
+
+
+def test_an_app_asks_for_the_mailbox_of_its_user(served: Served) -> None:
+    """As it does for held mail and for messages (promises B.1)."""
+    with client(served, user=ANN) as portal:
+        portal.senders.add(["own.example"], "blocked")
+        assert stand(served, "own") == {"own.example": "blocked"}
+        assert [entry.mailbox for entry in portal.senders.list(search="own")] == [ANN]
+        assert portal.senders.check("eve@own.example").mailbox == ANN
+        assert portal.senders.import_entries(["own.example"], "blocked").already == 1
+        with portal.senders.plan("remove", ["own.example"]) as plan:
+            assert plan.run().totals == {"done": 1}
+        assert stand(served, "own") == {}
+        assert portal.account.set_preferences(language="de").email_address == ANN
+        assert portal.account.preferences(ANN).language == portal.account.preferences().language == "de"
+        assert portal.account.contacts().first(1) == []
+
+
+def test_an_app_of_nobody_is_asked_whose(served: Served) -> None:
+    with client(served) as portal:
+        for asked in (
+            portal.senders.list,
+            lambda: portal.senders.check("eve@own.example"),
+            lambda: portal.senders.add(["own.example"], "blocked"),
+            lambda: portal.senders.import_entries(["own.example"], "blocked"),
+            portal.account.preferences,
+            portal.account.contacts,
+        ):
+            with pytest.raises(UsageError, match="Whose mailbox"):
+                asked()
+        assert portal.senders.remove_everywhere(["own.example"]) == 0
 
 
 @pytest.mark.parametrize("way", ["bearer", "signed"])

@@ -103,7 +103,7 @@ class TestSending:
         with over_http(served) as portal:
             assert portal.largefiles.send([big], **TO).sender == ANN
             assert [large.sender for large in portal.largefiles.list()] == [ANN]
-        with over_http(served, user=None) as portal, pytest.raises(MimeportalError, match="0003 Forbidden"):
+        with over_http(served, user=None) as portal, pytest.raises(MimeportalError, match="Whose mailbox"):
             portal.largefiles.send([big], **TO)
 
     def test_an_administrator_sends_for_somebody(self, served: Served, big: Path) -> None:

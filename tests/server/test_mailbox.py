@@ -411,12 +411,19 @@ class TestQueries:
             (f"<text>{'x' * 5000}</text>", "", "text"),
             ("<docs>?!</docs>", "", "docs"),
             (f"<text>{'x' * limits.SEARCH_QUERY}</text>", "", "query"),
+            ('<sent select="from">a.example</sent>' * (limits.SEARCH_ADDRESSES + 1), "", "sent"),
+            ('<sent select="to">a@a.example</sent>' * 1500, "", "sent"),
         ],
         ids=lambda value: str(value)[:40],
     )
     def test_what_is_refused_by_name(self, ask: Asking, muse: str, metadata: str, field: str) -> None:
         (failure,) = ask(SEARCH, {"query": query(muse, metadata)}, by=ANN).json["fail"]
         assert [(error["code"], error["field"]) for error in failure["errors"]] == [(NOT_ALLOWED, field)]
+
+    @pytest.mark.parametrize("select", ["from", "to"])
+    def test_as_many_addresses_as_a_query_may_name(self, filled: Asking, select: str) -> None:
+        text = f'<sent select="{select}">a@a.example</sent>' * limits.SEARCH_ADDRESSES
+        assert filled(SEARCH, {"query": query(text)}, by=ANN).row["items"] == []
 
     @pytest.mark.parametrize("attribute", ["page-size='x'", "page-size='0'", "startrow='25'"])
     def test_rows_that_are_counted(self, ask: Asking, attribute: str) -> None:

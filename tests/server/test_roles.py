@@ -133,6 +133,20 @@ OTHERS = {
     "own bounced":         ("messages.bounced",        "+", "+", "+", "+", "+", "+", "+", "+", "F"),
     "ann's bounced":       ("messages.bounced",        "+", "F", "F", "F", "F", "+", "+", "+", "F"),
     "see a bounced one":   ("messages.info",           "+", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "days of reports":     ("reports.days",            "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report secure-messages": ("reports.secure_messages", "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report traffic":      ("reports.traffic",         "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report held":         ("reports.held",            "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report releases":     ("reports.releases",        "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report rejections":   ("reports.rejections",      "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report senders":      ("reports.senders",         "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report largefiles":   ("reports.largefiles",      "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report logins":       ("reports.logins",          "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "report audit":        ("reports.audit",           "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "audit events":        ("reports.audit_events",    "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "audit categories":    ("reports.audit_categories", "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "siem files":          ("reports.siem_batch",      "F", "F", "F", "F", "F", "+", "+", "+", "F"),
+    "siem logs":           ("reports.siem_logs",       "F", "F", "F", "F", "F", "+", "+", "+", "F"),
     "own preferences":     ("account.preferences",     "+", "+", "+", "+", "+", "+", "+", "F", "F"),
     "ann's preferences":   ("account.preferences",     "+", "F", "F", "F", "F", "+", "+", "+", "F"),
     "preferences of nobody": ("account.preferences",   "F", "F", "F", "F", "F", "F", "F", "F", "F"),
@@ -360,6 +374,9 @@ PREFERENCES, PREFER = "/api/portal/account/preferences", "/api/portal/account/se
 MOST_USED, CONTACTS = "/api/user/get-most-used-contacts", "/api/portal/account/contacts"
 DELEGATES, APPOINT = "/api/user/find-delegate-users", "/api/user/add-delegate-user"
 DISMISS, REACHED = "/api/user/remove-delegate-user", "/api/user/get-delegated-access"
+REPORTS, DAYS = "/api/portal/reports", {"start": "2026-11-02", "end": "2026-11-04"}
+AUDIT_EVENTS, AUDIT_CATEGORIES = "/api/audit/get-audit-events", "/api/audit/get-categories"
+SIEM_BATCH, SIEM_LOGS = "/siem/v1/batch/events/cg", "/api/audit/get-siem-logs"
 READING = ("see by id", "state", "content", "octets", "octets of a part")
 
 
@@ -427,6 +444,16 @@ def hour_before(ask: Asking) -> dict[str, str]:
     return {"start": format_date(now - timedelta(hours=1)), "end": format_date(now)}
 
 
+def last_hour(ask: Asking) -> dict[str, str]:
+    told = hour_before(ask)
+    return {"startDateTime": told["start"], "endDateTime": told["end"]}
+
+
+def week(ask: Asking) -> dict[str, str]:
+    now = moment(ask.portal.clock.now())
+    return {"dateRangeStartsAt": f"{now - timedelta(days=5):%Y-%m-%d}", "dateRangeEndsAt": f"{now:%Y-%m-%d}"}
+
+
 def whose_binding(act: str, by: str) -> str:
     return by if "another" not in act else BOB if by == ANN else ANN
 
@@ -473,6 +500,12 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         "appoint": lambda: ask(APPOINT, {"primaryAddress": mailbox, "delegateAddress": world.helper}, by=by),
         "dismiss": lambda: ask(DISMISS, {"id": world.delegation(ANN)}, by=by),
         "reached": lambda: ask(REACHED, by=by),
+        "days of": lambda: ask(f"{REPORTS}/days", by=by),
+        "report": lambda: ask(f"{REPORTS}/{act.rpartition(' ')[2]}", DAYS, by=by),
+        "audit events": lambda: ask(AUDIT_EVENTS, last_hour(ask), by=by),
+        "audit categories": lambda: ask(AUDIT_CATEGORIES, by=by),
+        "siem files": lambda: ask.get(SIEM_BATCH, {"type": "receipt", **week(ask)}, by=by),
+        "siem logs": lambda: ask(SIEM_LOGS, {"type": "MTA"}, by=by),
     }
     if act == "delete everywhere":
         ask(ADD, {**item, "mailbox": ANN})
@@ -481,6 +514,9 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
         assert (entry in ask.lists(ANN)) == (cell == "F")
         return
     told = acts[max((word for word in acts if word in act), key=len)]()
+    if cell == "+" and "siem" in act:
+        assert told.status == 200
+        return
     if cell == "F" and "password" in act:
         assert (told.status, told.code) == (403, "forbidden")
     elif cell == "F":
@@ -495,6 +531,7 @@ def test_what_is_about_no_message(world: World, act: str, role: str, cell: str) 
     else:
         listing = act in ("own lists", "ann's lists", "track", "see what is queued", "see what was refused")
         listing |= "refused" in act or "bounced" in act or "contacts" in act or "delegates" in act
+        listing |= "audit events" in act
         assert len(told.rows) >= (0 if listing else 1)
         if act.startswith(("add", "permit", "import")):
             assert ask.lists(mailbox)[entry] == "permitted"
@@ -719,7 +756,7 @@ AUTHORISED = [endpoint for endpoint in endpoints() if endpoint.authorised]
 @pytest.mark.parametrize("endpoint", AUTHORISED, ids=lambda endpoint: endpoint.name)
 def test_nobody_is_nobody(world: World, endpoint: Endpoint[Any, Any], address: str) -> None:
     """Whoever shows no credentials is told so as the gateway of API 2.0 does, before anything is looked at."""
-    told = world.ask.send(endpoint.path, {"data": [{"id": world.lasting["U"]}]}, by=address)
+    told = world.ask.send(endpoint.path, {"data": [{"id": world.lasting["U"]}]}, by=address, method=endpoint.method)
     (failure,) = json.loads(told.octets)["fail"]
     assert (told.status, failure["code"]) == (401, "token_verification_failed")
 

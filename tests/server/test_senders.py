@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asking import ADD, BULK_DELETE, CHECK, IMPORT, REMOVE, SENDERS, Asking, asking
+from asking import ADD, BULK_DELETE, CHECK, IMPORT, PERMIT_OR_BLOCK, REMOVE, SENDERS, Asking, asking
 from conftest import ADMIN, ANN, BOB, Lab
 from mimeportal import limits
 from mimeportal_server.store.schema import audit, delegates, people, senders
@@ -55,6 +55,12 @@ class TestAdding:
         assert add(ask, list, "good.example", entry, "b@good.example") == "err_validation_invalid_sender_entry"
         assert stand(ask) == []
         assert ask.count(audit) == 0
+
+    @pytest.mark.parametrize("sender", ["*@spam.example", "spam.example", "@spam.example", "a@b@c.example", ""])
+    def test_what_mimecast_s_own_operation_takes_no_more_than_others(self, ask: Asking, sender: str) -> None:
+        told = ask(PERMIT_OR_BLOCK, {"sender": sender, "to": ANN, "action": "block"}, by=ANN)
+        assert told.code == "err_validation_invalid_email_address"
+        assert stand(ask) == []
 
     @pytest.mark.parametrize("entry", ["example.com", "ann@example.com", "boss@EXAMPLE.com"])
     def test_the_account_s_own_domains(self, ask: Asking, entry: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mimeportal import limits
 from mimeportal.account import contract
@@ -57,7 +57,7 @@ class AccountClient:
         Raises `ForbiddenError` for a mailbox that is not the caller's, `NotOfferedError` on Mimecast.
         """
         self._session.require(contract.PREFERENCES, "preferences")
-        return self._session.one(contract.PREFERENCES, contract.MailboxItem(mailbox=_address(mailbox)))
+        return self._session.one(contract.PREFERENCES, contract.MailboxItem(mailbox=self._session.mailbox_of(mailbox)))
 
     def set_preferences(
         self,
@@ -96,7 +96,8 @@ class AccountClient:
                 raise UsageError(f"There is no preference {name!r}.", remedy=f"Use one of: {', '.join(CHECKS)}.")
             if name in wanted:
                 raise UsageError(f"{name} is set and given up at once.", remedy="Do one of both.")
-        item = contract.SetPreferencesItem(mailbox=_address(mailbox), preferences=wanted, unset=list(unset))
+        whose = self._session.mailbox_of(mailbox)
+        item = contract.SetPreferencesItem(mailbox=whose, preferences=wanted, unset=list(unset))
         return self._session.one(contract.SET_PREFERENCES, item)
 
     # -- contacts ----------------------------------------------------------------------------------------
@@ -117,7 +118,8 @@ class AccountClient:
         if not ours and (everyone or mailbox is not None):
             doing = "the contacts of another mailbox" if mailbox is not None else "a list of all addresses"
             raise not_offered(doing, self._session.api)
-        item = contract.FindContactsItem(mailbox=_address(mailbox), everyone=everyone or None, search=search or None)
+        whose = self._session.mailbox_of(mailbox) if ours else None
+        item = contract.FindContactsItem(mailbox=whose, everyone=everyone or None, search=search or None)
 
         def fetch(token: str | None) -> PageOf[Contact]:
             if ours:
@@ -207,7 +209,3 @@ class AccountClient:
         if self._session.offers(contract.WHOAMI):
             return self.whoami().account_code
         return self.show().account_code
-
-
-def _address(mailbox: Any) -> str | None:
-    return None if mailbox is None else parse_address(mailbox)

@@ -10,6 +10,7 @@ from mimeportal.account import contract
 from mimeportal.errors import UsageError
 
 _TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,8}")  # BCP 47, without asking who registered it
+_NOT_A_PLACE = re.compile(r"(posix|right)/|(localtime|posixrules|Factory)$")  # files beside the zones
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -32,12 +33,14 @@ def _time_zone(name: str, value: str) -> str:
     from zoneinfo import ZoneInfo
 
     try:
-        return str(ZoneInfo(value))
+        if not _NOT_A_PLACE.match(value):  # `localtime` is another zone on another machine
+            return str(ZoneInfo(value))
     except (KeyError, ValueError, OSError):
-        raise UsageError(
-            f"{name} takes the name of a time zone, not {value[:40]!r}.",
-            remedy="Name it as Europe/London, America/New_York or UTC.",
-        ) from None
+        pass
+    raise UsageError(
+        f"{name} takes the name of a time zone, not {value[:40]!r}.",
+        remedy="Name it as Europe/London, America/New_York or UTC.",
+    )
 
 
 def _signature(name: str, value: str) -> str:

@@ -79,7 +79,8 @@ class LargefilesClient:
 
         files         up to 100, of at most 2 GiB each (portal-rules E.3, E.4)
         expire_after  days for which recipients have access, 1 to 90
-        access_key    what recipients are asked for, 8 to 128 characters; True makes one, False is none
+        access_key    what recipients are asked for, 8 to 128 characters without blanks around them; True makes one,
+                      False is none
         mailbox       whose send it is, where that is not the caller
 
         What is None is as the administrator set it. Raises `UsageError` for what is over a limit or contradicts an
@@ -96,7 +97,7 @@ class LargefilesClient:
             raise UsageError("A subject is missing, too long, or has several lines.", remedy="Write it on one line.")
         if len(body) > limits.LARGE_FILE_TEXT:
             raise UsageError(f"The text is longer than {limits.LARGE_FILE_TEXT} characters.", remedy="Shorten it.")
-        whose = self._whose(mailbox)
+        whose = self._session.mailbox_of(mailbox)
         chosen = self.preferences()
         for file in local:
             _check_size(file, chosen.most_octets)
@@ -136,13 +137,6 @@ class LargefilesClient:
             )
         return Upload(self._session, named(files), {}, id=checked_id(upload))
 
-    def _whose(self, mailbox: str | None) -> str | None:
-        """The mailbox that is meant; an app has none of its own, and acts for the user it was opened for."""
-        if mailbox is not None:
-            checked_text("mailbox", mailbox)
-            return parse_address(mailbox)
-        return None if self._portal.is_person else self._portal.user
-
     # -- managing ----------------------------------------------------------------------------------------
 
     def list(
@@ -154,7 +148,7 @@ class LargefilesClient:
             raise UsageError(f"There is no status {status!r}.", remedy=f"Use one of: {', '.join(contract.STATUSES)}.")
         if search is not None:
             checked_text("search", search)
-        item = FindItem(mailbox=self._whose(mailbox), status=status, search=search)
+        item = FindItem(mailbox=self._session.mailbox_of(mailbox), status=status, search=search)
         pattern = TextPattern.parse(search) if search else None
 
         def fetch(token: str | None) -> PageOf[LargeFile]:
@@ -252,6 +246,7 @@ def _key(asked: str | bool | None, chosen: LargeFilePreferences) -> str | None:
     if not asked:
         return None
     checked_text("access_key", asked)
+    asked = asked.strip()  # as the page takes what is typed there
     if not limits.ACCESS_KEY_SHORTEST <= len(asked) <= limits.ACCESS_KEY_LONGEST:
         raise UsageError(
             f"An access key has {limits.ACCESS_KEY_SHORTEST} to {limits.ACCESS_KEY_LONGEST} characters; "

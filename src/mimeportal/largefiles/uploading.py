@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import stat
 import threading
 import time
 from base64 import b32encode
@@ -33,6 +34,7 @@ from mimeportal.largefiles.contract import (
 )
 from mimeportal.largefiles.largefile import LargeFile, from_row
 from mimeportal.transport import Session
+from mimeportal.untrusted import clean
 from mimeportal.wire import Content
 
 PATIENCE = 60.0  # seconds without any progress, after which an upload gives up on a portal that cannot be reached
@@ -71,14 +73,22 @@ class LocalFile:
     def of(cls, path: str | os.PathLike[str]) -> LocalFile:
         """Raises `UsageError` for what is no file, or cannot be read."""
         try:
+            found = os.stat(path)
+            if stat.S_ISDIR(found.st_mode):
+                raise UsageError(f"{os.fspath(path)} is a folder.", remedy="Name files, or pack the folder.")
+            if not stat.S_ISREG(found.st_mode):  # to open a pipe waits for whoever writes to it
+                raise UsageError(
+                    f"{os.fspath(path)} is no regular file.",
+                    why="What comes out of a pipe or a device has no size before it ends, and cannot be resumed.",
+                    remedy="Write it into a file, and send that.",
+                )
             with open(path, "rb") as file:
                 found = os.fstat(file.fileno())
-        except IsADirectoryError:
-            raise UsageError(f"{os.fspath(path)} is a folder.", remedy="Name files, or pack the folder.") from None
         except OSError as fault:
             raise UsageError(f"{os.fspath(path)} cannot be read: {fault.strerror}.") from None
         full = os.path.abspath(path)
-        return cls(full, os.path.basename(full), found.st_size, found.st_mtime_ns)
+        # A name that is no Unicode cannot travel; the path keeps it as it is.
+        return cls(full, clean(os.path.basename(full)), found.st_size, found.st_mtime_ns)
 
     def open(self) -> BinaryIO:
         """The file, if it is still the same. Raises `UsageError`."""

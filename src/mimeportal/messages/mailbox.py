@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any
 
 from mimeportal import limits
-from mimeportal.addresses import normalise, parse_address
 from mimeportal.errors import NotOfferedError, UsageError
 from mimeportal.holds.hold import checked_id, checked_ids, checked_text, narrowed
 from mimeportal.messages.asking import Asking, narrowing, whole
@@ -44,7 +43,7 @@ class Mailbox(Asking):
             raise UsageError(f"There is no folder {folder!r}.", remedy=f"Use one of: {', '.join(contract.FOLDERS)}.")
         wanted = narrowed(MailFilter, filter, conditions)
         wanted.check()
-        whose = self._mailbox(mailbox)
+        whose = self._session.mailbox_of(mailbox)
         if self._session.offers(contract.BROWSE):
             return self._browsed(wanted, folder=folder, mailbox=whose)
         if folder == "junk":
@@ -94,7 +93,7 @@ class Mailbox(Asking):
             raise UsageError("Everyone's mail is not that of one mailbox.", remedy="Leave one of them out.")
         wanted = narrowed(MailFilter, filter, conditions)
         wanted.check()
-        whose = None if everyone else self._mailbox(mailbox)
+        whose = None if everyone else self._session.mailbox_of(mailbox)
         if self._session.offers(contract.BROWSE):
             return self._browsed(wanted, folder=folder, mailbox=whose, everyone=everyone or None, words=words)
         if folder is not None:
@@ -182,20 +181,6 @@ class Mailbox(Asking):
             return self._session.stream(contract.FILE, contract.MailFileItem(id=checked_id(id)))
 
     # -- how a list is asked for -------------------------------------------------------------------------------
-
-    def _mailbox(self, named: str | None) -> str | None:
-        """Whose mail is asked for; None is the caller's own."""
-        if named is not None:
-            checked_text("mailbox", named)
-            return parse_address(named)
-        if self._portal.is_person:
-            return None
-        if self._portal.user is None:
-            raise UsageError(
-                "Whose mailbox? An app has none of its own.",
-                remedy="Name it with --mailbox ADDRESS or MIMEPORTAL_USER.",
-            )
-        return normalise(self._portal.user)
 
     def _browsed(
         self,

@@ -141,7 +141,8 @@ class SecureClient:
 
     def definitions(self, *, mailbox: str | None = None) -> Sequence[DefinitionRow]:
         """The definitions that the caller, or whose `mailbox` it is, may send by; the default first."""
-        items = [contract.DefinitionsItem(mailbox=mailbox)] if mailbox is not None else []
+        whose = self._session.mailbox_of(mailbox)
+        items = [contract.DefinitionsItem(mailbox=whose)] if whose is not None else []
         return self._session.call(contract.DEFINITIONS, items).rows
 
     def settings(self) -> SettingsRow:
@@ -166,7 +167,7 @@ class SecureClient:
         folder = wanted.folder or self._folder()
         item = contract.ListItem(
             folder=folder,
-            mailbox=wanted.mailbox,
+            mailbox=self._session.mailbox_of(wanted.mailbox),
             from_=wanted.from_,
             to=wanted.to,
             subject=wanted.subject,

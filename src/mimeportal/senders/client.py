@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, MutableSequence, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from mimeportal import limits
 from mimeportal.addresses import parse_address
@@ -56,7 +56,7 @@ class SendersClient:
         if search is not None:
             checked_text("search", search)
         item = ListSendersItem(
-            list=list, mailbox=_mailbox(mailbox), search=search, entry_type=type, policy_type=policy_type
+            list=list, mailbox=self._mailbox(mailbox), search=search, entry_type=type, policy_type=policy_type
         )
         pattern = TextPattern.parse(search) if search else None
 
@@ -75,7 +75,7 @@ class SendersClient:
         nobody is trusted. Raises `UsageError` naming the bad entry, `NotOfferedError`, `ForbiddenError`.
         """
         found = to_add(entries, list)
-        whose = _mailbox(mailbox)
+        whose = self._mailbox(mailbox)
         if self._session.offers(contract.ADD):
             items = [contract.AddSenderItem(entry=entry, list=list, mailbox=whose) for entry, _ in found]
             return self._changed(contract.ADD, items)
@@ -95,7 +95,7 @@ class SendersClient:
         if list is not None:
             check_list(list)
         self._session.require(contract.REMOVE, "removing one mailbox's sender entry")
-        whose = _mailbox(mailbox)
+        whose = self._mailbox(mailbox)
         items = [contract.RemoveSenderItem(entry=entry, list=list, mailbox=whose) for entry, _ in parsed(entries)]
         return self._changed(contract.REMOVE, items)
 
@@ -139,7 +139,7 @@ class SendersClient:
             raise UsageError(f"There is no verb {verb!r}.", remedy=f"Use one of: {', '.join(changing.VERBS)}.")
         if retry_from is not None:
             return changing.retry(self._portal, verb, retry_from)
-        whose = _mailbox(mailbox)
+        whose = None if every_mailbox else self._mailbox(mailbox)
         if whose not in (None, self._portal.user) and self._session.offers(contract.LIST):
             self.list(mailbox=whose).first(1)  # whose lists are not the caller's is said before anything is asked
         if verb == "add":
@@ -161,12 +161,13 @@ class SendersClient:
         """Add the entries of a file's lines: a plain list, one a line, or the CSV that an export wrote.
 
         Good lines are stored, some thousand at a time; bad ones are told to `on_bad`, with their numbers. Without
-        `list` each goes to the list that its column `list` names. With `dry_run` the lines are only checked. On
-        Mimecast addresses only. Raises `UsageError` where no list is named, `ForbiddenError`.
+        `list` each goes to the list that its column `list` names. With `dry_run` nothing is changed: a local portal
+        tells what it would do, some thousand lines at a time; for Mimecast the lines are checked here. On Mimecast
+        addresses only. Raises `UsageError` where no list is named, `ForbiddenError`.
         """
         from mimeportal.senders import importing
 
-        return importing.import_entries(self._portal, lines, list, _mailbox(mailbox), on_bad, dry_run=dry_run)
+        return importing.import_entries(self._portal, lines, list, self._mailbox(mailbox), on_bad, dry_run=dry_run)
 
     def check(self, sender: str, *, envelope: str | None = None, mailbox: str | None = None) -> CheckSenderRow:
         """What would happen to mail from an address to the caller, or to `mailbox`, and what decides it.
@@ -181,8 +182,14 @@ class SendersClient:
             bounce = "" if envelope in ("", "<>") else parse_address(envelope)
         if "*" in sender:
             raise UsageError(f"A check takes one address, no pattern: {sender!r}.", remedy="Write user@example.com.")
-        item = CheckSenderItem(sender=parse_address(sender), envelope=bounce, mailbox=_mailbox(mailbox))
+        item = CheckSenderItem(sender=parse_address(sender), envelope=bounce, mailbox=self._mailbox(mailbox))
         return self._session.one(contract.CHECK, item)
+
+    def _mailbox(self, named: str | None) -> str | None:
+        """Whose lists are meant. Mimecast knows no list by itself, and its own operations say whose they change."""
+        if named is None and not self._session.offers(contract.LIST):
+            return None
+        return self._session.mailbox_of(named)
 
     def _changed(self, endpoint: Endpoint[ItemT, ChangeSenderRow], items: Sequence[ItemT]) -> Sequence[SenderChange]:
         changes: MutableSequence[SenderChange] = []
@@ -211,10 +218,3 @@ class SendersClient:
 
 
 _TYPES = ("address", "domain")
-
-
-def _mailbox(given: Any) -> str | None:
-    if given is None:
-        return None
-    checked_text("mailbox", given)
-    return parse_address(given)

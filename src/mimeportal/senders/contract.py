@@ -105,11 +105,15 @@ class ChangeSenderRow(Row):
 
 
 class ImportSendersItem(Item):
-    """Many entries for one list of one mailbox (none: the caller's): each by itself, the bad ones are failures."""
+    """Many entries for one list of one mailbox (none: the caller's): each by itself, the bad ones are failures.
+
+    A `dry_run` is answered alike, and changes nothing.
+    """
 
     entries: list[str]
     list: str
     mailbox: str | None = None
+    dry_run: bool | None = None
 
 
 class ImportSendersRow(Row):

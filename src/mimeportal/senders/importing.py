@@ -12,7 +12,7 @@ from mimeportal.addresses import parse_entry
 from mimeportal.errors import UsageError
 from mimeportal.senders import contract
 from mimeportal.senders.entry import check_list, check_trusted
-from mimeportal.untrusted import uncell
+from mimeportal.untrusted import uncell, unescaped
 from mimeportal.wire import Failure
 
 if TYPE_CHECKING:
@@ -77,10 +77,12 @@ def import_entries(
 
     def store(name: str) -> None:
         chunk = waiting.pop(name)
-        if dry_run:
-            result.added += len(chunk)
+        if ours:
+            tell(_stored(portal, chunk, name, mailbox, result, dry_run=dry_run))
+        elif dry_run:
+            result.added += len(chunk)  # Mimecast tells of no list
         else:
-            tell((_stored if ours else _permitted_or_blocked)(portal, chunk, name, mailbox, result))
+            tell(_permitted_or_blocked(portal, chunk, name, mailbox, result))
 
     for read in _read(lines, list, result):
         if isinstance(read, BadLine):
@@ -146,8 +148,8 @@ def _entry(
             yield BadLine(number, text[:80], "bad_line", f"The line cannot be read: {fault}.")
             return
         values = {name: uncell(cells[place].strip()) for name, place in columns.items() if place < len(cells)}
-        entry = values.get("entry", "")
-        named = values.get("list") or list
+        entry = unescaped(values.get("entry", ""))
+        named = values.get("list", "").lower() or list
         if named == "auto-permitted":
             result.left_out += 1
             return
@@ -167,9 +169,10 @@ def _entry(
 
 
 def _stored(
-    portal: Portal, chunk: Sequence[_Line], list: str, mailbox: str | None, result: ImportResult
+    portal: Portal, chunk: Sequence[_Line], list: str, mailbox: str | None, result: ImportResult, *, dry_run: bool
 ) -> Sequence[BadLine]:
-    item = contract.ImportSendersItem(entries=[line.entry for line in chunk], list=list, mailbox=mailbox)
+    entries = [line.entry for line in chunk]
+    item = contract.ImportSendersItem(entries=entries, list=list, mailbox=mailbox, dry_run=dry_run or None)
     answer = portal.session.call(contract.IMPORT, [item])
     for row in answer.rows:
         result.added += row.added

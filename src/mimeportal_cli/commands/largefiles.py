@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ PREFERENCES = Shape(
 _ID = click.argument("id")
 _TZ = option("--tz", metavar="ZONE", help="Read and show times in this zone. Default: the account's.")
 _YES = option("--yes", is_flag=True, help="Do not ask.")
+_DRY_RUN = option("--dry-run", is_flag=True, help="Show what is meant; change nothing.")
 
 
 @click.group(cls=Group)
@@ -186,40 +188,71 @@ def extend(id: str, until: str | None, days: int | None, tz: str | None, output:
 @largefiles.command()
 @_ID
 @_YES
+@_DRY_RUN
 @output_options(LARGE_FILES, limit=False)
-def expire(id: str, yes: bool, output: Output) -> None:
+def expire(id: str, yes: bool, dry_run: bool, output: Output) -> None:
     """End the access to a send now. Downloads under way are not cut off."""
-    _ask_and_act(id, yes, output, "Expire", lambda portal, full: portal.largefiles.expire(full), "is expired")
+    _ask_and_act(id, yes, dry_run, output, _EXPIRE, lambda portal, full: portal.largefiles.expire(full))
 
 
 @largefiles.command()
 @_ID
 @_YES
+@_DRY_RUN
 @output_options(LARGE_FILES, limit=False)
-def cancel(id: str, yes: bool, output: Output) -> None:
+def cancel(id: str, yes: bool, dry_run: bool, output: Output) -> None:
     """Cancel an upload that is not complete, whichever process it is of; what has arrived is deleted."""
-    _ask_and_act(id, yes, output, "Cancel", lambda portal, full: portal.largefiles.cancel(full), "is cancelled")
+    _ask_and_act(id, yes, dry_run, output, _CANCEL, lambda portal, full: portal.largefiles.cancel(full))
+
+
+@dataclass(frozen=True)
+class _Verb:
+    """The words of an act on one send, and in which statuses it can be done; the last is what it leads to."""
+
+    asks: str
+    done: str
+    statuses: tuple[str, ...]
+
+
+_EXPIRE = _Verb("expire", "is expired", ("active", "expired"))
+_CANCEL = _Verb("cancel", "is cancelled", ("uploading", "paused", "cancelled"))
 
 
 def _ask_and_act(
-    id: str, yes: bool, output: Output, verb: str, act: Callable[[Portal, str], LargeFile], done: str
+    id: str, yes: bool, dry_run: bool, output: Output, verb: _Verb, act: Callable[[Portal, str], LargeFile]
 ) -> None:
     from mimeportal_cli.opening import opened
     from mimeportal_cli.telling import place
 
-    if not yes:
-        settings().console.require_interactive()
+    console = settings().console
+    if not yes and not dry_run:
+        console.require_interactive()
     with opened() as portal:
         full = _resolved(portal, id)
         where = place(portal)
+        if dry_run:
+            _show_dry(portal.largefiles.get(full), output, verb, where)
+            return
         if not yes:
             large = portal.largefiles.get(full)
-            settings().console.confirm(f"{verb} {_named(large)}, to {_several(large.to, None, None)} ({where})?")
+            asked = f"{verb.asks.capitalize()} {_named(large)}, to {_several(large.to, None, None)} ({where})?"
+            console.confirm(asked)
         changed = act(portal, full)
         _show(output, changed)
     if changed.status == "cancelled":
         largefiles_send.forget(full)
-    settings().console.note(f"{_named(changed)} {done} ({where}).")
+    console.note(f"{_named(changed)} {verb.done} ({where}).")
+
+
+def _show_dry(large: LargeFile, output: Output, verb: _Verb, where: str) -> None:
+    _show(output, large)
+    named = f"{_named(large)}, to {_several(large.to, None, None)}"
+    if large.status in verb.statuses[:-1]:
+        settings().console.note(f"Would {verb.asks} {named}: it is {large.status} ({where}).")
+    elif large.status in verb.statuses:
+        settings().console.note(f"{named} {verb.done} already ({where}).")
+    else:
+        settings().console.warn(f"{named} is {large.status}: the portal would refuse to {verb.asks} it ({where}).")
 
 
 @largefiles.command()
@@ -242,12 +275,28 @@ def download(id: str, write: str | None, folder: str | None, name: str | None) -
             raise NotFoundError(f"This send has no file {name!r}.", remedy=f"It has: {', '.join(large.files)}.")
         if write is not None and len(wanted) > 1:
             raise UsageError(f"{len(wanted)} files do not go into one.", remedy="Name one with --file, or use --dir.")
-        for file, target in zip(wanted, _targets(wanted, write, folder), strict=True):
-            if target.exists() and (folder is not None or not target.is_file()):
+        pairs = list(zip(wanted, _targets(wanted, write, folder), strict=True))
+        there = [target for file, target in pairs if folder is not None and _is_there(file, target)]
+        for _, target in pairs:  # before anything is fetched
+            if target not in there and target.exists() and (folder is not None or not target.is_file()):
                 raise UsageError(f"{target} exists already, and is not overwritten.", remedy="Name another folder.")
+        for file, target in pairs:
+            if target in there:
+                console.note(f"{target} is there already: {file.size:,} octets, SHA-256 {file.sha256}.")
+                continue
             with console.transfer(file.size, _short(file.name)) as moved:
                 portal.largefiles.download(large.id, target, file=file.id, on_progress=moved)
             console.note(f"Written to {target}: {file.size:,} octets, SHA-256 {file.sha256}.")
+
+
+def _is_there(file: SentFile, target: Path) -> bool:
+    """Whether an earlier download has brought all of it."""
+    import hashlib
+
+    if not target.is_file() or target.stat().st_size != file.size:
+        return False
+    with target.open("rb") as written:
+        return hashlib.file_digest(written, "sha256").hexdigest() == file.sha256
 
 
 def _targets(files: Sequence[SentFile], write: str | None, folder: str | None) -> list[Path]:

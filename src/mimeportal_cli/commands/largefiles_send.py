@@ -250,12 +250,16 @@ class _Kept:
 
     def upload(self, portal: Portal) -> Upload | None:
         """The upload that was interrupted; None when there is none, or it was ended."""
+        from mimeportal.errors import NotFoundError
+
         if not self.handle:
             return None
         upload = portal.largefiles.resume(self.handle)
-        if upload.id and portal.largefiles.get(upload.id).status in ("cancelled", "failed"):
-            return None
-        return upload
+        try:
+            ended = bool(upload.id) and portal.largefiles.get(upload.id).status in ("cancelled", "failed")
+        except NotFoundError:  # the portal was made anew, or restored from before it began
+            ended = True
+        return None if ended else upload
 
     def keep(self, upload: Upload) -> None:
         from mimeportal.profiles import write_private

@@ -95,7 +95,7 @@ LOG = Shape(
 
 @click.group(cls=Group)
 def secure() -> None:
-    """Secure messages: send, read, answer, recall, and watch over them."""
+    """Secure messages: send, read, answer, recall, monitor."""
 
 
 @secure.command("list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ WRITABLE = ("blocked", "permitted", "trusted")
 POLICY_TYPES = ("manual", "auto", "disabled", "trusted")
 _UNASKED = 25  # typed entries that are added without a question
 _SHOWN = 5
+_ENTRY = re.compile(r'"[^"]*"@[^\s,]*|[^\s,]+')  # what stands in quotes may hold blanks and commas
 
 
 def _list_of(options: Any, _record: Any, _columns: Any) -> str:
@@ -201,7 +203,7 @@ def _named(entries: Sequence[str]) -> list[str]:
     """The entries as typed, split, normalised and unique. Raises `UsageError` for a bad one."""
     from mimeportal.addresses import parse_entry
 
-    words = [word for entry in entries for word in entry.replace(",", " ").split() or [entry]]
+    words = [word for entry in entries for word in _ENTRY.findall(entry) or [entry]]
     return list(dict.fromkeys(parse_entry(word)[0] for word in words))
 
 

@@ -247,15 +247,21 @@ def backup_(file: str, home: str) -> None:
 
 @main.command()
 @click.argument("file")
+@option(
+    "--erased",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="erased.jsonl of the home that was backed up: who was erased since is erased again.",
+)
 @_home
-def restore(file: str, home: str) -> None:
+def restore(file: str, erased: str | None, home: str) -> None:
     """Make a home from a backup, in a new folder.
 
     What was on its way out is frozen: look at it with `status --deliveries`, then run `sweep --thaw`.
     """
     from mimeportal_server import backup
 
-    backup.restore(Path(file), Path(home)).close()
+    backup.restore(Path(file), Path(home), Path(erased) if erased else None).close()
     console = settings().console
     console.note(f"Restored {file} to {home}. Earlier links and log-ins have ended.")
     console.note("So have the keys of API 1.0: `apps revoke` and `apps add` give an application new ones.")

@@ -136,6 +136,29 @@ def people_reset(address: str, home: str) -> None:
     settings().console.note(f"A one-time password for {address}, good for 24 hours. It is shown only here.")
 
 
+@people.command("erase")
+@click.argument("address")
+@option("--yes", is_flag=True, help="Do not ask.")
+@_home
+def people_erase(address: str, yes: bool, home: str) -> None:
+    """Erase a person: their mail, their lists, and every address and subject that names them. It cannot be undone.
+
+    What is counted stays, without whom it was about. A backup made before still has them: give `restore` the file
+    erased.jsonl of this home.
+    """
+    from mimeportal.addresses import normalise
+    from mimeportal_server import erasing
+
+    console = settings().console
+    with _portal(home) as portal:
+        with portal.database.read() as tx:
+            _person(portal, tx, normalise(address))
+        if not yes:
+            console.confirm(f"Erase {address} in {portal.home.path}, with all of their mail, for ever?")
+        count = erasing.erase(portal, normalise(address), by=_as_operator())
+    console.note(f"Erased {address}, and {count:,} messages.")
+
+
 @people.command("unlock")
 @click.argument("address")
 @_home

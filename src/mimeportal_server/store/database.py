@@ -72,6 +72,13 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def checkpoint(self) -> None:
+        """Put what was committed into the file itself, and empty its log. Readers may keep it from doing all."""
+        with _explained(), self._lock, self._engine.connect() as connection:
+            connection.exec_driver_sql("ROLLBACK")  # no transaction may be open meanwhile
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.exec_driver_sql("BEGIN")
+
     def close(self) -> None:
         self._engine.dispose()
 

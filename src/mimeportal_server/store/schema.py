@@ -206,6 +206,8 @@ messages = Table(
 )
 Index("messages_mime", messages.c.mime_message_id)
 
+Index("messages_received", messages.c.received)
+
 # One import item, so that the same import again adds nothing (promises C.1).
 imports = Table(
     "imports",
@@ -357,6 +359,7 @@ rejections = Table(
     _text("remote_host"),
     _text("type"),  # a word for the reason
     _text("info"),  # the reply that was given
+    _text("route"),
     **_NEVER_AGAIN,
 )
 Index("rejections_at", rejections.c.at)
@@ -448,12 +451,14 @@ deliveries = Table(
     _number("queued"),
     _number("not_before"),
     Column("finished", Integer),
+    Column("delivered", Integer),  # when it was, although a report says later that it bounced
 )
 Index(
     "deliveries_open",
     deliveries.c.id,
     sqlite_where=text("finished IS NULL"),
 )
+Index("deliveries_finished", deliveries.c.finished, sqlite_where=text("finished IS NOT NULL"))
 Index("deliveries_hold", deliveries.c.hold_id)
 Index("deliveries_message", deliveries.c.message_id)
 
@@ -533,6 +538,8 @@ audit = Table(
     Column("object_id", Integer),
     _text("request_id"),
 )
+Index("audit_at", audit.c.at)
+Index("audit_log_ins", audit.c.at, sqlite_where=text("action = 'log in'"))
 # The log of a secure message is what was done with it; no other object's acts are looked up.
 Index(
     "audit_secure",
@@ -545,4 +552,17 @@ audit_details = Table(
     metadata,
     Column("audit_id", Integer, ForeignKey("audit.id"), primary_key=True),
     _text("detail"),  # JSON
+)
+
+# What reports count, day by day in the account's zone: written in the transaction of the act, and never less true
+# than the rows themselves, of which `counting.recount` makes it anew.
+day_counts = Table(
+    "day_counts",
+    metadata,
+    Column("report", Text, nullable=False),  # traffic | held
+    Column("day", Text, nullable=False),  # 2026-11-03
+    Column("part", Text, nullable=False),  # a route, or the reason of a hold
+    Column("event", Text, nullable=False),  # passed, held, ...; or seconds, of which `number` is the sum
+    _number("number"),
+    PrimaryKeyConstraint("report", "day", "part", "event"),
 )

@@ -39,7 +39,7 @@ def _try_key(visit: Visit) -> Response:
         return _closed(visit)
     network = network_of(visit.request.peer)
     try:
-        secret = largefile_access.try_key(visit.portal, opened, visit.form.get("key").strip(), network)
+        secret = largefile_access.try_key(visit.portal, opened, visit.form.get("key"), network)
     except Refused as refusal:
         return visit.page("largefile_key.html", refusal.status, opened=opened, error=str(refusal))
     if secret is None:

@@ -67,7 +67,7 @@ def _routes() -> tuple[Route, ...]:
 
 def is_page(path: str) -> bool:
     """Whether a path is a page's, or nobody's that a page should say so of: not the API's, nor the lab's."""
-    return not re.match(r"/(api|email|oauth|lab)(/|$)", path)
+    return not re.match(r"/(api|email|lab|oauth|siem)(/|$)", path)
 
 
 def route_at(method: str, path: str) -> tuple[Route, dict[str, str]] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -202,6 +204,7 @@ class TestTheAccessKey:
     def test_it_is_asked_for_before_anything_is_told(self, served: Served, visitor: Visitor) -> None:
         clean, page = opened(visitor, link_of(served))
         assert "anary" not in page.text
+        assert "log-in" not in page.text, "recipients have none"
         wrong = visitor.submit(page, f"{clean}/key", key="wrong horse")
         assert wrong.status == 403
         assert "That is not the access key" in wrong.text
@@ -229,6 +232,29 @@ class TestTheAccessKey:
             outcomes = list(tx.scalars(select(audit.c.outcome).where(audit.c.action == "try access key")))
         assert outcomes == ["failed"] * limits.LOCK_FAILURES
         served.lab.time += limits.LOCK_MINUTES * 60 + 1
+        assert visitor.submit(page, f"{clean}/key", key=KEY).status == 303
+
+    def test_of_guesses_made_at_once_no_more_are_taken(
+        self, served: Served, ask: Asking, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All of them were let in before the first was found to be wrong."""
+        clean, page = opened(visitor, link_of(served))
+        guesses = [f"guess {number}" for number in range(limits.HTTP_THREADS)]
+        together = threading.Barrier(len(guesses))
+
+        def is_right(*_: object) -> bool:
+            together.wait(20)
+            return False
+
+        monkeypatch.setattr("mimeportal_server.passwords.is_right", is_right)
+        with ThreadPoolExecutor(len(guesses)) as pool:
+            shown = list(pool.map(lambda key: visitor.submit(page, f"{clean}/key", key=key).status, guesses))
+        assert sorted(shown) == [403] * limits.LOCK_FAILURES + [429] * (len(guesses) - limits.LOCK_FAILURES)
+        assert ask.count(login_failures) == limits.LOCK_FAILURES
+
+    def test_blanks_around_a_key_are_no_part_of_it(self, served: Served, ask: Asking) -> None:
+        sent(ask, {"a": b"a"}, accessKey=f"  {KEY}\t")
+        visitor, clean, page = _page_of(served, link_of(served))
         assert visitor.submit(page, f"{clean}/key", key=KEY).status == 303
 
     def test_it_is_believed_for_some_hours(self, served: Served, visitor: Visitor) -> None:
@@ -272,6 +298,26 @@ class TestFetching:
         recipient = sending.shown()["recipients"][0]
         assert [entry["downloads"] for entry in recipient["downloads"]] == [1]
         assert recipient["downloads"][0]["last"]
+
+    def test_parts_far_from_each_other_are_not_remembered_without_end(
+        self, served: Served, ask: Asking, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "FETCH_PARTS", 2)
+        sending = sent(ask, {"a": FILE})
+        url, visitor = url_of(served), Visitor(served)
+        for start, covered in (
+            (0, "[[0, 1]]"),
+            (10, "[[0, 1], [10, 11]]"),
+            (20, "[[0, 1], [10, 11]]"),
+            (11, "[[0, 1], [10, 12]]"),
+        ):
+            assert visitor.ask(url, headers={"Range": f"bytes={start}-{start}"}).status == 206
+            until = time.monotonic() + 5
+            while _covered(ask) != covered and time.monotonic() < until:
+                time.sleep(0.02)
+            assert _covered(ask) == covered
+        visitor.ask(url)
+        assert _eventually(sending, [1]), "all of it at once is a download all the same"
 
     def test_each_press_of_the_button_is_a_download_of_its_own(self, served: Served, ask: Asking) -> None:
         sending = sent(ask, {"a": FILE, "b": FILE}, to=[OUT, "two@elsewhere.example"])
@@ -373,10 +419,13 @@ class TestFetching:
         assert part.read_bytes() == FILE
 
 
+def _covered(ask: Asking) -> str | None:
+    with ask.portal.database.read() as tx:
+        return tx.scalar(select(largefile_downloads.c.covered))
+
+
 def _eventually(sending: Sending, counts: list[int]) -> bool:
     """What went out is counted just after it did."""
-    import time
-
     until = time.monotonic() + 5
     while downloads(sending) != counts:
         if time.monotonic() > until:

@@ -1,0 +1,36 @@
+"""Days of reports: which day a moment lies in, when a day begins, and when it is over for good; no I/O in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+CLOSES_AFTER_HOURS = 2  # once a day is over, until its report is final (promises G)
+_ONE = timedelta(days=1)
+
+
+def day_of(moment: datetime, zone: tzinfo) -> date:
+    """The day of a moment in a zone."""
+    return moment.astimezone(zone).date()
+
+
+def begin(day: date, zone: tzinfo) -> datetime:
+    """The first instant of a day, UTC. Where midnight is left out of a day, it begins when the clocks are set."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def each(start: date, end: date) -> Iterator[date]:
+    """The days from `start` on, without `end`."""
+    while start < end:
+        yield start
+        start += _ONE
+
+
+def is_closed(day: date, zone: tzinfo, now: datetime, hours: int = CLOSES_AFTER_HOURS) -> bool:
+    """Whether nothing is added to a day any more: some hours after its end."""
+    return now >= begin(day + _ONE, zone) + timedelta(hours=hours)
+
+
+def closed_until(zone: tzinfo, now: datetime, hours: int = CLOSES_AFTER_HOURS) -> date:
+    """The first day that is not closed."""
+    return day_of(now - timedelta(hours=hours), zone)

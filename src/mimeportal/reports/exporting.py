@@ -1,0 +1,307 @@
+"""Reports as files that cron can trust: one per report and day, written whole or not at all (promises G).
+
+    DIR/[PROFILE/]export.lock                  held while an export runs
+    DIR/[PROFILE/]REPORT/2026-11-03.csv        one closed day
+    DIR/[PROFILE/]REPORT/manifest.json         per format and day: file, rows, SHA-256; or why a day is absent
+    DIR/[PROFILE/]REPORT/watermark.json        per format: the first day that `--since last` takes up
+
+A day's file is written beside its place, synced, put in its place, and only then noted in the manifest; the watermark
+moves last. Whatever a kill cuts off, no name of a day ever shows a part of it, and the next run completes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mimeportal.errors import ForbiddenError, MimeportalError, NotOfferedError, UnavailableError, UsageError
+from mimeportal.reports import contract
+from mimeportal.reports.client import Calendar, Days, ReportsClient
+from mimeportal.untrusted import safe_name
+
+if TYPE_CHECKING:
+    from mimeportal.portal import Portal
+
+FORMATS = ("csv", "jsonl", "json", "xlsx", "parquet")
+LAST = "last"
+
+_FIRST_DAYS = 7  # of the first `last`
+_LOCK_SECONDS = 5.0
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is exported: the days from `since` on, without `until`, in a format.
+
+    `since` is a day or `last`: what no earlier run has done. `until` is by default the first day that is not closed.
+    `include_today` exports days that are not closed too, which are fetched again once they are; `refresh` fetches
+    what is there already. `profile` names a folder between `DIR` and the reports.
+    """
+
+    since: date | str = LAST
+    until: date | None = None
+    format: str = "csv"
+    include_today: bool = False
+    refresh: bool = False
+    profile: str = ""
+    zone: str | None = None
+
+    def check(self) -> None:
+        """Raise `UsageError` for what cannot be exported."""
+        if self.format not in FORMATS:
+            raise UsageError(f"There is no format {self.format!r}.", remedy=f"Use one of: {', '.join(FORMATS)}.")
+        if self.since != LAST and not isinstance(self.since, date):
+            raise UsageError(f"since takes a day or 'last', not {self.since!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What became of one day of one report, or of a report as a whole (then without a `day`).
+
+    `outcome` is `written`, `kept` (an earlier run wrote it), `absent` (the portal does not keep it: `why`), or
+    `failed`, with the `error`.
+    """
+
+    report: str
+    day: date | None
+    outcome: str
+    path: Path | None = None
+    rows: int = 0
+    open: bool = False
+    why: str = ""
+    error: MimeportalError | None = field(default=None, repr=False)
+
+
+def run(
+    portal: Portal, reports: Sequence[str], folder: Path, plan: Export, on_file: Callable[[Exported], None]
+) -> list[Exported]:
+    """Export reports, one after the other; what fails in one does not touch the others."""
+    plan.check()
+    for name in reports:
+        ReportsClient.of(name)
+    place = folder / safe_name(plan.profile) if plan.profile else folder
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise UsageError(f"{place} cannot be made: {fault.strerror}.", remedy="Name another folder.") from None
+    done: list[Exported] = []
+
+    def tell(what: Exported) -> None:
+        done.append(what)
+        on_file(what)
+
+    with _only_one(place):
+        today = portal.reports.calendar(plan.zone)
+        for name in dict.fromkeys(reports):
+            try:
+                _Exporting(portal, contract.REPORTS[name], place / name, plan, today).run(tell)
+            except UnavailableError as fault:
+                # Who is not there for one report is not there for the next.
+                tell(Exported(name, None, "failed", error=fault))
+                break
+            except MimeportalError as fault:
+                tell(Exported(name, None, "failed", error=fault))
+    return done
+
+
+class _Exporting:
+    """One report into its folder."""
+
+    def __init__(self, portal: Portal, report: contract.Report, folder: Path, plan: Export, today: Calendar) -> None:
+        self._portal = portal
+        self._report = report
+        self._folder = folder
+        self._plan = plan
+        self._today = today
+        self._manifest = _read(folder / "manifest.json")
+        self._noted: dict[str, Any] = self._manifest.setdefault("days", {}).setdefault(plan.format, {})
+        self._marks = _read(folder / "watermark.json")
+
+    def run(self, tell: Callable[[Exported], None]) -> None:
+        account = _account(self._portal)
+        if self._manifest.get("account", account) != account:
+            raise UsageError(
+                f"{self._folder} has days of the account {self._manifest['account']}, and this one is {account}.",
+                why="Whoever reads the files takes them for one account's.",
+                remedy="Export into another folder.",
+            )
+        zone = self._manifest.get("time_zone", self._today.zone_name)
+        if zone != self._today.zone_name:
+            raise UsageError(
+                f"{self._folder} has days of {zone}, and the portal's are of {self._today.zone_name}.",
+                why="Days of two zones overlap.",
+                remedy="Export into another folder.",
+            )
+        days = self._days()
+        if days is None:
+            return
+        self._folder.mkdir(exist_ok=True)
+        _remove_parts(self._folder)
+        self._manifest |= {"version": _VERSION, "report": self._report.name, "account": account, "time_zone": zone}
+        self._marks.setdefault(self._plan.format, days.start.isoformat())
+        for day in days:
+            noted = self._noted.get(day.isoformat())
+            if noted is None or noted.get("open") or self._plan.refresh or not self._is_there(noted):
+                self._day(day, tell)
+            elif "absent" in noted:
+                tell(Exported(self._report.name, day, "absent", why=noted["absent"]))
+            else:
+                tell(Exported(self._report.name, day, "kept", self._folder / noted["file"], noted["rows"]))
+            self._advance(day)
+
+    def _days(self) -> Days | None:
+        """The days of this run; None when none of them is closed."""
+        closed, today = self._today.closed_until, self._today.today
+        end = today + timedelta(1) if self._plan.include_today else closed
+        if isinstance(self._plan.since, date):
+            start = self._plan.since
+        else:
+            mark = self._marks.get(self._plan.format)
+            start = date.fromisoformat(mark) if mark else closed - timedelta(_FIRST_DAYS)
+        end = min(end, self._plan.until) if self._plan.until is not None else end
+        return self._today.days(start, end) if start < end else None
+
+    def _is_there(self, noted: dict[str, Any]) -> bool:
+        return "absent" in noted or (self._folder / noted["file"]).is_file()
+
+    def _day(self, day: date, tell: Callable[[Exported], None]) -> None:
+        window = Days(day, day + timedelta(1), self._today.zone)
+        absent = self._absent(day)
+        if absent:
+            self._note(day, {"absent": absent})
+            tell(Exported(self._report.name, day, "absent", why=absent))
+            return
+        path = self._folder / f"{day.isoformat()}.{self._plan.format}"
+        part = self._folder / f".{path.name}.{os.getpid()}.part"
+        try:
+            rows = self._write(part, window)
+            _sync(part)
+            digest = _digest(part)
+            _put(part, path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+        noted: dict[str, Any] = {"file": path.name, "rows": rows, "sha256": digest}
+        is_open = day >= self._today.closed_until
+        self._note(day, {**noted, "open": True} if is_open else noted)
+        tell(Exported(self._report.name, day, "written", path, rows, is_open))
+
+    def _absent(self, day: date) -> str:
+        from mimeportal.reports import from_portal
+
+        return from_portal.absent(self._portal, self._report, day, self._today)
+
+    def _write(self, path: Path, window: Days) -> int:
+        from mimeportal.reports import files
+
+        batches = self._portal.reports.batches(self._report.name, window)
+        return files.FORMS[self._plan.format](path, self._report.row, self._report.name, batches)
+
+    def _note(self, day: date, noted: dict[str, Any]) -> None:
+        self._noted[day.isoformat()] = noted
+        ordered = {form: dict(sorted(days.items())) for form, days in sorted(self._manifest["days"].items())}
+        _replace(self._folder / "manifest.json", {**self._manifest, "days": ordered})
+
+    def _advance(self, day: date) -> None:
+        """Move the watermark past a day that is done for good, where it has come to it."""
+        form = self._plan.format
+        mark = date.fromisoformat(self._marks[form])
+        noted = self._noted.get(day.isoformat(), {"open": True})
+        if day == mark and not noted.get("open"):
+            # Days behind it may have been done by an earlier run.
+            while (done := self._noted.get(mark.isoformat())) is not None and not done.get("open"):
+                mark += timedelta(1)
+            self._marks[form] = mark.isoformat()
+            _replace(self._folder / "watermark.json", dict(sorted(self._marks.items())))
+
+
+def _account(portal: Portal) -> str:
+    """The account's code; "" where this caller may not see it."""
+    try:
+        return portal.account.code
+    except (ForbiddenError, NotOfferedError):
+        return ""
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, or raise `UnavailableError`: two exports would write the same names."""
+    try:
+        import fcntl
+    except ImportError:  # this system has no such locks: whoever runs two exports there sees to it
+        yield
+        return
+    with (folder / "export.lock").open("ab") as file:
+        until = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise UnavailableError(
+                        f"Another export is writing to {folder}.",
+                        why="Two at once would write the same files.",
+                        remedy="Wait for its end, and run this again.",
+                    ) from None
+                time.sleep(0.05)
+        yield
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file of our own. Raises `UsageError` for one that is none."""
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as fault:
+        raise UsageError(f"{path} cannot be read: {fault}.", remedy="Export into another folder.") from None
+    if not isinstance(found, dict) or found.get("version", _VERSION) != _VERSION:
+        raise UsageError(f"{path} is of another release.", remedy="Export into another folder.")
+    return found
+
+
+def _replace(path: Path, content: dict[str, Any]) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(content, indent=1) + "\n", "ascii")
+    _sync(part)
+    _put(part, path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _put(part: Path, path: Path) -> None:
+    """Give a whole and synced file its name, durably."""
+    os.replace(part, path)
+    with suppress(OSError):  # not every system lets a folder be opened
+        _sync(path.parent)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove_parts(folder: Path) -> None:
+    """What a kill left: only whoever holds the lock writes here, so nobody's part is under way."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)

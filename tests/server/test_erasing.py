@@ -1,0 +1,218 @@
+"""Erasing a person: nothing names them any more, and every count is what it was (promises F.3)."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from asking import asking
+from conftest import ADMIN, ANN, BOB, Lab, mail_of
+from mimeportal.errors import NotFoundError, UsageError
+from mimeportal_server import backup, counting, delivery, erasing, people
+from mimeportal_server.portal import Portal
+from mimeportal_server.store.schema import day_counts
+
+WORDS = ("Aardvark", "zebrafish")  # in subject and body of ann's mail alone
+REPORTS = ("traffic", "held", "logins")
+
+
+def days(lab: Lab) -> dict[str, str]:
+    today = datetime.fromtimestamp(lab.server.clock.now() / 1000, UTC).date()
+    return {"start": (today - timedelta(2)).isoformat(), "end": (today + timedelta(1)).isoformat()}
+
+
+@pytest.fixture
+def story(lab: Lab) -> Lab:
+    """Mail of ann's of every fate, some of bob's, and one message that both have."""
+    for number in range(3):
+        lab.receive(mail_of(f"s{number}@private.example", f"{WORDS[0]} {number}", f"{WORDS[1]}\n"))
+    lab.receive(mail_of("friend@private.example", f"{WORDS[0]} hello", f"{WORDS[1]}\n"), reason=None)
+    lab.receive(mail_of("other@bobs.example", "for bob", to=BOB), to=BOB)
+    with asking(lab) as ask:
+        ask.decide(ask.one(subject=f"{WORDS[0]} 0"), "release", by=ANN)
+        ask.decide(ask.one(subject=f"{WORDS[0]} 1"), "reject", block="address", by=ADMIN)
+    both(lab)
+    large(lab)
+    delivery.deliver(lab.server)
+    return lab
+
+
+def large(lab: Lab) -> None:
+    """Ann sends a large file to somebody outside."""
+    path = lab.path.parent / "zebrafish.bin"
+    path.write_bytes(b"private.example" * 1000)
+    portal = lab.client(ANN)
+    portal.largefiles.send([path], to=["out@elsewhere.example"], subject=f"{WORDS[0]} plans")
+    portal.close()
+
+
+def both(lab: Lab) -> None:
+    from mimeportal_server.arrival import accept, incoming
+
+    with lab.server.database.read() as tx:
+        persons = [people.find(tx, address) for address in (ANN, BOB)]
+    recipients = [(int(person.id), str(person.address)) for person in persons if person]
+    octets = mail_of("round@bobs.example", "to both", to="everybody")
+    accept(lab.server, [incoming(octets, None, recipients=recipients, received=lab.server.clock.now())], door="test")
+
+
+def told(lab: Lab) -> dict[str, Any]:
+    with asking(lab) as ask:
+        return {name: ask(f"/api/portal/reports/{name}", days(lab)).row["rows"] for name in REPORTS}
+
+
+def sums(lab: Lab) -> tuple[dict[Any, int], dict[Any, int]]:
+    with lab.server.database.read() as tx:
+        kept = {tuple(row[:4]): row[4] for row in tx.execute(select(day_counts))}
+        return kept, {key: number for key, number in counting.scan(lab.server, tx).items() if number}
+
+
+def acts(lab: Lab) -> Counter[tuple[str, str]]:
+    database = sqlite3.connect(lab.path / "portal.db")
+    rows = database.execute("SELECT action, outcome FROM audit").fetchall()
+    database.close()
+    return Counter(rows)
+
+
+def everything(path: Path) -> bytes:
+    """Every octet of the home that could name somebody; what was delivered is no longer the portal's."""
+    names = [file for file in path.rglob("*") if file.is_file() and "outgoing" not in file.parts]
+    return b"".join(file.read_bytes() for file in names)
+
+
+def named(path: Path) -> list[str]:
+    octets = everything(path).lower()
+    return [text for text in (ANN, *WORDS, "private.example") if text.lower().encode() in octets]
+
+
+class TestErasing:
+    def test_nothing_names_them_any_more(self, story: Lab) -> None:
+        assert named(story.path)
+        assert erasing.erase(story.server, ANN) == 4
+        assert named(story.path) == []
+
+    def test_every_count_is_what_it_was(self, story: Lab) -> None:
+        before, acted = told(story), acts(story)
+        erasing.erase(story.server, ANN)
+        after = told(story)
+        # What was undecided left the queue: that is the one act that erasing is.
+        ended = [[*row[:5], 0, *row[6:]] for row in after["held"]]
+        assert ended == before["held"]
+        assert sum(row[5] for row in after["held"]) == 1
+        assert (after["traffic"], after["logins"]) == (before["traffic"], before["logins"])
+        assert acts(story) - acted == Counter({("expire", "done"): 1, ("erase person", "done"): 1})
+        assert not acted - acts(story)
+        kept, scanned = sums(story)
+        assert kept == scanned
+
+    def test_what_others_have_stays_theirs(self, story: Lab) -> None:
+        erasing.erase(story.server, ANN)
+        with asking(story) as ask:
+            assert ask.one(subject="for bob")
+            tracked = ask("/api/message-finder/search", {"advancedTrackAndTraceOptions": {"to": BOB}})
+            assert "to both" in [row["subject"] for row in tracked.json["data"][0]["trackedEmails"]]
+
+    def test_they_are_gone_and_may_come_again(self, story: Lab) -> None:
+        erasing.erase(story.server, ANN)
+        with story.server.write() as tx:
+            assert people.find(tx, ANN) is None
+            _, new = people.add(tx, ANN, domains=("example.com",), now=0)
+        assert new
+        with asking(story) as ask:
+            assert ask.held(by=ANN, queue="personal") == []
+            assert ask.lists(ANN) == {}
+
+    def test_nobody_is_erased_twice_or_by_mistake(self, story: Lab) -> None:
+        for address in ("nobody@example.com", "app:robot"):
+            with pytest.raises(NotFoundError):
+                erasing.erase(story.server, address)
+        erasing.erase(story.server, ANN)
+        with pytest.raises(NotFoundError):
+            erasing.erase(story.server, ANN)
+
+    def test_not_while_their_mail_is_on_its_way(self, story: Lab) -> None:
+        story.receive(mail_of("friend@private.example", "one more"), reason=None)
+        with pytest.raises(UsageError, match="1 deliveries"):
+            erasing.erase(story.server, ANN)
+        assert named(story.path)
+        delivery.deliver(story.server)
+        erasing.erase(story.server, ANN)
+        assert named(story.path) == []
+
+
+class TestRestoring:
+    """A backup from before brings them back; the file of erasures takes them away again."""
+
+    def test_a_restore_replays_erasures(self, story: Lab, tmp_path: Path) -> None:
+        story.receive(mail_of("friend@private.example", f"{WORDS[0]} queued"), reason=None)
+        backup.backup(story.server, tmp_path / "backup")
+        delivery.deliver(story.server)
+        erasing.erase(story.server, ANN)
+        backup.restore(tmp_path / "backup", tmp_path / "without").close()
+        assert named(tmp_path / "without")
+        home = backup.restore(tmp_path / "backup", tmp_path / "with", story.path / "erased.jsonl")
+        portal = Portal(home)
+        with portal.database.read() as tx:
+            kept = {tuple(row[:4]): row[4] for row in tx.execute(select(day_counts))}
+            scanned = {key: number for key, number in counting.scan(portal, tx).items() if number}
+        assert kept == scanned
+        portal.close()
+        assert named(tmp_path / "with") == []
+        assert (tmp_path / "with" / "erased.jsonl").read_bytes() == (story.path / "erased.jsonl").read_bytes()
+
+    def test_the_file_names_nobody(self, story: Lab) -> None:
+        erasing.erase(story.server, ANN)
+        (line,) = (story.path / "erased.jsonl").read_text().splitlines()
+        assert set(json.loads(line)) == {"person", "mark"}
+
+    def test_a_number_that_is_somebody_else_by_now(self, story: Lab, tmp_path: Path) -> None:
+        erasing.erase(story.server, ANN)
+        with story.server.database.read() as tx:
+            bob = people.find(tx, BOB)
+        assert bob is not None
+        line = json.loads((story.path / "erased.jsonl").read_text())
+        other = tmp_path / "erased.jsonl"
+        other.write_text(json.dumps({**line, "person": int(bob.id)}) + "\n")
+        assert erasing.replay(story.server, other) == 0
+
+    @pytest.mark.parametrize("content", ["{}", "no json", '{"person": "x", "mark": 1}'])
+    def test_a_file_that_is_none(self, story: Lab, tmp_path: Path, content: str) -> None:
+        file = tmp_path / "some"
+        file.write_text(content)
+        with pytest.raises(UsageError, match="no file of erasures"):
+            erasing.replay(story.server, file)
+
+
+class TestTheCommand:
+    def run(self, *arguments: str, stdin: str = "") -> Any:
+        import subprocess
+        import sys
+
+        command = [sys.executable, "-m", "mimeportal_server", *arguments]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True)
+
+    def test_it_asks_and_nobody_can_answer(self, story: Lab) -> None:
+        done = self.run("people", "erase", ANN, "--home", str(story.path))
+        assert done.returncode == 2
+        assert "--yes required" in done.stderr
+        assert named(story.path)
+
+    def test_erase_and_restore(self, story: Lab, tmp_path: Path) -> None:
+        home = str(story.path)
+        assert self.run("backup", str(tmp_path / "b"), "--home", home).returncode == 0
+        done = self.run("people", "erase", ANN.upper(), "--home", home, "--yes")
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr == f"Erased {ANN.upper()}, and 4 messages.\n"
+        again = self.run("people", "erase", ANN, "--home", home, "--yes")
+        assert again.returncode == 5
+        restored = tmp_path / "restored"
+        file = str(story.path / "erased.jsonl")
+        assert self.run("restore", str(tmp_path / "b"), "--erased", file, "--home", str(restored)).returncode == 0
+        assert named(restored) == []

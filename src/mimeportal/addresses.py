@@ -17,14 +17,25 @@ _BARE = r"[^\s@<>,;:\\\"()\[\]\x00-\x20\x7f-\x9f]+"
 _LOCAL = re.compile(_BARE + r"|\"[^\"\x00-\x1f\x7f-\x9f]+\"")
 _ATOMS = re.compile(rf"(?!.*\.\.)(?!\.){_BARE}(?<!\.)")
 _ESCAPED = re.compile(r"\\(.)")
-_AROUND = re.compile(r"^[\s<>]+|[\s<>]+$")
+# What may stand around an address: angle brackets and whatever counts as a blank.
+_AROUND = "<>" + "".join(filter(str.isspace, map(chr, range(0x3001))))
+_REMEMBERED = 1_000  # characters of an address that is worth remembering: others are none
+_SHOWN = 80  # characters of what is no address, in an error
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 
-@lru_cache(maxsize=4096)
 def normalise(address: str) -> str:
-    """Lower case, no needless quotes, domain in IDNA ASCII form; what cannot be an address is stripped and lowered."""
-    local, at, domain = _AROUND.sub("", address).rpartition("@")
+    """Lower case, no needless quotes, domain in IDNA ASCII form; what cannot be an address is stripped and lowered.
+
+    However long it is, it takes time by its length alone: a stranger may have written it.
+    """
+    bare = address.strip(_AROUND)
+    return _normalised(bare) if len(bare) <= _REMEMBERED else _normalised.__wrapped__(bare)
+
+
+@lru_cache(maxsize=4096)
+def _normalised(address: str) -> str:
+    local, at, domain = address.rpartition("@")
     if not at:
         return domain.lower()
     return f"{_plain(local).lower()}@{_ascii_domain(domain) or domain.lower()}"
@@ -127,9 +138,14 @@ def _plain(local: str) -> str:
     return bare if _ATOMS.fullmatch(bare) else local
 
 
-@lru_cache(maxsize=4096)
 def _ascii_domain(domain: str) -> str | None:
     """The domain in IDNA ASCII form, lower case; None when it cannot be one."""
+    # The form takes time by the square of a label's length.
+    return _in_ascii(domain) if len(domain) <= limits.ADDRESS_CHARACTERS else None
+
+
+@lru_cache(maxsize=4096)
+def _in_ascii(domain: str) -> str | None:
     domain = domain.rstrip(".").lower()
     if not domain.isascii():
         try:
@@ -143,4 +159,5 @@ def _ascii_domain(domain: str) -> str | None:
 
 
 def _no_address(text: str) -> UsageError:
-    return UsageError(f"Not an e-mail address: {text!r}.", remedy="Write it as user@example.com.")
+    shown = repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."
+    return UsageError(f"Not an e-mail address: {shown}.", remedy="Write it as user@example.com.")

@@ -50,10 +50,11 @@ class Incoming:
     of its body, by which search finds it.
 
     What was composed here also says by whom for its owner (`actor`), where each recipient was `named`, what
-    recipients outside get where that differs (`outside_octets`), and that its return path is one of ours
-    (`bounces`). Once it is stored, `blob` and `outside_blob` are the names of its octets; once it is taken, `number`
-    is that of its row, and `return_path` is known: a secret, which only the outbox keeps. `vouched`: the portal knows
-    who wrote it. `secure` are recipients for whom it waits in the secure portal.
+    recipients outside get where that differs (`outside_octets`), and at whose return path of ours a bounce of it
+    counts (`bounces_to`). Once it is stored, `blob` and `outside_blob` are the names of its octets; once it is taken,
+    `number` is that of its row, and `return_path` is known: a secret, which only the outbox keeps. `vouched`: the
+    portal knows who wrote it. `admitted`: room for it was found before. `secure` are recipients for whom it waits in
+    the secure portal.
     """
 
     octets: bytes
@@ -76,7 +77,8 @@ class Incoming:
     secure: Sequence[str] = ()
     named: Mapping[str, str] = field(default_factory=dict)
     outside_octets: bytes | None = None
-    bounces: bool = False
+    bounces_to: Caller | None = None
+    admitted: bool = False
     return_path: str = ""
     blob: str = ""
     outside_blob: str = ""
@@ -178,7 +180,7 @@ class _Writer:
         return {tuple(row) for row in self._tx.execute(select(*columns).where(imports.c.blob.in_(names)))}
 
     def take(self, entry: Incoming, name: str, known: set[tuple[str, ...]]) -> list[Result]:
-        if entry.whole and (full := self._without_room(entry)):
+        if entry.whole and not entry.admitted and (full := self._without_room(entry)):
             sender = entry.by.person_id if entry.by is not None else 0
             copies_of = [*entry.recipients, *((sender, address) for address in (*entry.outside, *entry.secure))]
             return [
@@ -197,7 +199,7 @@ class _Writer:
             if key in known:
                 results.append(Result(recipient, "already", "imported before"))
                 continue
-            if not self._has_room(person_id, len(entry.octets)):
+            if not self._count(person_id, entry):
                 results.append(Result(recipient, "refused", FULL))
                 continue
             message_id = message_id or self._message(entry, name)
@@ -244,11 +246,12 @@ class _Writer:
         arrivals = [Arrival(entry.envelope_from, address, entry.summary, size, True) for address in entry.outside]
         return next((rule for rule in secure.triggers if any(matches(rule, arrival) for arrival in arrivals)), None)
 
-    def _has_room(self, person_id: int, size: int) -> bool:
+    def _count(self, person_id: int, entry: Incoming) -> bool:
         """Count a message against its person's quota, unless it is over."""
-        if self._kept_for(person_id) + size > self._portal.settings.limits["person_octets"]:
+        size = len(entry.octets)
+        if not entry.admitted and self._kept_for(person_id) + size > self._portal.settings.limits["person_octets"]:
             return False
-        self._octets[person_id] += size
+        self._octets[person_id] = self._kept_for(person_id) + size
         return True
 
     def _without_room(self, entry: Incoming) -> set[int]:
@@ -269,8 +272,8 @@ class _Writer:
     def _message(self, entry: Incoming, name: str) -> int:
         summary = entry.summary
         number = entry.number = self._next(messages)
-        if entry.bounces and entry.by is not None:
-            entry.return_path = bounces.return_path(self._portal, self._tx, entry.by, number)
+        if entry.bounces_to is not None:
+            entry.return_path = bounces.return_path(self._portal, self._tx, entry.bounces_to, number)
         self._rows[messages].append(
             {
                 "id": number,
@@ -308,14 +311,14 @@ class _Writer:
 
     def _send(self, entry: Incoming, name: str, message_id: int, by: Caller, recipient: str) -> Result:
         """One of the portal's people writes to somebody outside: nothing is screened, the copy is kept as theirs."""
-        self._has_room(by.person_id, len(entry.octets))
+        self._count(by.person_id, entry)
         self._queue(entry, entry.outside_blob or name, message_id, "submitted", recipient)
         self._note(entry, message_id, None, by.person_id, recipient, "sent", "")
         return Result(recipient, "sent", "", entry.summary.notes)
 
     def _keep(self, entry: Incoming, message_id: int, by: Caller, recipient: str) -> Result:
         """A message waits in the secure portal for somebody: nothing is queued, the copy is kept as its sender's."""
-        self._has_room(by.person_id, len(entry.octets))
+        self._count(by.person_id, entry)
         self._note(entry, message_id, None, by.person_id, recipient, "secure", "Secure Messaging")
         return Result(recipient, "secure", "", entry.summary.notes)
 

@@ -19,7 +19,7 @@ from mimeportal_server import secure_access as access
 from mimeportal_server.clock import DAY
 from mimeportal_server.compose_message import Mailbox
 from mimeportal_server.people import Caller
-from mimeportal_server.portal import Portal
+from mimeportal_server.portal import Portal, Refused
 from mimeportal_server.secure_links import page
 from mimeportal_server.secure_notices import notify, with_banner
 from mimeportal_server.settings_secure import Definition, Trigger
@@ -62,8 +62,12 @@ def lay(
     *,
     caller: Caller | None,
     request_id: str,
+    admitted: bool = False,
 ) -> JsonObject:
-    """Lay a message that was taken in where its people find it, announce it, and record it; its row."""
+    """Lay a message that was taken in where its people find it, announce it, and record it; its row.
+
+    `admitted`: room in the mailboxes of the account's own people was found before. Else raises `Refused` without it.
+    """
     now, definition = portal.clock.now(), terms.definition
     expires = terms.expires
     if expires is None and definition.expire_days:
@@ -125,7 +129,7 @@ def lay(
     audit.record(tx, [act], at=now, caller=caller or writer, request_id=request_id)
     inside = [(recipient.person_id, recipient.address) for recipient in recipients if recipient.way == "mail"]
     if inside:
-        _deliver(portal, tx, entry, secure_id, writer, inside, actor=caller)
+        _deliver(portal, tx, entry, secure_id, writer, inside, actor=caller, admitted=admitted)
     found = access.load(portal, tx, writer, [secure_id])[secure_id]
     notices = notify(portal, tx, found, found.recipients, caller=caller or writer, request_id=request_id)
     return contract.SentRow(
@@ -146,8 +150,12 @@ def _deliver(
     inside: Sequence[tuple[int, str]],
     *,
     actor: Caller | None,
-) -> list[arrival.Result]:
-    """What the account's own people get: the message as mail, with a banner; it is screened as any other."""
+    admitted: bool,
+) -> None:
+    """What the account's own people get: the message as mail, with a banner; it is screened as any other.
+
+    Raises `Refused` where a mailbox is full, unless room for it was found before.
+    """
     whose = f"{writer.address}, outside," if writer.outside else writer.address
     lines = [
         f"[Secure Messaging] {whose} sent this securely.",
@@ -163,9 +171,14 @@ def _deliver(
         route="inbound" if writer.outside else "internal",
         vouched=True,
         actor=actor,
+        whole=True,
+        admitted=admitted,
+        bounces_to=writer,
     )
     (results,) = arrival.accept_within(portal, tx, [marked], arrival.store(portal, [marked]), door=writer.door)
-    return results
+    full = [result.recipient for result in results if result.reason == arrival.FULL]
+    if full:
+        raise Refused("mailbox_full", f"It was not sent: no room in the mailbox of {', of '.join(full)}.")
 
 
 def divert(
@@ -183,4 +196,4 @@ def divert(
         for person_id, address, way in who
     ]
     terms = Terms(definitions[trigger.definition], policy=trigger.policy)
-    lay(portal, tx, entry, entry.by, recipients, terms, caller=entry.actor, request_id="")
+    lay(portal, tx, entry, entry.by, recipients, terms, caller=entry.actor, request_id="", admitted=True)

@@ -15,7 +15,7 @@ from mimeportal_server.clock import moment
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
 from mimeportal_server.secure_access import Found, waits
-from mimeportal_server.secure_links import link
+from mimeportal_server.secure_links import link, page
 
 _NOTIFICATION = "You've been sent a secure message"
 _HOW = {
@@ -69,7 +69,8 @@ def receipt(portal: Portal, tx: Connection, found: Found, copy: Row[Any], *, cal
     lines = [
         f"{copy.address} opened your secure message on {moment(portal.clock.now()):%Y-%m-%d at %H:%M} UTC.",
         "",
-        f"Subject: {visible(message.subject)}",
+        # To somebody outside it leaves as open mail, which carries nothing of the message: they find it by its page.
+        page(portal, message.id) if message.direction == "inbound" else f"Subject: {visible(message.subject)}",
         f"Sent: {moment(message.sent):%Y-%m-%d at %H:%M} UTC",
     ]
     told = compose.queue_written(

@@ -240,7 +240,7 @@ def compose(portal: Portal, tx: Connection, caller: Caller, item: contract.Compo
         whole=True,
         named=named,
         outside_octets=written.outside,
-        bounces=True,
+        bounces_to=by,
     )
     return Composed(entry, parts.message_id, format_datetime(moment(now)), written.left_out)
 

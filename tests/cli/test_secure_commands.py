@@ -128,6 +128,10 @@ def test_sixty_megabytes_are_refused_and_nothing_is_half_sent(run: Run, home: Pa
         (("mark", "x", "--yes"), "How shall they be marked?"),
         (("extend", "x"), "Until when?"),
         (("extend", "x", "--until", "2d", "--days", "1"), "Until when?"),
+        (
+            ("extend", "x", "--days", "9999999999"),
+            "Invalid value for '--days': 9999999999 is not in the range 1<=x<=3650.",
+        ),
         (("list", "--folder", "sent", "--since", "+7d"), "A filter looks back, and '+7d' lies ahead."),
         (("monitor", "--status", "lost"), "There is no status 'lost'."),
         (("show", "#abcdefgh"), "No secure message has the reference #abcdefgh."),

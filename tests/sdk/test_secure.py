@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from conftest import ADMIN, ANN, BOB
 from mimeportal import limits
@@ -16,6 +17,7 @@ from mimeportal.secure.contract import OPTIONS, TOO_LARGE
 from mimeportal_server import door, keeping, secure_laying
 from mimeportal_server.clock import moment
 from mimeportal_server.store.schema import deliveries, messages, requested, secure_messages, uploads
+from mimeportal_server.store.schema import people as persons
 from secure_people import BLIND, CARL, DEFAULT, DEFINITION, DORA, People, people
 
 __all__ = ["people"]
@@ -59,6 +61,7 @@ def test_from_sent_to_answered(people: People) -> None:
     assert b"".join(people(CARL).download(content.attachments[0].id)) == b"%PDF-1.4"
     assert content.recipients is None
     assert not content.message.unread
+    assert content.headers[:3] == [("From", ANN), ("To", f"Carl Client <{CARL}>"), ("Cc", DORA)]
 
     seen = people(ANN).get(sent.id)
     assert seen.message.status == "read"
@@ -752,3 +755,48 @@ def test_on_mimecast_only_the_flags_of_lists_tell(people: People) -> None:
         with pytest.raises(NotOfferedError):
             act()
     client.close()
+
+
+# -- what goes as mail ---------------------------------------------------------------------------------------------
+
+
+def test_a_full_mailbox_inside_refuses_the_whole_and_loses_nothing(people: People) -> None:
+    def fill(octets: int) -> None:
+        with people.lab.server.write() as tx:
+            tx.execute(persons.update().where(persons.c.address == BOB).values(octets=octets))
+
+    fill(limits.PERSON_OCTETS)
+    with pytest.raises(ApiError, match=f"no room in the mailbox of {BOB}") as caught:
+        people(ANN).send([CARL, BOB], "s", "t", request_id="one")
+    assert code(caught) == "mailbox_full"
+    assert list(people(ANN).list()) == []
+    assert people.mail(CARL) == []
+    fill(0)
+    people(ANN).send([CARL, BOB], "s", "t", request_id="one")
+    assert len(people.mail(BOB)) == 1
+    fill(limits.PERSON_OCTETS)
+    with pytest.raises(ApiError, match="no room"):
+        people(CARL).reply(only(people, CARL).id, "yes", all=True)
+    assert people.mail(ANN) == []
+    assert list(people(CARL).list(folder="sent")) == []
+
+
+def test_mail_with_a_banner_leaves_by_a_return_path_of_ours(people: People) -> None:
+    people(ANN).send([CARL, BOB], "s", "t")
+    people(CARL).reply(only(people, CARL).id, "yes", all=True)
+    with people.lab.server.database.read() as tx:
+        rows = tx.execute(select(deliveries.c.recipient, deliveries.c.sender).where(deliveries.c.kind == "screened"))
+        senders = [(row.recipient, row.sender) for row in rows]
+    assert sorted(recipient for recipient, _ in senders) == [ANN, BOB, BOB]
+    assert all(sender.startswith("bounce+") and sender.endswith("@example.com") for _, sender in senders)
+    assert people.client(ANN).messages.list("inbox").first(1)[0].from_address == CARL
+
+
+def test_a_receipt_to_somebody_outside_tells_nothing_of_the_message(people: People) -> None:
+    people(ANN).send([CARL], "first", "t")
+    sent = people(CARL).send([ANN], "My diagnosis", "t", option="read-receipt")
+    people(ANN).get(sent.id)
+    receipt = people.mail(CARL)[-1]
+    assert "Subject: Your secure message was opened" in receipt
+    assert "diagnosis" not in receipt
+    assert f"/secure/messages/{sent.id}" in receipt.replace("=\n", "")

@@ -8,11 +8,13 @@ import pytest
 from talking import door_of, rows
 
 from conftest import ADMIN, ANN, BOB, mail_of
+from mimeportal import limits
 from mimeportal.errors import ForbiddenError
 from mimeportal_server import outsiders
 from mimeportal_server import people as persons
 from mimeportal_server.mail import preview
 from mimeportal_server.store.schema import copies, deliveries, messages, secure_messages
+from mimeportal_server.store.schema import people as persons_table
 from secure_people import CARL, DEFINITION, DORA, People, people
 
 __all__ = ["people"]
@@ -68,6 +70,19 @@ def test_of_several_outside_all_get_it_securely(people: People) -> None:
     submit(people, "Offer", CARL, DORA)
     assert [message.subject for message in people(CARL).list()] == ["Offer"]
     assert [message.definition for message in people(ADMIN).monitor()] == ["Default Secure Messaging Definition"]
+
+
+def test_room_for_the_message_is_room_for_its_banner(people: People) -> None:
+    subject = "Confidential: the offer"
+    octets = mail_of(sender=ANN, to=f"{CARL}, {BOB}", subject=subject, body="The text.\r\n").replace(b"\n", b"\r\n")
+    nearly = limits.PERSON_OCTETS - len(octets) - 50  # with room for it as it comes, and not for the banner
+    with people.lab.server.write() as tx:
+        tx.execute(persons_table.update().where(persons_table.c.address == BOB).values(octets=nearly))
+    submit(people, subject, CARL, BOB)
+    assert [message.subject for message in people(CARL).list()] == [subject]
+    assert len(people.mail(BOB)) == 1, "what was taken in is not lost"
+    with people.lab.server.database.read() as tx:
+        assert persons.find(tx, BOB).octets > limits.PERSON_OCTETS  # type: ignore[union-attr]
 
 
 def test_the_same_holds_for_mail_sent_from_the_portal(people: People) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -197,6 +198,20 @@ class TestLoggingIn:
             assert shown.status == 401
             said.add(alert(shown))
         assert said == {"Invalid username, password or permissions. Please check you are using the correct URL."}
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "a" + " " * 900_000 + "b",
+            "x@" + "".join(map(chr, range(0x4E00, 0x4E00 + 20_000))),
+            "a" + "<" * 300_000 + "b",
+        ],
+        ids=["blanks", "domain", "brackets"],
+    )
+    def test_no_address_of_a_stranger_keeps_the_portal(self, served: Served, address: str) -> None:
+        began = time.monotonic()
+        assert Visitor(served).log_in(address, PASSWORD).status == 401
+        assert time.monotonic() - began < 10
 
     def test_domain_passwords_are_not_checked_here(self, served: Served) -> None:
         visitor = Visitor(served)

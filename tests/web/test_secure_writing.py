@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 from writing import CLIENT, OTHER, Office, alert, compose, heading, inside, multipart, page_of
 
-from browsing import Shown, Visitor, chromium, written_to
+from browsing import Shown, Visitor, chromium, links_in, written_to
 from conftest import ANN, BOB
 from mimeportal_server.store.schema import secure_copies, uploads
 from served import serving
@@ -105,6 +105,35 @@ class TestWriting:
         options = compose(visitor, visitor.ask("/secure/compose"), to=OTHER, subject="S", text="x")
         assert visitor.submit(options, "/secure/compose", step="send", option="no-print").status == 422
         assert not written_to(office.served.lab, OTHER)
+
+    def test_recipients_as_address_books_write_them(self, office: Office) -> None:
+        office.send()
+        visitor = office.visitor()
+        to = f'"Adams, Ann; the first" <{ANN}>, Bob <{BOB}>'
+        options = compose(visitor, visitor.ask("/secure/compose"), to=to, subject="S", text="x")
+        assert visitor.submit(options, "/secure/compose", step="send", option="no-print").status == 303
+        for address in (ANN, BOB):
+            assert links_in(written_to(office.served.lab, address)[-1])
+
+    @pytest.mark.parametrize("file", ['{"id": "1", "filename": "a", "size": 1e999}', "[" * 100_000, "{}", "1"])
+    def test_a_file_that_no_form_of_ours_names(self, office: Office, file: str) -> None:
+        office.send()
+        visitor = office.visitor()
+        shown = compose(visitor, visitor.ask("/secure/compose"), to=ANN, subject="S", text="x", file=file)
+        assert shown.status == 400
+        assert "The form cannot be read." in shown.text
+
+    def test_however_long_recipients_are_they_are_read_at_once(self, office: Office) -> None:
+        office.send()
+        visitor = office.visitor()
+        for to in ("a" + " " * 500_000 + "b", '"' * 500_000, "a<" * 250_000):
+            page = visitor.ask("/secure/compose")
+            fields = {**page.fields("/secure/compose"), "step": "send", "option": "no-print", "to": to}
+            began = time.monotonic()
+            shown = visitor.ask("/secure/compose", fields)
+            assert shown.status == 422
+            assert len(alert(shown)) < 1_000
+            assert time.monotonic() - began < 10
 
     def test_published_contacts_are_all_that_people_outside_see(self, tmp_path: Path) -> None:
         settings = f'published_contacts = ["{BOB}"]'

@@ -149,10 +149,12 @@ class SentSecure:
 class SecureContent:
     """A secure message with its texts and attachments; to its sender also who read it, and which rule sent it so.
 
+    `names` are what its writer called its recipients, by their addresses; whoever had no name is not among them.
     `html` is as it was written: pass it through `mimeportal.untrusted_html.safe_html` before showing it.
     """
 
     message: SecureMessage
+    names: dict[str, str]
     text: str | None
     html: str | None
     attachments: list[Attachment]
@@ -166,16 +168,25 @@ class SecureContent:
         message = self.message
         shown = [
             ("From", f"{message.from_name} <{message.from_address}>" if message.from_name else message.from_address),
-            ("To", ", ".join(message.to)),
-            ("Cc", ", ".join(message.cc)),
+            ("To", self._called(message.to)),
+            ("Cc", self._called(message.cc)),
             ("Subject", message.subject),
         ]
         return [(name, value) for name, value in shown if value]
+
+    def called(self, address: str) -> str:
+        """A recipient as the message names them: `Carl Client <carl@elsewhere.example>`, or the address alone."""
+        name = self.names.get(address)
+        return f"{name} <{address}>" if name else address
+
+    def _called(self, addresses: Iterable[str]) -> str:
+        return ", ".join(map(self.called, addresses))
 
     @classmethod
     def from_row(cls, row: MessageRow) -> SecureContent:
         return cls(
             message=SecureMessage.from_row(row),
+            names={one.email_address: one.displayable_name for one in (*row.to, *row.cc) if one.displayable_name},
             text=row.text_body,
             html=row.html_body,
             attachments=[

@@ -220,7 +220,7 @@ def _facts(portal: Portal, content: SecureContent, tz: str | None) -> Iterator[t
         yield ("Expired" if message.expired else "Expires"), told(message.expires, zone)
     for one in content.recipients or ():
         read = f"read {told(one.read, zone)}" if one.read else "by mail" if one.way == "mail" else one.status or ""
-        yield "Recipient", f"{one.address}, {read}"
+        yield "Recipient", f"{content.called(one.address)}, {read}"
     yield "You may", ", ".join(message.may) or "nothing"
     yield "Reference", reference(message.id)
 

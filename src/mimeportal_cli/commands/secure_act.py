@@ -246,7 +246,7 @@ def _carry_out(portal: Portal, plan: Plan, acting: Acting, output: Output, endin
 @click.command(cls=Command)
 @click.argument("id")
 @option("--until", metavar="WHEN", help="The new expiry: 7d (from now), a date, a time.")
-@option("--days", metavar="N", type=click.IntRange(min=1), help="So many days later than it expires now.")
+@option("--days", metavar="N", type=click.IntRange(1, 3_650), help="So many days later than it expires now.")
 @option("--tz", metavar="ZONE", help="Read and show times in this zone. Default: the account's.")
 @output_options(EXPIRY, limit=False)
 def extend(id: str, until: str | None, days: int | None, tz: str | None, output: Output) -> None:

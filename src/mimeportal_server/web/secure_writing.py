@@ -32,6 +32,8 @@ OPTIONS = {
     "expire-7d": ("Expire Message in 7 Days", "From then on the recipient cannot respond to it."),
     "expire-30d": ("Expire Message in 30 Days", "From then on the recipient cannot respond to it."),
 }
+# One of several recipients. Each sign is looked at once, whatever somebody sends.
+_RECIPIENT = re.compile(r'(?:"[^"]*+"|[^,;\n])++')
 _CONTACTS_SHOWN = 200
 _CONTACTS = {"most-used": "Most used", "global": "Global addresses"}
 
@@ -87,7 +89,7 @@ def _kept(form: Form) -> list[dict[str, Any]]:
         try:
             file = json.loads(text)
             named = {"id": str(file["id"]), "filename": str(file["filename"]), "size": int(file["size"])}
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             raise Refused("err_request_malformed", "The form cannot be read.", status=400) from None
         if named["id"] != form.get("remove"):
             files.append(named)
@@ -160,15 +162,17 @@ def _send(visit: Visit) -> Response:
 
 
 def _addresses(text: str) -> list[Address]:
-    """What somebody typed as recipients: with or without names, at commas, semicolons or line ends."""
-    parts = [part.strip() for part in re.split(r"[,;\n]", text)]
+    """What somebody typed as recipients: with or without names, at commas, semicolons, line ends."""
+    parts = [part.strip() for part in _RECIPIENT.findall(text)]
     return [_address(part) for part in parts if part]
 
 
 def _address(text: str) -> Address:
-    """`Ann <ann@example.com>` or the address alone; whether it is one, the operation says."""
-    named = re.fullmatch(r'"?([^<>"]*)"?\s*<([^<>]*)>', text)
-    name, address = named.groups() if named else ("", text)
+    """`"Ann, the first" <ann@example.com>` or the address alone; whether it is one, the operation says."""
+    name, angle, address = text.removesuffix(">").rpartition("<")
+    name = name.strip().removeprefix('"').removesuffix('"')
+    if not angle or not text.endswith(">") or any(sign in name for sign in '<>"'):
+        return Address(email_address=text)
     return Address(email_address=address.strip(), displayable_name=name.strip())
 
 

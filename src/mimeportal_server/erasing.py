@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Table, Text, and_, cast, delete, func, litera
 
 from mimeportal.errors import NotFoundError, UsageError
 from mimeportal_server import audit, counting, deciding, keeping, largefile_keeping, largefile_upload, people
-from mimeportal_server.portal import Portal
+from mimeportal_server.clock import DAY
+from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.steps import reached
 from mimeportal_server.store import disk, schema
 from mimeportal_server.store.schema import (
@@ -34,6 +35,7 @@ from mimeportal_server.store.schema import (
 )
 
 _FILE = "erased.jsonl"
+_BEGUN = "erasing "  # and a person's number: a fact until everything that follows its transaction was done
 _MANY = 500
 
 # What is a person's own and counts for nothing: it goes whole.
@@ -63,10 +65,24 @@ def erase(portal: Portal, address: str, *, by: str = "") -> int:
         raise NotFoundError(f"{address} is none of the portal's people.", why=f"In {portal.home.path}.")
     count, names = _erase(portal, int(person.id), str(person.address), by)
     keeping.let_go(portal, names)
-    largefile_keeping.remove_strays(portal)
-    _note(portal, int(person.id), _mark(portal, str(person.address)))
-    _forget_pages(portal)
+    finish(portal)
     return count
+
+
+def finish(portal: Portal) -> int:
+    """Do what follows the transactions of erasures, also of those that were cut off behind it; how many there were."""
+    begun = schema.facts.c.name.startswith(_BEGUN)
+    with portal.database.read() as tx:
+        found = tx.execute(select(schema.facts).where(begun)).all()
+    if not found:
+        return 0
+    for row in found:
+        _note(portal, int(row.name.removeprefix(_BEGUN)), row.value)
+    largefile_keeping.remove_strays(portal)
+    _forget_pages(portal)
+    with portal.database.write() as tx:
+        tx.execute(delete(schema.facts).where(schema.facts.c.name.in_([row.name for row in found])))
+    return len(found)
 
 
 def replay(portal: Portal, source: Path) -> int:
@@ -78,10 +94,9 @@ def replay(portal: Portal, source: Path) -> int:
         if address is not None and hmac.compare_digest(_mark(portal, address), mark):
             _, names = _erase(portal, number, address, "", cancel=True)
             keeping.let_go(portal, names)
-            largefile_keeping.remove_strays(portal)
             count += 1
         _note(portal, number, mark)
-    _forget_pages(portal)
+    finish(portal)
     return count
 
 
@@ -106,7 +121,12 @@ def _erase(portal: Portal, person: int, address: str, by: str, *, cancel: bool =
         elif under_way:
             raise _busy(address, len(under_way))
         held = tx.execute(select(holds).where(holds.c.person_id == person, deciding.HELD)).all()
-        deciding.expire(portal, tx, held, {row.id: now for row in held})
+        keep = portal.settings.hold_days * DAY
+        # What was over its time already stays counted on the day on which it was.
+        over = deciding.expiry_edge(portal)
+        deciding.expire(
+            portal, tx, held, {row.id: row.received + keep if row.received <= over else now for row in held}
+        )
         names = _blobs(tx, person, alone)
         for some in _some(alone):
             _empty_messages(tx, some, now)
@@ -132,6 +152,7 @@ def _erase(portal: Portal, person: int, address: str, by: str, *, cancel: bool =
         )
         act = audit.Act("erase person", "done", "person", person, {"os_user": by} if by else {})
         audit.record(tx, [act], at=now, caller=None, door="command")
+        set_fact(tx, f"{_BEGUN}{person}", _mark(portal, address))
         reached("erasing.written")
     reached("erasing.committed")
     return len(alone), names
@@ -276,11 +297,14 @@ def _delete_details(tx: Connection, person: int, address: str) -> None:
 
 
 def _forget_pages(portal: Portal) -> None:
-    """What was deleted is in no page of the database any more, nor in its log or its index of words."""
+    """What was deleted is in no page of the database any more, nor in its log or its index of words.
+
+    Rows that were changed or moved before left copies in the spare room of pages: so the file is written anew.
+    """
     with portal.database.write() as tx:
         tx.exec_driver_sql("INSERT INTO words(words) VALUES ('optimize')")
         tx.exec_driver_sql("PRAGMA secure_delete = OFF")
-    portal.database.checkpoint()
+    portal.database.rewrite()
 
 
 def _some(numbers: list[int]) -> Iterator[list[int]]:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from mimeportal.errors import ConfigurationError, MimeportalError, UnavailableError, UsageError
-from mimeportal_server import delivery, keeping, largefile_scan
+from mimeportal_server import delivery, erasing, keeping, largefile_scan
 from mimeportal_server.clock import iso
 from mimeportal_server.door import Door
 from mimeportal_server.exchange import Protocol
@@ -222,6 +222,7 @@ class Server:
         while not self._stopping.is_set():
             due = swept + _SWEEP_EVERY - time.monotonic() if swept else 0.0
             if due <= 0:
+                self._try("erase", lambda: erasing.finish(self.portal))
                 self._try("sweep", lambda: keeping.sweep(self.portal, scan=not self._scans))
                 swept = time.monotonic()
             elif self._wake.wait(due):

@@ -162,6 +162,8 @@ def batch(portal: Portal, call: Call) -> Answer:
         raise Refused("err_validation_null", "Mandatory field is missing or wrong", status=400, field=field) from None
     if item.type not in KINDS:
         raise not_allowed(f"Field must be one of [{','.join(KINDS)}]", "type")
+    if item.page_size is not None and item.page_size < 1:
+        raise not_allowed("pageSize is at least 1.", "pageSize")
     since, until = _days(portal, item)
     query = json.dumps([item.type, item.date_range_starts_at, item.date_range_ends_at])
     caller = str(call.caller.person_id)
@@ -193,8 +195,10 @@ def _days(portal: Portal, item: contract.SiemBatchItem) -> tuple[int, int]:
     found = []
     for name, text in (("dateRangeStartsAt", item.date_range_starts_at), ("dateRangeEndsAt", item.date_range_ends_at)):
         try:
-            found.append(datetime.combine(date.fromisoformat(text[:10]), datetime.min.time(), UTC))
-        except ValueError:
+            day = date.fromisoformat(text[:10])
+            found.append(datetime.combine(day, datetime.min.time(), UTC))
+            _ = found[-1] + timedelta(1)  # the last day of the calendar has no end
+        except (ValueError, OverflowError):
             raise not_allowed(f"{name} is a day, such as 2026-11-03.", name) from None
     since, until = milliseconds(found[0]), milliseconds(found[1] + timedelta(1))
     if since >= until:

@@ -17,7 +17,7 @@ import pytest
 
 from cli.conftest import ESCAPES, Run, Served, message
 from conftest import ADMIN, ANN, Lab
-from mimeportal.reports import exporting, files
+from mimeportal.reports import contract, exporting, files
 from mimeportal.untrusted import uncell
 from mimeportal_server import delivery, keeping
 from mimeportal_server.portal import set_fact
@@ -403,6 +403,8 @@ class TestExport:
         [
             (("--since", "soon"), "Not a time"),
             (("--since", "last", "--format", "doc"), "doc"),
+            (("--since", "2026-11-03", "--until", "2026-11-03"), "until"),
+            (("--since", "last", "--dir", ""), "--dir"),
         ],
     )
     def test_misuse(self, run: Run, home: Path, arguments: tuple[str, ...], told: str) -> None:
@@ -421,13 +423,47 @@ class TestExport:
         Path("out").write_text("")
         assert export(run, "--since", "last").code == 2
 
-    @pytest.mark.parametrize("content", ["{", "[]", '{"version": 99}'])
-    def test_a_manifest_that_is_none(self, run: Run, home: Path, content: str) -> None:
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("manifest", "{"),
+            ("manifest", "[]"),
+            ("manifest", '{"version": 99}'),
+            ("manifest", '{"days": []}'),
+            ("manifest", '{"days": {"csv": {"2026-11-03": 5}}}'),
+            ("manifest", '{"days": {"csv": {"2026-11-03": {"file": "../x", "rows": 1}}}}'),
+            ("watermark", '{"csv": "soon"}'),
+            ("watermark", '{"csv": 5}'),
+        ],
+    )
+    def test_a_file_of_its_own_that_is_none(self, run: Run, home: Path, name: str, content: str) -> None:
         Path("out/held").mkdir(parents=True)
-        Path("out/held/manifest.json").write_text(content)
+        Path(f"out/held/{name}.json").write_text(content)
         done = export(run, "--since", "last", names=("held",))
         assert done.code == 2
-        assert Path("out/held/manifest.json").read_text() == content
+        assert f"out/held/{name}.json" in done.err
+        assert Path(f"out/held/{name}.json").read_text() == content
+        assert export(run, "--since", "last", names=("held", "traffic")).code == 3
+
+    @pytest.mark.parametrize("form", ["csv", "xlsx", "parquet"])
+    def test_a_disk_that_is_full(self, run: Run, home: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(path: Path) -> None:
+            if "held" in str(path):
+                raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(exporting, "_sync", full)
+        done = export(run, "--since", "2d", "--format", form, names=("held", "traffic"))
+        assert done.code == 3
+        assert "out/held cannot be written to: No space left on device." in done.err
+        assert {line.split("/")[1] for line in done.lines} == {"traffic"}
+        assert not list(Path("out/held").iterdir())
+        monkeypatch.undo()
+
+    def test_a_day_whose_name_something_else_has(self, run: Run, home: Path) -> None:
+        Path(f"out/held/{day(2)}.xlsx").mkdir(parents=True)
+        done = export(run, "--since", "2d", "--format", "xlsx", names=("held",))
+        assert done.code == 1
+        assert "out/held cannot be written to" in done.err
 
 
 class TestFormats:
@@ -478,6 +514,13 @@ class TestFormats:
             sheets = [name for name in book.namelist() if name.startswith("xl/worksheets/")]
             assert len(sheets) == 3
             assert all("succeeded" in book.read(name).decode() for name in sheets), "each begins with the columns"
+
+    def test_xlsx_has_days_before_1900_as_text(self, tmp_path: Path) -> None:
+        path = tmp_path / "long ago.xlsx"
+        row = ["1890-01-01", "inbound", 0, 0, 0, 0]
+        files.xlsx(path, contract.REPORTS["secure-messages"].row, "long ago", [[row]])
+        with zipfile.ZipFile(path) as book:
+            assert "1890-01-01" in book.read("xl/worksheets/sheet1.xml").decode()
 
     def test_xlsx_cuts_what_no_cell_takes(self, tmp_path: Path) -> None:
         from mimeportal.reports import contract

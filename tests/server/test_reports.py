@@ -640,6 +640,16 @@ class TestSiem:
             ({"type": "nothing", "dateRangeStartsAt": "2026-11-02", "dateRangeEndsAt": "2026-11-03"}, 200),
             ({"type": "receipt", "dateRangeStartsAt": "2020-11-02", "dateRangeEndsAt": "2020-11-03"}, 200),
             ({"type": "receipt", "dateRangeStartsAt": "soon", "dateRangeEndsAt": "2026-11-03"}, 200),
+            ({"type": "receipt", "dateRangeStartsAt": "2026-11-02", "dateRangeEndsAt": "9999-12-31"}, 200),
+            (
+                {
+                    "type": "receipt",
+                    "dateRangeStartsAt": "2999-01-01",
+                    "dateRangeEndsAt": "2999-01-01",
+                    "pageSize": "-1",
+                },
+                200,
+            ),
         ],
     )
     def test_what_cannot_be_asked(self, lab: Lab, query: dict[str, str], status: int) -> None:

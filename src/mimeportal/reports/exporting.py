@@ -59,8 +59,15 @@ class Export:
         """Raise `UsageError` for what cannot be exported."""
         if self.format not in FORMATS:
             raise UsageError(f"There is no format {self.format!r}.", remedy=f"Use one of: {', '.join(FORMATS)}.")
-        if self.since != LAST and not isinstance(self.since, date):
+        if self.since != LAST and type(self.since) is not date:
             raise UsageError(f"since takes a day or 'last', not {self.since!r}.")
+        if self.until is not None and type(self.until) is not date:
+            raise UsageError(f"until takes a day, not {self.until!r}.")
+        if isinstance(self.since, date) and self.until is not None and self.until <= self.since:
+            raise UsageError(
+                f"The end, {self.until}, lies before the start, {self.since}, or on the same day.",
+                remedy="Give an `until` after `since`; the day of `until` itself is not included.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,18 @@ def run(
                 break
             except MimeportalError as fault:
                 tell(Exported(name, None, "failed", error=fault))
+            except OSError as fault:
+                tell(Exported(name, None, "failed", error=_refused(fault, place / name)))
     return done
+
+
+def _refused(fault: OSError, folder: Path) -> MimeportalError:
+    """What the system says of a full disk, or of a name that something else has."""
+    return MimeportalError(
+        f"{folder} cannot be written to: {fault.strerror or fault}.",
+        why="The system refused it; what is there already is whole.",
+        remedy="Look at the folder and the disk, and run this again.",
+    )
 
 
 class _Exporting:
@@ -122,9 +140,9 @@ class _Exporting:
         self._folder = folder
         self._plan = plan
         self._today = today
-        self._manifest = _read(folder / "manifest.json")
+        self._manifest = _read(folder / "manifest.json", _is_manifest)
         self._noted: dict[str, Any] = self._manifest.setdefault("days", {}).setdefault(plan.format, {})
-        self._marks = _read(folder / "watermark.json")
+        self._marks = _read(folder / "watermark.json", _are_marks)
 
     def run(self, tell: Callable[[Exported], None]) -> None:
         account = _account(self._portal)
@@ -261,7 +279,7 @@ def _only_one(folder: Path) -> Iterator[None]:
         yield
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, is_ours: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """A file of our own. Raises `UsageError` for one that is none."""
     try:
         found = json.loads(path.read_bytes())
@@ -271,7 +289,39 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read: {fault}.", remedy="Export into another folder.") from None
     if not isinstance(found, dict) or found.get("version", _VERSION) != _VERSION:
         raise UsageError(f"{path} is of another release.", remedy="Export into another folder.")
+    if not is_ours(found):
+        raise UsageError(f"{path} is not what an export writes.", remedy="Export into another folder.")
     return found
+
+
+def _is_manifest(found: dict[str, Any]) -> bool:
+    days = found.get("days", {})
+    return (
+        isinstance(days, dict)
+        and all(isinstance(noted, dict) for noted in days.values())
+        and all(_is_day(day) and _is_noted(what) for noted in days.values() for day, what in noted.items())
+    )
+
+
+def _is_noted(what: Any) -> bool:
+    """Of a day: a file beside the manifest and its rows, or why it is absent."""
+    if not isinstance(what, dict):
+        return False
+    if "absent" in what:
+        return isinstance(what["absent"], str)
+    file, rows = what.get("file"), what.get("rows")
+    return isinstance(file, str) and Path(file).name == file and type(rows) is int
+
+
+def _are_marks(found: dict[str, Any]) -> bool:
+    return all(map(_is_day, found.values()))
+
+
+def _is_day(text: Any) -> bool:
+    try:
+        return isinstance(text, str) and date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _replace(path: Path, content: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ Batches = Iterable[Sequence[Values]]
 Form = Callable[[Path, type[Row], str, Batches], int]
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)  # when every workbook was made
+_FIRST_MONTH = "1900-03"  # before it, no day of a sheet is that of the calendar
 _SHEET_ROWS = 1_048_576
 _CELL_CHARACTERS = 32_767
 
@@ -83,6 +84,7 @@ def _json(path: Path, row: type[Row], batches: Batches, opening: str, between: s
 def xlsx(path: Path, row: type[Row], title: str, batches: Batches) -> int:
     try:
         from xlsxwriter import Workbook
+        from xlsxwriter.exceptions import XlsxFileError
     except ImportError:
         raise _absent("xlsx", "XlsxWriter") from None
     off = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
@@ -92,7 +94,10 @@ def xlsx(path: Path, row: type[Row], title: str, batches: Batches) -> int:
     for batch in batches:
         for values in batch:
             sheets.write(values)
-    book.close()
+    try:
+        book.close()
+    except XlsxFileError as fault:
+        raise OSError(f"the workbook cannot be written: {fault}") from fault
     return sheets.count
 
 
@@ -128,7 +133,9 @@ class _Sheets:
         for column, (value, kind) in enumerate(zip(values, self._kinds, strict=True)):
             if value is None or value == "":
                 continue
-            if kind is date:
+            if kind in (date, datetime) and value[:7] < _FIRST_MONTH:
+                self._sheet.write_string(self._line, column, value)
+            elif kind is date:
                 self._sheet.write_datetime(self._line, column, datetime.fromisoformat(value), self._formats[date])
             elif kind is datetime:
                 moment = datetime.fromisoformat(value).astimezone(UTC).replace(tzinfo=None)

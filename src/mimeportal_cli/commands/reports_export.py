@@ -59,6 +59,10 @@ def export(
 
     for name in names:
         _check(name)
+    if not folder:
+        from mimeportal.errors import UsageError
+
+        raise UsageError("--dir names no folder.", remedy="Name one; . is the one that you are in.")
     with opened() as portal:
         today = calendar_of(portal, tz)
         plan = Export(

@@ -218,10 +218,11 @@ def status(deliveries: bool, output: Output, home: str) -> None:
 @_home
 def sweep(thaw: bool, home: str) -> int:
     """Do what time brings: expire, let go of what is no longer kept, deliver what is queued."""
-    from mimeportal_server import backup, keeping
+    from mimeportal_server import backup, erasing, keeping
 
     console = settings().console
     with _portal(home) as portal:
+        erasing.finish(portal)
         if thaw:
             console.note(f"{backup.thaw(portal)} frozen deliveries go out.")
         counts = keeping.sweep(portal)

@@ -151,6 +151,8 @@ def people_erase(address: str, yes: bool, home: str) -> None:
 
     console = settings().console
     with _portal(home) as portal:
+        if erasing.finish(portal):
+            console.note("An erasure that had been cut off is complete now.")
         with portal.database.read() as tx:
             _person(portal, tx, normalise(address))
         if not yes:

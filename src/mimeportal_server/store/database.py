@@ -79,6 +79,21 @@ class Database:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.exec_driver_sql("BEGIN")
 
+    def rewrite(self) -> None:
+        """Write the whole file anew, so that what was changed or deleted is in no spare room of its pages any more.
+
+        Takes as much room again for as long, and keeps writers waiting.
+        """
+        with _explained(), self._lock, self._engine.connect() as connection:
+            connection.exec_driver_sql("ROLLBACK")  # it is a transaction of its own
+            connection.exec_driver_sql("PRAGMA temp_store = FILE")  # a whole copy is too much for memory
+            try:
+                connection.exec_driver_sql("VACUUM")
+            finally:
+                connection.exec_driver_sql("PRAGMA temp_store = MEMORY")
+                connection.exec_driver_sql("BEGIN")
+        self.checkpoint()
+
     def close(self) -> None:
         self._engine.dispose()
 

@@ -204,6 +204,31 @@ def run(portal: Portal, plan: Plan, acting: Acting, output: Output, ending: Endi
     ending.result, ending.fault = result, fault
 
 
+def carry_out(
+    portal: Portal,
+    plan: Plan,
+    acting: Acting,
+    output: Output,
+    ending: Ending,
+    *,
+    planned: Shape,
+    ask: Callable[[Plan, Ending], None] | None,
+) -> None:
+    """Carry a plan out, or only show it as `planned`; `ask` first, where it must. Raises `DeclinedError` for no."""
+    if acting.dry_run:
+        if acting.report:
+            plan.write(acting.report)
+        output.shape = planned
+        output.rows(plan.lines())
+        if len(plan) > acting.maximum:
+            settings().console.warn(f"More than --max {acting.maximum:,}: without --dry-run this is refused.")
+        return
+    plan.refuse_above(acting.maximum)
+    if len(plan) and ask is not None and not acting.yes:
+        ask(plan, ending)
+    run(portal, plan, acting, output, ending)
+
+
 def ask_by_subject(plan: Plan, ending: Ending) -> None:
     """Show the first few, and ask. Raises `DeclinedError` for no."""
     from itertools import islice

@@ -16,6 +16,7 @@ from mimeportal_cli.options import bundle, option, settings
 if TYPE_CHECKING:
     from mimeportal.holds import Hold, HoldFilter
     from mimeportal.portal import Portal
+    from mimeportal_cli.references import Remembered
 
 QUEUES = ("personal", "moderated", "admin")
 ROUTES = ("inbound", "outbound", "internal", "external")
@@ -242,6 +243,20 @@ def read_ids(source: str) -> Iterator[str | Mapping[str, Any]]:
                 f"Line {number} of {source} is no JSON object with an `id`.", "", "Take a list, a plan or a report."
             )
         yield record
+
+
+def named_ids(
+    portal: Portal, typed: Iterable[str], ids_from: str | None, remembered: Remembered
+) -> Iterator[str | Mapping[str, Any]]:
+    """Ids as typed and as a file holds them, references resolved; a line of jsonl with all that it tells."""
+    from mimeportal_cli.references import resolved
+
+    yield from resolved(portal, typed, remembered)
+    for entry in read_ids(ids_from) if ids_from is not None else ():
+        if isinstance(entry, str):
+            yield from resolved(portal, [entry], remembered)
+        else:
+            yield entry
 
 
 def _lines(source: str) -> Iterator[tuple[int, str]]:

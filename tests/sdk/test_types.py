@@ -15,9 +15,12 @@ from mimeportal.bulk import Plan
 from mimeportal.holds import HeldMessage
 from mimeportal.holds.client import HoldsClient
 from mimeportal.holds.contract import ReleaseLogRow, StateRow, SummaryRow
+from mimeportal.largefiles import LargeFile
+from mimeportal.messages import MailboxMessage, Message, SentMessage
 from mimeportal.report import Verdict
+from mimeportal.secure import SecureMessage
 from mimeportal.selection import Item
-from mimeportal.senders.client import SenderChange, SendersClient
+from mimeportal.senders import SenderChange, SendersClient
 
 
 def test_reading(lab: Lab) -> None:
@@ -78,3 +81,18 @@ def test_senders(lab: Lab) -> None:
         (entry,) = entries
         assert_type(entry.added, datetime)
         assert_type(portal.senders.remove(["elsewhere.example"], "blocked"), Sequence[SenderChange])
+
+
+def test_mailbox(lab: Lab) -> None:
+    lab.receive(mail_of(), reason=None)
+    with Portal.open(lab.url, user=ANN) as portal:
+        found = portal.messages.list("inbox")
+        assert_type(found, Pages[MailboxMessage])
+        (message,) = found
+        assert_type(message.received, datetime)
+        assert_type(portal.messages.search("hello"), Pages[MailboxMessage])
+        assert_type(portal.messages.get(message.id), Message)
+        assert_type(portal.messages.raw(message.id), Iterator[bytes])
+        assert_type(portal.messages.send(to=ANN, subject="s", body="t"), SentMessage)
+        assert_type(portal.secure.list(folder="sent"), Pages[SecureMessage])
+        assert_type(portal.largefiles.list(), Pages[LargeFile])

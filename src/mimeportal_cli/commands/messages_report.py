@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import click
 
 from mimeportal_cli import acting as act
 from mimeportal_cli.acting import Acting, acting_options
-from mimeportal_cli.choosing import read_ids
+from mimeportal_cli.choosing import named_ids
 from mimeportal_cli.commands.messages_read import FOLDERS, conditions, filter_options
 from mimeportal_cli.options import Command, option, settings
 from mimeportal_cli.output import Output, Shape, output_options
@@ -82,7 +82,7 @@ def block(
     with opened() as portal, _plan(portal, ids, ids_from, form, sender_part, limit, acting, chosen) as plan:
         where = place(portal, mailbox=chosen["mailbox"] or portal.user or "of the account")
         ending = Ending(BLOCK, where, len(plan), one_typed=len(ids) == 1 and ids_from is None)
-        _carry_out(portal, plan, acting, output, ending, asks=asks)
+        act.carry_out(portal, plan, acting, output, ending, planned=PLANNED, ask=_ask if asks else None)
     return ending.conclude()
 
 
@@ -126,7 +126,7 @@ def _plan(
             return portal.messages.plan_block(retry_from=acting.retry_from)
         form = form or "address"
         if ids or ids_from is not None:
-            named = _named(portal, ids, ids_from)
+            named = named_ids(portal, ids, ids_from, RememberedMail(portal))
             return portal.messages.plan_block(named, form, sender_part=sender_part, limit=limit)
         filters = {name: value for name, value in chosen.items() if name not in ("folder", "mailbox", "all_")}
         wanted = conditions(portal, filters.pop("since"), filters.pop("until"), filters.pop("tz"), filters)
@@ -134,37 +134,18 @@ def _plan(
         return portal.messages.plan_block(found, form, sender_part=sender_part, limit=limit)
 
 
-def _named(portal: Portal, ids: Sequence[str], ids_from: str | None) -> Iterator[str | Mapping[str, Any]]:
-    remembered = RememberedMail(portal)
-    yield from resolved(portal, ids, remembered)
-    for entry in read_ids(ids_from) if ids_from is not None else ():
-        if isinstance(entry, str):
-            yield from resolved(portal, [entry], remembered)
-        else:
-            yield entry
-
-
-def _carry_out(portal: Portal, plan: Plan, acting: Acting, output: Output, ending: Ending, *, asks: bool) -> None:
+def _ask(plan: Plan, ending: Ending) -> None:
     console = settings().console
-    if acting.dry_run:
-        if acting.report:
-            plan.write(acting.report)
-        output.shape = PLANNED
-        output.rows(plan.lines())
-        return
-    plan.refuse_above(acting.maximum)
-    if len(plan) and asks and not acting.yes:
-        for item in islice(plan.selection, _SHOWN):
-            console.warn(f"  {reference(item.id)} {_line(item.described)}")
-        if len(plan) > _SHOWN:
-            console.warn(f"  and {len(plan) - _SHOWN:,} more")
-        count, entries = plan.selection.entries()
-        for entry in entries:
-            console.warn(f"  block {entry}")
-        if count > len(entries):
-            console.warn(f"  and {count - len(entries):,} more")
-        console.confirm(f"{BLOCK.asks} {BLOCK.count(len(plan))} ({ending.where})?")
-    act.run(portal, plan, acting, output, ending)
+    for item in islice(plan.selection, _SHOWN):
+        console.warn(f"  {reference(item.id)} {_line(item.described)}")
+    if len(plan) > _SHOWN:
+        console.warn(f"  and {len(plan) - _SHOWN:,} more")
+    count, entries = plan.selection.entries()
+    for entry in entries:
+        console.warn(f"  block {entry}")
+    if count > len(entries):
+        console.warn(f"  and {count - len(entries):,} more")
+    console.confirm(f"{BLOCK.asks} {BLOCK.count(len(plan))} ({ending.where})?")
 
 
 @click.command(cls=Command)

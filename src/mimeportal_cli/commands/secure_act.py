@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import click
 
 from mimeportal_cli import acting as act
 from mimeportal_cli.acting import Acting, acting_options
-from mimeportal_cli.choosing import read_ids, window, window_options
+from mimeportal_cli.choosing import named_ids, window, window_options
 from mimeportal_cli.commands.secure_write import RECIPIENTS
 from mimeportal_cli.options import Command, option, settings
 from mimeportal_cli.output import Output, Shape, output_options
@@ -20,7 +20,6 @@ from mimeportal_cli.telling import Ending, Verb, place
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mimeportal.bulk import Plan
     from mimeportal.portal import Portal
     from mimeportal.secure import SecureFilter
 
@@ -174,7 +173,7 @@ def _act(
         if acting.retry_from is not None:
             chosen = {"retry_from": acting.retry_from}
         elif ids or ids_from is not None:
-            chosen = {"ids": _ids(portal, ids, ids_from)}
+            chosen = {"ids": named_ids(portal, ids, ids_from, RememberedSecure(portal))}
         else:
             filters["folder"] = filters["folder"] or default_folder
             chosen = {"filter": conditions(portal, since, until, tz, filters)}
@@ -183,7 +182,8 @@ def _act(
             where = place(portal, mailbox=mailbox)
             one = len(ids) == 1 and ids_from is None
             ending = Ending(verb, where, len(plan), one_typed=one)
-            _carry_out(portal, plan, acting, output, ending, asks=asks)
+            ask = act.ask_by_subject if asks else None
+            act.carry_out(portal, plan, acting, output, ending, planned=_PLANNED, ask=ask)
     return ending.conclude()
 
 
@@ -211,33 +211,6 @@ def _check(verb: Verb, by_id: bool, given: list[str], all_: bool, limit: int | N
             why="Neither an id nor a filter was given.",
             remedy="Name ids or a filter, or all of a folder with --all.",
         )
-
-
-def _ids(portal: Portal, ids: Sequence[str], ids_from: str | None) -> Iterator[Any]:
-    remembered = RememberedSecure(portal)
-    yield from resolved(portal, ids, remembered)
-    for entry in read_ids(ids_from) if ids_from is not None else ():
-        if isinstance(entry, str):
-            yield from resolved(portal, [entry], remembered)
-        else:
-            yield entry
-
-
-def _carry_out(portal: Portal, plan: Plan, acting: Acting, output: Output, ending: Ending, *, asks: bool) -> None:
-    """Carry a plan out, or only show it; asks first where it must. Raises `DeclinedError` when it may not."""
-    console = settings().console
-    if acting.dry_run:
-        if acting.report:
-            plan.write(acting.report)
-        output.shape = _PLANNED
-        output.rows(plan.lines())
-        if len(plan) > acting.maximum:
-            console.warn(f"More than --max {acting.maximum:,}: without --dry-run this is refused.")
-        return
-    plan.refuse_above(acting.maximum)
-    if len(plan) and asks and not acting.yes:
-        act.ask_by_subject(plan, ending)
-    act.run(portal, plan, acting, output, ending)
 
 
 # -- what its sender does ------------------------------------------------------------------------------------

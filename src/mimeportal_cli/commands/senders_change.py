@@ -95,7 +95,7 @@ def add(entries: Sequence[str], list_: str | None, mailbox: str | None, acting: 
         portal.senders.plan("add", named, list=list_, mailbox=mailbox, retry_from=acting.retry_from) as plan,
     ):
         ending = Ending(ADD, place_of(portal, list_, mailbox), len(plan), one_typed=len(named) == 1)
-        _carry_out(portal, plan, acting, output, ending, asks=asks)
+        act.carry_out(portal, plan, acting, output, ending, planned=PLANNED, ask=_ask if asks else None)
     return ending.conclude()
 
 
@@ -147,7 +147,7 @@ def remove(
     ):
         where = place_of(portal, list_, "everybody's" if every_mailbox else mailbox)
         ending = Ending(REMOVE, where, len(plan), one_typed=len(named) == 1)
-        _carry_out(portal, plan, acting, output, ending, asks=True)
+        act.carry_out(portal, plan, acting, output, ending, planned=PLANNED, ask=_ask)
     return ending.conclude()
 
 
@@ -249,23 +249,6 @@ def _check_choice(
             why="Neither an entry nor a filter was given.",
             remedy="Name entries or a filter, or all of them with --all.",
         )
-
-
-def _carry_out(portal: Portal, plan: Plan, acting: Acting, output: Output, ending: Ending, *, asks: bool) -> None:
-    """Carry a plan out, or only show it; asks first where it must. Raises `DeclinedError` when it may not."""
-    console = settings().console
-    if acting.dry_run:
-        if acting.report:
-            plan.write(acting.report)
-        output.shape = PLANNED
-        output.rows(plan.lines())
-        if len(plan) > acting.maximum:
-            console.warn(f"More than --max {acting.maximum:,}: without --dry-run this is refused.")
-        return
-    plan.refuse_above(acting.maximum)
-    if len(plan) and asks and not acting.yes:
-        _ask(plan, ending)
-    act.run(portal, plan, acting, output, ending)
 
 
 def _ask(plan: Plan, ending: Ending) -> None:

@@ -154,7 +154,7 @@ def preferences(output: Output) -> None:
 @_ID
 @option("--until", metavar="WHEN", help="Open until then: 7d (from now), a date, a time.")
 @option(
-    "--days", metavar="N", type=click.IntRange(1, 90), help="Open for N days longer, or from now if it has expired."
+    "--days", metavar="N", type=click.IntRange(1, 3_650), help="Open for N days longer, or from now if it has expired."
 )
 @_TZ
 @output_options(LARGE_FILES, limit=False)

@@ -129,7 +129,7 @@ SOURCES = (
         case((deliveries.c.state == "delivered", literal("delivered")), else_=literal("bounced")),
         deliveries.join(messages, messages.c.id == deliveries.c.message_id),
         and_(deliveries.c.finished.is_not(None), deliveries.c.kind != "written"),
-        (deliveries.c.sender, messages.c.from_header, deliveries.c.recipient, messages.c.subject, null()),
+        (messages.c.envelope_from, messages.c.from_header, deliveries.c.recipient, messages.c.subject, null()),
     ),
     Source(
         "traffic",
@@ -139,7 +139,7 @@ SOURCES = (
         literal("delivered"),
         deliveries.join(messages, messages.c.id == deliveries.c.message_id),
         and_(deliveries.c.delivered.is_not(None), deliveries.c.kind != "written"),
-        (deliveries.c.sender, messages.c.from_header, deliveries.c.recipient, messages.c.subject, null()),
+        (messages.c.envelope_from, messages.c.from_header, deliveries.c.recipient, messages.c.subject, null()),
     ),
     Source(
         "traffic",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -19,7 +20,7 @@ from mimeportal.errors import ApiError, ForbiddenError, NotFoundError, NotOffere
 from mimeportal.messages import NewMessage, SentMessage
 from mimeportal.messages.composing import FileContent, recipients
 from mimeportal.portal import Portal
-from mimeportal_server import keeping, people, tokens
+from mimeportal_server import delivery, keeping, people, tokens
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal as ServerPortal
 from mimeportal_server.status import delivery_rows
@@ -137,6 +138,11 @@ def test_nobody_is_shown_the_return_path(lab: Lab, ann: Portal) -> None:
         (got,) = bob.messages.list()
         shown = [got, bob.messages.get(got.id), *ann.messages.list(folder="sent"), *admin.messages.track()]
         shown += [*admin.messages.processing(), *delivery_rows(lab.server)]
+        delivery.deliver(lab.server)
+        today = datetime.fromtimestamp(lab.time, UTC).date()
+        counted = list(admin.reports.rows("traffic", today, today + timedelta(days=1)))
+        shown += counted
+    assert counted
     assert got.from_address == ANN
     assert token not in repr(shown)
 

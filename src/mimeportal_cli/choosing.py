@@ -117,22 +117,16 @@ class Choice:
 
         Raises `UsageError` for the plan or the report of another verb.
         """
-        from mimeportal_cli.references import Remembered, resolved
+        from mimeportal_cli.references import Remembered
 
-        remembered = Remembered(portal)
-        yield from resolved(portal, self.typed, remembered)
-        if self._ids_from is not None:
-            for entry in read_ids(self._ids_from):
-                if isinstance(entry, str):
-                    yield from resolved(portal, [entry], remembered)
-                    continue
-                if verb is not None and entry.get("action") not in (None, verb):
-                    raise _usage(
-                        f"{self._ids_from} plans {entry['action']}, this is {verb}.",
-                        "",
-                        f"Run `mimeportal holds {entry['action']} --ids-from {self._ids_from}`.",
-                    )
-                yield entry
+        for entry in named_ids(portal, self.typed, self._ids_from, Remembered(portal)):
+            if verb is not None and not isinstance(entry, str) and entry.get("action") not in (None, verb):
+                raise _usage(
+                    f"{self._ids_from} plans {entry['action']}, this is {verb}.",
+                    "",
+                    f"Run `mimeportal holds {entry['action']} --ids-from {self._ids_from}`.",
+                )
+            yield entry
 
     def holds(self, portal: Portal) -> Iterable[Hold]:
         """The messages, as `holds list` shows them."""

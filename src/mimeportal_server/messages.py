@@ -12,7 +12,7 @@ from mimeportal.messages.contract import finder as contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
 from mimeportal_server import audit, bounces, mailbox, mailbox_content, reporting, tracking, undelivered, writing
-from mimeportal_server.asked import date_given, first_search, forbidden, not_allowed
+from mimeportal_server.asked import administrators_only, date_given, first_search, not_allowed
 from mimeportal_server.clock import DAY, HOUR, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
 from mimeportal_server.portal import Answer, Call, Portal
@@ -23,18 +23,12 @@ _POINTS = 400  # of one queue over time, at the most
 _NOT_YET = "1970-01-01T00:00:00+0000"
 
 
-def _administrators(call: Call) -> None:
-    """Tracking shows everybody's mail. Raises `Refused` for whoever is no administrator."""
-    if not call.caller.administrator:
-        raise forbidden()
-
-
 # -- the finder ------------------------------------------------------------------------------------------------
 
 
 def search(portal: Portal, call: Call) -> Answer:
     """message-finder/search (7.1): one row per message and recipient, newest first; of the last 30 days."""
-    _administrators(call)
+    administrators_only(call)
     item = contract.SearchItem.model_validate(call.items[0])
     status = tracking.status(portal)
     conditions = [
@@ -122,7 +116,7 @@ def info(portal: Portal, call: Call) -> Answer:
 
 def processing(portal: Portal, call: Call) -> Answer:
     """find-processing-messages (6.6): every delivery that has not ended, by when it began; of the last 7 days."""
-    _administrators(call)
+    administrators_only(call)
     item = contract.ProcessingItem.model_validate(first_search(call.items[0]))
     start = milliseconds(date_given(item.start, "start")) if item.start else portal.clock.now() - 7 * DAY
     conditions = [deliveries.c.finished.is_(None), deliveries.c.queued >= start]
@@ -185,7 +179,7 @@ def _processing_filter(entry: Mapping[str, Any]) -> list[ColumnElement[bool]]:
 
 def queues(portal: Portal, call: Call) -> Answer:
     """get-email-queues (6.7): how many deliveries waited in each hour, or day, of a time, in both directions."""
-    _administrators(call)
+    administrators_only(call)
     item = contract.QueuesItem.model_validate(call.items[0])
     start, end = (milliseconds(date_given(text, name)) for name, text in (("start", item.start), ("end", item.end)))
     step = HOUR if end - start <= 7 * DAY else DAY

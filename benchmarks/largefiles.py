@@ -179,20 +179,14 @@ def _send_peak(lab: Lab, server: Server, path: Path) -> int:
 
 
 def _url(server: Server, path: Path) -> str:
-    """The URL that the button leads to, on the page of the newest notification of a file."""
+    """The URL that the button leads to, on the page that a notification of a file links to."""
     until = time.monotonic() + 60
-    text = ""
-    while path.name not in text:
+    while (link := _link(server.home / "outgoing" / "new", path.name)) is None:
         if time.monotonic() > until:
-            raise SystemExit("no notification was delivered")
+            raise SystemExit(f"no notification of {path.name} was delivered")
         time.sleep(0.1)
-        found = sorted((server.home / "outgoing" / "new").iterdir(), key=lambda entry: entry.stat().st_mtime_ns)
-        text = message_from_bytes(found[-1].read_bytes(), policy=policy.default).get_content() if found else ""
-    link = re.search(r"https?://\S+/largefiles/link/\S+", text)
-    if link is None:
-        raise SystemExit("a notification has no link")
     with requests.Session() as browser:
-        page = browser.get(link[0], timeout=20)
+        page = browser.get(link, timeout=20)
         token = re.search(r'name="csrf" value="([^"]+)"', page.text)
         action = re.search(r'action="(/largefiles/[^"]+)"', page.text)
         assert token is not None
@@ -200,6 +194,18 @@ def _url(server: Server, path: Path) -> str:
         form = {"csrf": token[1], "file": "1"}
         told = browser.post(f"{server.url}{action[1]}", form, timeout=20, allow_redirects=False)
     return f"{server.url}{told.headers['location']}"
+
+
+def _link(delivered: Path, name: str) -> str | None:
+    """The link in a notification that names a file; notifications arrive in any order."""
+    for entry in delivered.iterdir():
+        text = message_from_bytes(entry.read_bytes(), policy=policy.default).get_content()
+        if name in text:
+            found = re.search(r"https?://\S+/largefiles/link/\S+", text)
+            if found is None:
+                raise SystemExit(f"the notification of {name} has no link")
+            return found[0]
+    return None
 
 
 # -- the floor ------------------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ messages = Table(
     flag("has_attachments"),
     number("attachment_count"),  # without images that the HTML shows
     text_("no_notice"),  # why its sender is never told of a rejection; "" when it may be told
+    # At whose return path of ours a bounce of it counts: whoever composed it; none for mail that came otherwise.
+    to("bounces_to", "people.id", nullable=True),
     number("received"),
     Column("purge_marked", Integer),  # when it was found to be no longer kept
     Column("purged", Integer),  # when its octets were deleted
@@ -138,6 +140,7 @@ deliveries = Table(
     to("hold_id", "holds.id", nullable=True),
     Column("blob", Text, nullable=False),
     text_("kind"),  # screened | released | written | submitted
+    text_("sort"),  # of what the portal wrote (`compose.Sort`): each has a limit of its own
     text_("sender"),
     text_("recipient"),
     text_("state"),  # queued | spooled | sending | delivered | failed | frozen
@@ -157,4 +160,11 @@ Index(
 )
 Index("deliveries_finished", deliveries.c.finished, sqlite_where=text("finished IS NOT NULL"))
 Index("deliveries_hold", deliveries.c.hold_id)
+Index(
+    "deliveries_written",
+    deliveries.c.recipient,
+    deliveries.c.sort,
+    deliveries.c.queued,
+    sqlite_where=text("kind = 'written'"),
+)
 Index("deliveries_message", deliveries.c.message_id)

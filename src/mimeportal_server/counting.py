@@ -247,10 +247,7 @@ def _day_of_quarter(zone: str, quarter: int) -> str:
 
 
 def scan(portal: Portal, tx: Connection) -> Counter[tuple[str, str, str, str]]:
-    """(report, day, part, event) -> how many, counted from the rows themselves.
-
-    What was refused is forgotten after some days (portal-rules C.12): of that the sums know more.
-    """
+    """(report, day, part, event) -> how many, counted from the rows themselves."""
     zone = portal.settings.time_zone
     found: Counter[tuple[str, str, str, str]] = Counter()
     for source in SOURCES:
@@ -260,17 +257,7 @@ def scan(portal: Portal, tx: Connection) -> Counter[tuple[str, str, str, str]]:
             if row.by:
                 found[source.report, day, row.part, row.by] += row.number
                 found[source.report, day, row.part, "seconds"] += row.seconds
-    for key, number in kept(tx).items():
-        if key[3] == "rejected" and key[0] == "traffic":
-            found[key] = max(found[key], number)
     return found
-
-
-def kept(tx: Connection) -> Counter[tuple[str, str, str, str]]:
-    """(report, day, part, event) -> how many, as the sums have it."""
-    columns = (day_counts.c.report, day_counts.c.day, day_counts.c.part, day_counts.c.event)
-    rows = tx.execute(select(*columns, day_counts.c.number))
-    return Counter({(row.report, row.day, row.part, row.event): row.number for row in rows})
 
 
 def recount(portal: Portal, tx: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from pydantic import Field
@@ -36,7 +37,8 @@ class WhoAmIItem(Item):
 class WhoAmIRow(Row):
     """The caller as the portal knows them: address, role, whose held mail they moderate, as whom they may act.
 
-    The time zone, the formats and the first day of the week are those the caller prefers, else the account's.
+    The time zone, the formats and the first day of the week are those the caller prefers, else the account's. `now` is
+    what time it is at the portal, whose clock decides.
     """
 
     email_address: str
@@ -49,6 +51,7 @@ class WhoAmIRow(Row):
     first_day_of_week: str = DAYS[0]
     account_code: str = ""
     domains: list[str] = []
+    now: datetime | None = None
 
 
 class PasswordItem(Item):

@@ -251,7 +251,7 @@ class TestExport:
             done = export(run, "--since", "12d", "--until", day(5), "--format", form, names=NAMES, folder=folder)
             assert done.code == 0, "a local portal keeps every day"
         assert contents(Path("a")) == contents(Path("b"))
-        assert len(contents(Path("a"))) == 1 + len(NAMES) * (7 + 2)
+        assert len(contents(Path("a"))) == 1 + len(NAMES) * (7 + 1), "a manifest each"
 
     def test_last_takes_seven_days_and_then_what_is_new(self, run: Run, home: Path) -> None:
         assert len(export(run, "--since", "last").lines) == 14
@@ -273,16 +273,39 @@ class TestExport:
         both = [date.fromisoformat(Path(line).stem) for line in (*first, *later)]
         assert both == [both[0] + timedelta(number) for number in range(11)]
 
+    def test_an_explicit_range_begins_no_series(self, run: Run, home: Path) -> None:
+        """Somebody who fetched one day of long ago does not get all days since by the next `last`."""
+        assert export(run, "--since", "40d", "--until", day(39), names=("held",)).lines
+        assert not Path("out/held/watermark.json").exists()
+        names = [Path(line).stem for line in export(run, "--since", "last", names=("held",)).lines]
+        assert len(names) == 7
+        assert names[0] in (day(7), day(8)), "of the days that are closed"
+
+    def test_an_explicit_range_moves_a_mark_that_it_has_come_to(self, run: Run, home: Path) -> None:
+        mark = Path("out/held/watermark.json")
+        for since, until, after in ((12, 10, 10), (6, 4, 10), (10, 6, 4)):
+            if not mark.exists():
+                mark.parent.mkdir(parents=True)
+                mark.write_text(json.dumps({"csv": day(12)}))
+            export(run, "--since", day(since), "--until", day(until), names=("held",))
+            assert json.loads(mark.read_text()) == {"csv": day(after)}
+
     def test_a_gap_is_caught_up(self, run: Run, home: Path) -> None:
-        export(run, "--since", "12d", "--until", day(10), names=("held",))
-        export(run, "--since", "6d", "--until", day(4), names=("held",))
+        export(run, "--since", "last", "--until", day(6), names=("held",))
+        export(run, "--since", "4d", "--until", day(3), names=("held",))
         done = export(run, "--since", "last", names=("held",))
         names = [Path(line).stem for line in done.lines]
-        assert names[:6] == [day(back) for back in (10, 9, 8, 7, 4, 3)]
-        assert ", 2 were there" in done.last
+        assert names[:3] == [day(back) for back in (6, 5, 3)]
+        assert ", 1 were there" in done.last
+
+    def test_each_format_has_a_mark_of_its_own(self, run: Run, home: Path) -> None:
+        export(run, "--since", "last", names=("held",))
+        export(run, "--since", "last", "--until", day(5), "--format", "json", names=("held",))
+        marks = json.loads(Path("out/held/watermark.json").read_text())
+        assert (marks["json"], marks["csv"]) == (day(5), max(marks.values()))
 
     def test_today_is_open_and_fetched_again(self, run: Run, home: Path) -> None:
-        done = export(run, "--since", "1d", "--include-today", names=("held",))
+        done = export(run, "--since", "last", "--include-today", names=("held",))
         assert f"out/held/{day(0)}.csv" in done.lines
         noted = json.loads(Path("out/held/manifest.json").read_text())["days"]["csv"][day(0)]
         assert noted["open"] is True

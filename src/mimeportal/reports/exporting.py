@@ -3,7 +3,7 @@
     DIR/[PROFILE/]export.lock                  held while an export runs
     DIR/[PROFILE/]REPORT/2026-11-03.csv        one closed day
     DIR/[PROFILE/]REPORT/manifest.json         per format and day: file, rows, SHA-256; or why a day is absent
-    DIR/[PROFILE/]REPORT/watermark.json        per format: the first day that `--since last` takes up
+    DIR/[PROFILE/]REPORT/watermark.json        per format: the first day that `--since last` takes up; made by its first run
 
 A day's file is written beside its place, synced, put in its place, and only then noted in the manifest; the watermark
 moves last. Whatever a kill cuts off, no name of a day ever shows a part of it, and the next run completes it.
@@ -165,7 +165,9 @@ class _Exporting:
         self._folder.mkdir(exist_ok=True)
         _remove_parts(self._folder)
         self._manifest |= {"version": _VERSION, "report": self._report.name, "account": account, "time_zone": zone}
-        self._marks.setdefault(self._plan.format, days.start.isoformat())
+        if self._plan.since == LAST:
+            # An explicit range is no promise to take up what follows it: it moves a mark on, and makes none.
+            self._marks.setdefault(self._plan.format, days.start.isoformat())
         for day in days:
             noted = self._noted.get(day.isoformat())
             if noted is None or noted.get("open") or self._plan.refresh or not self._is_there(noted):
@@ -233,6 +235,8 @@ class _Exporting:
     def _advance(self, day: date) -> None:
         """Move the watermark past a day that is done for good, where it has come to it."""
         form = self._plan.format
+        if form not in self._marks:
+            return
         mark = date.fromisoformat(self._marks[form])
         noted = self._noted.get(day.isoformat(), {"open": True})
         if day == mark and not noted.get("open"):

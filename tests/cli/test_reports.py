@@ -128,6 +128,13 @@ class TestShow:
             (("--since", "+7d"), "looks back"),
             (("--since", "today", "--until", "yesterday"), "end of the time lies before its start"),
             (("--since", "1990-01-01"), "at most 3,700 days"),
+            (("--day", "0001-01-02"), "no reports of 0001-01-02"),
+            (("--day", "9999-01-01"), "no reports of 9999-01-02"),
+            (("--until", "9999-12-30"), "no reports of 9999-12-30"),
+            (("--since", "0001-12-31"), "no reports of 0001-12-31"),
+            (("--since", "9998-12-31", "--until", "9999-01-02"), "no reports of 9999-01-02"),
+            (("--day", "9999-12-31"), "Not a time"),
+            (("--day", "0001-01-01"), "Not a time"),
             (("--rows", "--chart", "a.png"), "no numbers to draw"),
             (("--chart", "a.jpg"), "no format of a chart"),
             (("--columns", "what"), "There is no column"),
@@ -140,6 +147,11 @@ class TestShow:
         assert (done.code, done.out) == (2, "")
         assert told in done.err
         assert len(done.err.rstrip("\n").split("\n")) >= 3
+
+    @pytest.mark.parametrize("name", ["0002-01-01", "9998-12-31"])
+    def test_the_first_and_the_last_day(self, run: Run, home: Path, name: str) -> None:
+        done = run("reports", "show", "logins", "--day", name)
+        assert (done.code, done.out) == (0, f"{name}\t\t0\t0\n")
 
     def test_it_is_for_administrators(self, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MIMEPORTAL_USER", ANN)
@@ -165,6 +177,21 @@ class TestCharts:
         text = path.read_text()
         assert "Held messages per day: 3 held in all" in text
         assert f"{day(10)}   3" in text
+
+    def test_weeks_are_called_weeks_and_days_days(self, run: Run, home: Path) -> None:
+        """More than 35 days are drawn by week, and the table below has each of them."""
+        for since, weekly in (("35d", True), ("34d", False)):
+            run("reports", "page", "held", "--since", since, "-w", "page.html")
+            picture, table = Path("page.html").read_text().split("</figure>")
+            days = int(since[:-1]) + 1
+            span = f"{day(days - 1)} to {day(0)} (UTC)"
+            assert f"<caption>{span}</caption>" in table
+            assert table.count("<tr><td>") == days, "one reason a day"
+            assert ("a week" in picture) is weekly
+            bars = [picture.count(f"{day(back)}   ") for back in range(days + 7)]
+            assert (sum(map(bool, bars)) <= 7) is weekly
+        chart = run("reports", "show", "held", "--since", "35d", "--chart", "-").out.splitlines()
+        assert chart[1] == f"{day(35)} to {day(0)} (UTC), each bar a week from Monday on"
 
     def test_a_page_needs_nothing_else(self, run: Run, home: Path, tmp_path: Path) -> None:
         path = tmp_path / "senders.html"
@@ -427,6 +454,9 @@ class TestExport:
             (("--since", "soon"), "Not a time"),
             (("--since", "last", "--format", "doc"), "doc"),
             (("--since", "2026-11-03", "--until", "2026-11-03"), "until"),
+            (("--since", "0001-01-02"), "no reports of 0001-01-02"),
+            (("--since", "9999-12-30"), "no reports of 9999-12-30"),
+            (("--since", "last", "--until", "9999-12-30"), "no reports of 9999-12-30"),
             (("--since", "last", "--dir", ""), "--dir"),
         ],
     )

@@ -3,7 +3,7 @@
     DIR/[PROFILE/]export.lock                  held while an export runs
     DIR/[PROFILE/]REPORT/2026-11-03.csv        one closed day
     DIR/[PROFILE/]REPORT/manifest.json         per format and day: file, rows, SHA-256; or why a day is absent
-    DIR/[PROFILE/]REPORT/watermark.json        per format: the first day that `--since last` takes up; made by its first run
+    DIR/[PROFILE/]REPORT/watermark.json        per format: the first day that `--since last` takes up
 
 A day's file is written beside its place, synced, put in its place, and only then noted in the manifest; the watermark
 moves last. Whatever a kill cuts off, no name of a day ever shows a part of it, and the next run completes it.
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimeportal.errors import ForbiddenError, MimeportalError, NotOfferedError, UnavailableError, UsageError
 from mimeportal.reports import contract
-from mimeportal.reports.client import Calendar, Days, ReportsClient
+from mimeportal.reports.client import Calendar, Days, ReportsClient, check_day
 from mimeportal.untrusted import safe_name
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ class Export:
             raise UsageError(f"since takes a day or 'last', not {self.since!r}.")
         if self.until is not None and type(self.until) is not date:
             raise UsageError(f"until takes a day, not {self.until!r}.")
+        for day in (self.since, self.until):
+            if isinstance(day, date):
+                check_day(day)
         if isinstance(self.since, date) and self.until is not None and self.until <= self.since:
             raise UsageError(
                 f"The end, {self.until}, lies before the start, {self.since}, or on the same day.",

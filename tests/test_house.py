@@ -66,7 +66,7 @@ def imports_of(path: Path) -> set[str]:
 # -- imports point one way --------------------------------------------------------------------------------------
 
 # What the server may use of the SDK (`untrusted_html` is the larger half of `untrusted`), and its command of ours.
-SHARED = {"wire", "untrusted", "untrusted_html", "limits", "addresses", "patterns", "errors", "_version"}
+SHARED = {"wire", "untrusted", "untrusted_html", "limits", "addresses", "days", "patterns", "errors", "_version"}
 FOR_SERVER = re.compile(
     rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract(\.\w+)?|auth\.flows|account\.(formats|preferences))"
 )

@@ -17,9 +17,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select
 
-from mimeportal import limits
+from mimeportal import days, limits
 from mimeportal.reports import contract
-from mimeportal.reports.contract import days
 from mimeportal_server import counting
 from mimeportal_server.asked import administrators_only, not_allowed
 from mimeportal_server.clock import iso, milliseconds

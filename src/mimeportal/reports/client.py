@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from mimeportal import days as calendar
 from mimeportal import limits
 from mimeportal.errors import ApiError, UsageError
 from mimeportal.holds.hold import check_moment
 from mimeportal.paging import PageOf, Pages
 from mimeportal.reports import contract
-from mimeportal.reports.contract import days as calendar
 from mimeportal.wire import Row
 
 if TYPE_CHECKING:

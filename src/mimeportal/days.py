@@ -12,8 +12,14 @@ _ONE = timedelta(days=1)
 
 
 def day_of(moment: datetime, zone: tzinfo) -> date:
-    """The day of a moment in a zone."""
-    return moment.astimezone(zone).date()
+    """The day of a moment in a zone: the last one that has begun by then.
+
+    Where clocks were set back over midnight, as in Newfoundland until 2011, an evening comes twice; what is of its
+    second time counts on the day that had begun between, so that days are whole spans of time.
+    """
+    day = moment.astimezone(zone).date()
+    following = day + _ONE
+    return following if begin(following, zone) <= moment else day
 
 
 def begin(day: date, zone: tzinfo) -> datetime:

@@ -41,6 +41,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from mimeportal import days
 from mimeportal_server.clock import HOUR
 from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.store.schema import copies, day_counts, deliveries, facts, holds, messages, people, rejections
@@ -240,7 +241,7 @@ def day_of(zone: str, at: int) -> str:
 def _day_of_quarter(zone: str, quarter: int) -> str:
     # Midnights of every zone lie on a quarter of an hour, but for those of long ago.
     moment = datetime.fromtimestamp(quarter * QUARTER / 1000, UTC)
-    return moment.astimezone(ZoneInfo(zone)).date().isoformat()
+    return days.day_of(moment, ZoneInfo(zone)).isoformat()
 
 
 # -- made anew, and read ---------------------------------------------------------------------------------------

@@ -17,9 +17,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select
 
-from mimeportal import limits
+from mimeportal import days, limits
 from mimeportal.reports import contract
-from mimeportal.reports.contract import days
 from mimeportal_server import counting
 from mimeportal_server.asked import administrators_only, not_allowed
 from mimeportal_server.clock import iso, milliseconds
@@ -61,8 +60,8 @@ def _window(portal: Portal, item: contract.ReportItem) -> Window:
     window = Window(portal, *found)
     if not timedelta() < window.end - window.start <= timedelta(limits.REPORT_DAYS):
         raise not_allowed(f"The end lies after the start, and at most {limits.REPORT_DAYS} days after it.", "end")
-    if window.start.year < 2 or window.end.year > 9998:
-        raise not_allowed("A day is in one of the years 2 to 9998.", "start")
+    if window.start < days.FIRST or window.end > days.LAST + timedelta(1):
+        raise not_allowed(f"A day of reports is one of {days.FIRST} to {days.LAST}.", "start")
     return window
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mimeportal import days
 from mimeportal.reports import contract
-from mimeportal.reports.contract import days
 from mimeportal_server import report_logs, report_numbers
 from mimeportal_server.asked import administrators_only
 from mimeportal_server.clock import moment

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select
 
 from asking import Asking, Told
 from conftest import ADMIN, ANN, BOB, SPAM, Lab, mail_of
-from mimeportal import limits
+from mimeportal import days, limits
 from mimeportal.reports import contract
 from mimeportal_server import audit, counting, delivery, keeping, people
 from mimeportal_server.arrival import Incoming, Origin, accept, incoming
@@ -284,6 +285,37 @@ class TestDays:
         }  # fmt: skip
         assert counted(berlin) == scanned(berlin)
 
+    @pytest.mark.parametrize(
+        ("zone", "start", "held"),
+        [
+            ("Europe/London", "2026-10-24", [24, 25, 24]),
+            ("America/Sao_Paulo", "2018-11-03", [24, 23, 24]),
+            ("Pacific/Apia", "2011-12-29", [24, 0, 24]),
+            ("America/St_Johns", "2006-10-28", [24, 25, 24]),
+        ],
+    )
+    def test_a_day_has_the_mail_of_its_hours(self, lab: Lab, zone: str, start: str, held: list[int]) -> None:
+        """One message an hour: the numbers, the rows that they count, and the days as they are asked for one by one."""
+        configure(lab, 'time_zone = "UTC"', f'time_zone = "{zone}"')
+        lab.time = datetime(2027, 1, 15, tzinfo=UTC).timestamp()
+        first = date.fromisoformat(start)
+        moment = days.begin(first, ZoneInfo(zone)) + timedelta(minutes=20)
+        while moment < days.begin(first + timedelta(3), ZoneInfo(zone)):
+            receive_at(lab, moment)
+            moment += timedelta(hours=1)
+        told, followed = [], []
+        with asking(lab) as ask:
+            for day in (first, first + timedelta(1), first + timedelta(2)):
+                window = {"start": day.isoformat(), "end": (day + timedelta(1)).isoformat()}
+                told.append(sum(row[2] for row in ask("/api/portal/reports/held", window).row["rows"]))
+                followed.append(len(held_rows(ask, window)))
+            window = {"start": start, "end": (first + timedelta(3)).isoformat()}
+            by_day = Counter[str]()
+            for row in ask("/api/portal/reports/held", window).row["rows"]:
+                by_day[row[0]] += row[2]
+        assert told == followed == list(by_day.values()) == held
+        assert counted(lab) == scanned(lab)
+
     def test_another_zone_in_the_settings_moves_what_was_counted(self, lab: Lab) -> None:
         receive_at(lab, datetime(2027, 1, 15, 23, 30, tzinfo=UTC))
         assert [key[1] for key in counted(lab)] == ["2027-01-15", "2027-01-15"]
@@ -350,6 +382,12 @@ class TestDays:
 
 
 DAYS = "/api/portal/reports/days"
+
+
+def held_rows(ask: Asking, window: dict[str, str]) -> list[Any]:
+    """What was held in these days, each by itself."""
+    rows = ask("/api/portal/reports/held", {**window, "rows": True}).row["rows"]
+    return [row for row in rows if row[1] == "held"]
 
 
 def receive_at(lab: Lab, moment: datetime) -> None:

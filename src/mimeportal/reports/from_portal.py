@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mimeportal import days as calendar
 from mimeportal import limits
 from mimeportal.holds import contract as holds_contract
 from mimeportal.messages.contract import finder
 from mimeportal.paging import PageOf, Pages
 from mimeportal.reports import contract, siem
-from mimeportal.reports.contract import days as calendar
 from mimeportal.transport import not_offered
 from mimeportal.wire import Row, format_date, told_date
 

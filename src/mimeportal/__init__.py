@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mimeportal.errors import (
         ApiError,
         AuthenticationError,
+        ChangedFileError,
         ConfigurationError,
         DeclinedError,
         ForbiddenError,
@@ -42,6 +43,7 @@ _HOMES = {
         (
             "ApiError",
             "AuthenticationError",
+            "ChangedFileError",
             "ConfigurationError",
             "DeclinedError",
             "ForbiddenError",
@@ -61,6 +63,7 @@ __all__ = [
     "ApiError",
     "AuthenticationError",
     "BulkResult",
+    "ChangedFileError",
     "ConfigurationError",
     "DeclinedError",
     "ForbiddenError",

@@ -14,9 +14,16 @@ import pytest
 from conftest import ADMIN, ANN, BOB, Lab
 from mimeportal import limits
 from mimeportal.credentials import Credentials
-from mimeportal.errors import ApiError, MimeportalError, NotFoundError, NotOfferedError, UnavailableError, UsageError
+from mimeportal.errors import (
+    ApiError,
+    ChangedFileError,
+    MimeportalError,
+    NotFoundError,
+    NotOfferedError,
+    UnavailableError,
+    UsageError,
+)
 from mimeportal.largefiles import Progress, Upload, uploading
-from mimeportal.largefiles.uploading import ChangedFileError
 from mimeportal.portal import Portal
 from mimeportal.retry import Policy
 from mimeportal.transport_http import HttpTransport

@@ -13,7 +13,7 @@ from typing import Any
 
 from mimeportal import limits
 from mimeportal.addresses import parse_address
-from mimeportal.errors import UsageError
+from mimeportal.errors import ChangedFileError, UsageError
 from mimeportal.holds.hold import checked_text
 from mimeportal.messages.contract import writing as contract
 from mimeportal.untrusted import header_value
@@ -135,8 +135,8 @@ class FileContent(Content):
         if room:
             raise self._changed()
 
-    def _changed(self) -> UsageError:
-        return UsageError(
+    def _changed(self) -> ChangedFileError:
+        return ChangedFileError(
             f"{self.path} changed while it was read.",
             why="What was read of it belongs to no one file; no message was sent.",
             remedy="Wait until it is whole, and send it then.",

@@ -99,7 +99,7 @@ def test_every_refusal_says_what_to_do_next() -> None:
 # -- imports point one way --------------------------------------------------------------------------------------
 
 # What the server may use of the SDK (`untrusted_html` is the larger half of `untrusted`), and its command of ours.
-SHARED = {"wire", "untrusted", "untrusted_html", "limits", "addresses", "patterns", "errors", "_version"}
+SHARED = {"wire", "untrusted", "untrusted_html", "limits", "addresses", "days", "patterns", "errors", "_version"}
 FOR_SERVER = re.compile(
     rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract(\.\w+)?|auth\.flows|account\.(formats|preferences))"
 )

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, true, update
 
-from mimeportal import limits
 from mimeportal.auth import flows
 from mimeportal_server import (
     audit,
@@ -37,7 +36,6 @@ from mimeportal_server.store.schema import (
     login_failures,
     mailbox,
     messages,
-    rejections,
     secure_messages,
     signed_requests,
     tokens,
@@ -66,7 +64,6 @@ def sweep(portal: Portal, *, scan: bool = True) -> Counter[str]:
         uploading.sweep(portal)
         _remove_strays(portal)
         _forget_log_ins(portal)
-        _forget_rejections(portal)
         with portal.write() as tx:
             requested.forget(tx, now=portal.clock.now())
             ranking.forget(tx, now=portal.clock.now())
@@ -208,13 +205,6 @@ def _forget_log_ins(portal: Portal) -> None:
         tx.execute(delete(login_failures).where(login_failures.c.at < now - DAY))
         tx.execute(delete(tokens).where(tokens.c.expires < now - DAY))  # until then it is told that they expired
         tx.execute(delete(bindings).where(bindings.c.expires < now - _REFRESHED * DAY))
-
-
-def _forget_rejections(portal: Portal) -> None:
-    """Forget what was refused once it is told no more (portal-rules C.12), and once its day has been exported."""
-    edge = portal.clock.now() - (limits.REJECTION_DAYS + limits.REPORT_GRACE_DAYS) * DAY
-    with portal.write() as tx:
-        tx.execute(delete(rejections).where(rejections.c.at < edge))
 
 
 def _remove_strays(portal: Portal) -> None:

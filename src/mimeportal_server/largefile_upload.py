@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,10 +95,12 @@ def create(portal: Portal, call: Call) -> Answer:
 def chunk(portal: Portal, call: Call) -> Answer:
     """Take one chunk: what was taken before may come again, and is the same."""
     item = contract.ChunkItem.model_validate(call.items[0])
-    octets = call.octets
-    digest = hashlib.sha256(octets).digest()
-    if digest.hex() != item.sha256.lower():
-        raise Refused("err_largefile_chunk", "This chunk is not what its SHA-256 says.", field="sha256", retryable=True)
+    length = crc32 = 0
+    for piece in call.body:
+        length += len(piece)
+        crc32 = zlib.crc32(piece, crc32)
+    if crc32 != item.crc32:
+        raise Refused("err_largefile_chunk", "This chunk is not what its CRC-32 says.", field="crc32", retryable=True)
     number = portal.sealer.number(FILE_KIND, item.file)
     try:
         with portal.home.large_files.writing(number) as writing:
@@ -106,10 +108,10 @@ def chunk(portal: Portal, call: Call) -> Answer:
             with portal.database.read() as tx:
                 file, row = find_file(portal, tx, call.caller, item.file)
             following(portal, row, "upload")
-            if not 0 <= item.index < chunks_of(file.size) or len(octets) != length_of(file.size, item.index):
+            if not 0 <= item.index < chunks_of(file.size) or length != length_of(file.size, item.index):
                 sentence = f"Chunk {item.index} of this file has another length, or there is none."
                 raise Refused(_NOT_ALLOWED, sentence, field="index")
-            writing.put(item.index, octets, digest)
+            writing.put(item.index, call.body, crc32)
     except Vanished:
         raise _not_uploaded(portal, call, item.file) from None
     except InUse:

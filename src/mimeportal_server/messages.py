@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, case, false, func, or_, select
 from mimeportal import limits
 from mimeportal.messages.contract import finder as contract
 from mimeportal.patterns import fold
-from mimeportal.wire import JsonObject, format_date
+from mimeportal.wire import ROUTES, JsonObject, format_date
 from mimeportal_server import audit, mailbox, mailbox_content, reporting, tracking, undelivered, writing
 from mimeportal_server.asked import administrators_only, date_given, first_search, not_allowed
 from mimeportal_server.clock import DAY, HOUR, milliseconds, moment
@@ -68,7 +68,7 @@ def _filters(item: contract.SearchItem, status: ColumnElement[str]) -> list[Colu
         conditions.append(messages.c.remote_ip == str(ip))
     if options.url:
         raise not_allowed("This portal does not search for URLs.", "advancedTrackAndTraceOptions.url")
-    for routes in (_several(item.route, contract.ROUTES, "route"), _several(options.route, contract.ROUTES, "route")):
+    for routes in (_several(item.route, ROUTES, "route"), _several(options.route, ROUTES, "route")):
         if routes:
             conditions.append(messages.c.route.in_(routes))
     statuses = _several(item.status, contract.STATUSES, "status")
@@ -171,7 +171,7 @@ def _processing_filter(entry: Mapping[str, Any]) -> list[ColumnElement[bool]]:
     named = {str(entry["fieldName"]): entry.get("value")} if "fieldName" in entry else dict(entry)
     conditions: list[ColumnElement[bool]] = []
     if named.get("route") not in (None, ""):
-        routes = _several(str(named["route"]), contract.ROUTES, "filterBy.route")
+        routes = _several(str(named["route"]), ROUTES, "filterBy.route")
         conditions += [messages.c.route.in_(routes)] if routes else []
     if named.get("attachments") is not None:
         conditions.append(messages.c.has_attachments == (fold(str(named["attachments"])) == "true"))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from mimeportal.wire import Endpoint, Item, Offer, Row
 
 # What a preference may be; the first is the default (portal-rules C.9).
-DATE_FORMATS = ("yyyy-MM-dd", "dd/MM/yyyy", "MM/dd/yyyy", "dd.MM.yyyy", "dd MMM yyyy")
-TIME_FORMATS = ("24h", "12h")
-DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-HOME_PAGES = ("inbox", "sent", "search", "holds", "bounced", "rejected", "senders", "largefiles", "secure")
+DateFormat = Literal["yyyy-MM-dd", "dd/MM/yyyy", "MM/dd/yyyy", "dd.MM.yyyy", "dd MMM yyyy"]
+DATE_FORMATS: tuple[DateFormat, ...] = get_args(DateFormat)
+TimeFormat = Literal["24h", "12h"]
+TIME_FORMATS: tuple[TimeFormat, ...] = get_args(TimeFormat)
+Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+DAYS: tuple[Day, ...] = get_args(Day)
+HomePage = Literal["inbox", "sent", "search", "holds", "bounced", "rejected", "senders", "largefiles", "secure"]
+HOME_PAGES: tuple[HomePage, ...] = get_args(HomePage)
 
 
 class AccountItem(Item):

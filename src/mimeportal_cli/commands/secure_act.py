@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mimeportal.portal import Portal
     from mimeportal.secure import SecureFilter
+    from mimeportal.secure.acting import Verb as Act
 
 FOLDERS = ("inbox", "sent", "deleted")
 _WORDS = {"noun": "secure", "one": "secure message", "several": "secure messages"}
@@ -176,7 +177,7 @@ def _act(
         else:
             filters["folder"] = filters["folder"] or default_folder
             chosen = {"filter": conditions(portal, since, until, tz, filters)}
-        with portal.secure.plan(verb.name, limit=limit, read=read, **chosen) as plan:
+        with portal.secure.plan(cast("Act", verb.name), limit=limit, read=read, **chosen) as plan:
             mailbox = filters["mailbox"] or portal.user or "of the account"
             where = place(portal, mailbox=mailbox)
             one = len(ids) == 1 and ids_from is None
@@ -241,7 +242,7 @@ def extend(id: str, until: str | None, days: int | None, tz: str | None, output:
             if found is None or found.expires is None:
                 raise UsageError("It does not expire, or is none of yours.", remedy="Look: `mimeportal secure list`.")
             wanted = found.expires + timedelta(days=days or 0)
-        expires = portal.secure.extend(full, wanted)
+        expires = portal.secure.extend(full, until=wanted)
         if output.asked or not output.on_terminal:
             output.one({"id": full, "expires": expires})
     settings().console.note(f"Expires {told(expires, zone)}.")

@@ -10,7 +10,7 @@ from mimeportal import limits
 from mimeportal.holds import contract
 from mimeportal.wire import DetailRow
 from mimeportal_server import content
-from mimeportal_server.holds import still_held
+from mimeportal_server.hold_conditions import still_held
 from mimeportal_server.people import Caller, allow
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.store.schema import holds, messages

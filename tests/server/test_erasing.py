@@ -16,6 +16,7 @@ from asking import asking
 from conftest import ADMIN, ANN, BOB, Lab, mail_of
 from mimeportal.errors import NotFoundError, UsageError
 from mimeportal_server import backup, counting, delivery, erasing, people
+from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.store.schema import day_counts, facts, rejections
 
@@ -163,6 +164,23 @@ class TestErasing:
             ("other@bobs.example", BOB, "192.0.2.7", "mx.example"),
         ]
         assert [row[6:] for row in told] == [("unknown", "550", "inbound")] * 2
+
+    def test_one_process_at_a_time_writes_the_database_anew(self, story: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A portal that runs sees an erasure that a command has under way, and leaves it to the command."""
+        rewritten = []
+        rewrite = story.server.database.rewrite
+
+        def watched() -> None:
+            rewritten.append(erasing.finish(other))
+            rewrite()
+
+        other = Portal(Home.open(story.path), wall=lambda: story.time)
+        monkeypatch.setattr(story.server.database, "rewrite", watched)
+        monkeypatch.setattr(other.database, "rewrite", lambda: pytest.fail("both did"))
+        erasing.erase(story.server, ANN)
+        assert rewritten == [0]
+        other.close()
+        assert named(story.path) == []
 
     def test_what_others_have_stays_theirs(self, story: Lab) -> None:
         erasing.erase(story.server, ANN)

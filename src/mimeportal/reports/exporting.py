@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -205,15 +206,11 @@ class _Exporting:
             return
         path = self._folder / f"{day.isoformat()}.{self._plan.format}"
         part = self._folder / f".{path.name}.{os.getpid()}.part"
-        try:
+        with _gone_unless_placed(part):
             rows = self._write(part, window)
             _sync(part)
             digest = _digest(part)
             _put(part, path)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink()
-            raise
         noted: dict[str, Any] = {"file": path.name, "rows": rows, "sha256": digest}
         is_open = day >= self._today.closed_until
         self._note(day, {**noted, "open": True} if is_open else noted)
@@ -333,9 +330,21 @@ def _is_day(text: Any) -> bool:
 
 def _replace(path: Path, content: dict[str, Any]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=1) + "\n", "ascii")
-    _sync(part)
-    _put(part, path)
+    with _gone_unless_placed(part):
+        part.write_text(json.dumps(content, indent=1) + "\n", "ascii")
+        _sync(part)
+        _put(part, path)
+
+
+@contextmanager
+def _gone_unless_placed(part: Path) -> Iterator[None]:
+    """Whatever stops a file on its way leaves nothing of it: a full disk needs the room."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
 
 
 def _sync(path: Path) -> None:
@@ -361,4 +370,7 @@ def _digest(path: Path) -> str:
 def _remove_parts(folder: Path) -> None:
     """What a kill left: only whoever holds the lock writes here, so nobody's part is under way."""
     for part in folder.glob(".*.part"):
-        part.unlink(missing_ok=True)
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)

@@ -70,6 +70,16 @@ def day(back: int) -> str:
     return (datetime.now(UTC).date() - timedelta(back)).isoformat()
 
 
+def at(home: Path, days: int) -> None:
+    """So many days from now."""
+    from mimeportal_server.home import Home
+    from mimeportal_server.portal import Portal
+
+    portal = Portal(Home.open(home))
+    portal.set_offset(days * 86_400_000)
+    portal.close()
+
+
 class TestShow:
     def test_held_per_day_and_reason(self, run: Run, home: Path) -> None:
         done = run("reports", "show", "held", "--since", "12d", "-o", "csv")
@@ -114,12 +124,7 @@ class TestShow:
 
     def test_days_by_the_portal_s_own_time(self, run: Run, home: Path) -> None:
         """`--since` looks back from the portal's now, which a lab may have set."""
-        from mimeportal_server.home import Home
-        from mimeportal_server.portal import Portal
-
-        portal = Portal(Home.open(home))
-        portal.set_offset(20 * 86_400_000)
-        portal.close()
+        at(home, 20)
         done = run("reports", "show", "held", "--since", "1d", "--columns", "day")
         assert done.lines == [day(-19), day(-20)]
 
@@ -313,13 +318,8 @@ class TestExport:
         assert contents(Path("out")) == before
 
     def test_it_catches_up_after_days_off(self, run: Run, home: Path) -> None:
-        from mimeportal_server.home import Home
-        from mimeportal_server.portal import Portal
-
         first = export(run, "--since", "last", names=("held",)).lines
-        portal = Portal(Home.open(home))
-        portal.set_offset(4 * 86_400_000)
-        portal.close()
+        at(home, 4)
         later = export(run, "--since", "last", names=("held",)).lines
         assert len(later) == 4
         both = [date.fromisoformat(Path(line).stem) for line in (*first, *later)]
@@ -363,14 +363,25 @@ class TestExport:
         assert noted["open"] is True
         assert "of days that are not closed" in done.last
         assert f"out/held/{day(0)}.csv" in export(run, "--since", "1d", "--include-today", names=("held",)).lines
-        from mimeportal_server.home import Home
-        from mimeportal_server.portal import Portal
-
-        portal = Portal(Home.open(home))
-        portal.set_offset(2 * 86_400_000)
-        portal.close()
+        at(home, 2)
         assert f"out/held/{day(0)}.csv" in export(run, "--since", "last", names=("held",)).lines
         assert "open" not in json.loads(Path("out/held/manifest.json").read_text())["days"]["csv"][day(0)]
+
+    def test_days_that_a_clock_ran_ahead_to_are_fetched_again(self, run: Run, home: Path) -> None:
+        """They were empty when they were written, and are not for ever."""
+        at(home, 5)
+        early = {Path(line).stem for line in export(run, "--since", "last", names=("held",)).lines}
+        assert day(-1) in early
+        at(home, 0)
+        mark = json.loads(Path("out/held/watermark.json").read_text())
+        assert mark["csv"] > day(0)
+        assert export(run, "--since", "last", names=("held",)).lines == []
+        noted = json.loads(Path("out/held/manifest.json").read_text())["days"]["csv"]
+        assert {name for name, what in noted.items() if what.get("open")} >= {day(0), day(-1), day(-2)}
+        at(home, 3)
+        again = {Path(line).stem for line in export(run, "--since", "last", names=("held",)).lines}
+        assert {day(0), day(-1)} <= again
+        assert day(2) not in again, "it was over"
 
     def test_refresh_and_files_that_are_gone(self, run: Run, home: Path) -> None:
         since = ("--since", day(9), "--until", day(7))

@@ -163,6 +163,7 @@ class _Exporting:
                 why="Days of two zones overlap.",
                 remedy="Export into another folder.",
             )
+        self._reopen()
         days = self._days()
         if days is None:
             return
@@ -181,6 +182,24 @@ class _Exporting:
             else:
                 tell(Exported(self._report.name, day, "kept", self._folder / noted["file"], noted["rows"]))
             self._advance(day)
+
+    def _reopen(self) -> None:
+        """Take back what is noted of days that are not over: a clock ran ahead when they were exported.
+
+        Of local portals alone, which have every day to be fetched again.
+        """
+        closed, today = self._today.closed_until.isoformat(), self._today.today.isoformat()
+        mark = self._marks.get(self._plan.format, "")
+        if self._portal.session.api != "local" or self._today.clock:
+            return
+        early = [day for day, noted in self._noted.items() if day >= closed and not noted.get("open")]
+        if max(early, default="") >= today:
+            for day in early:
+                self._noted[day]["open"] = True
+            self._write_manifest()
+        if mark > today:
+            self._marks[self._plan.format] = closed
+            self._write_marks()
 
     def _days(self) -> Days | None:
         """The days of this run; None when none of them is closed."""
@@ -229,6 +248,9 @@ class _Exporting:
 
     def _note(self, day: date, noted: dict[str, Any]) -> None:
         self._noted[day.isoformat()] = noted
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
         ordered = {form: dict(sorted(days.items())) for form, days in sorted(self._manifest["days"].items())}
         _replace(self._folder / "manifest.json", {**self._manifest, "days": ordered})
 
@@ -244,7 +266,10 @@ class _Exporting:
             while (done := self._noted.get(mark.isoformat())) is not None and not done.get("open"):
                 mark += timedelta(1)
             self._marks[form] = mark.isoformat()
-            _replace(self._folder / "watermark.json", dict(sorted(self._marks.items())))
+            self._write_marks()
+
+    def _write_marks(self) -> None:
+        _replace(self._folder / "watermark.json", dict(sorted(self._marks.items())))
 
 
 def _account(portal: Portal) -> str:

@@ -176,7 +176,7 @@ HOLD_DAYS = 14
 PERSON_OCTETS = 50 * 1024 * MIB  # kept for one person; more is refused
 RECEIVED_LINES = 50
 REJECTION_DAYS = 7  # for which lists tell what was refused (portal-rules C.12); reports tell all of it
-WRITTEN_PER_HOUR = 20  # mails we write ourselves to one address
+WRITTEN_PER_HOUR = 20  # mails of one sort that we write ourselves to one address
 DIGEST_ITEMS = 100  # held messages that one digest lists; the next one goes on
 FREE_DISK_SHARE = 0.05
 

@@ -19,6 +19,7 @@ from mimeportal_server import (
     largefile_keeping,
     largefile_scan,
     requested,
+    room,
     searching,
     secure_access,
 )
@@ -34,7 +35,6 @@ from mimeportal_server.store.schema import (
     login_failures,
     mailbox,
     messages,
-    people,
     secure_messages,
     signed_requests,
     tokens,
@@ -162,8 +162,7 @@ def _give_back(tx: Connection, message_ids: Sequence[int]) -> None:
         .group_by(copies.c.person_id)
     ).all()
     for row in kept:
-        person = people.c.id == row.person_id
-        tx.execute(update(people).where(person).values(octets=people.c.octets - row.octets))
+        room.give_back(tx, row.person_id, row.octets)
 
 
 def _marked(portal: Portal) -> Iterator[list[Any]]:

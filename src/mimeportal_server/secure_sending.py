@@ -256,11 +256,10 @@ def _addressed(
         Recipient(address, name, part, _way(portal, tx, address, part, inside))
         for address, (name, part) in named.items()
     ]
-    outside = [one.address for one in found if one.way == "portal"]
+    outside = [one for one in found if one.way == "portal"]
     if writer.outside and outside:
-        raise Refused(
-            "forbidden", f"People outside write to the account's own people, and {outside[0]} is none.", status=403
-        )
+        sentence = f"People outside write to the account's own people, and {outside[0].address} is none."
+        raise Refused("forbidden", sentence, status=403, field=outside[0].part)
     if not writer.outside and not terms.option and not outside:
         raise Refused(
             "err_validation_internal_only",

@@ -408,6 +408,7 @@ class Session(SMTP):
             self._unknown += 1
             if self._unknown >= limits.SMTP_UNKNOWN:
                 refusal = Refusal("421 4.7.1 Too many recipients that are not known here", refusal.type)
+        self._portal.follow_lab()
         rows = [
             {
                 "at": self._portal.clock.now(),

@@ -272,6 +272,7 @@ class TestTheCommand:
         done = self.run("people", "erase", ANN, "--home", str(story.path))
         assert done.returncode == 2
         assert "--yes required" in done.stderr
+        assert "Add --yes.\n" in done.stderr, "there is no --dry-run to look first"
         assert named(story.path)
 
     def test_erase_and_restore(self, story: Lab, tmp_path: Path) -> None:

@@ -130,6 +130,8 @@ class Pages:
 
     def _told(self, visit: Visit, status: int, sentence: str) -> Response:
         heading, advice = _WORDS.get(status, _FAILED)
+        if status == 410 and visit.session is not None:
+            advice = "Ask whoever sent it, if you still need it."
         return visit.page("error.html", status, heading=heading, sentence=sentence, advice=advice)
 
 

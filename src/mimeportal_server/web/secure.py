@@ -91,6 +91,17 @@ def _body(visit: Visit) -> Response:
     return visit.body(showing.body(message, remote_images=images), remote_images=images)
 
 
+def _still(visit: Visit) -> Response:
+    """Whether a message that a page shows may still be read: asked by its script, and no opening of it."""
+    item = contract.ListItem(ids=[visit.parameters["id"]])
+    rows = visit.ask(contract.LIST, item).rows
+    if not rows:
+        raise Refused("not_found", "There is no such message.", status=404)
+    if not rows[0].may.read:
+        raise Refused("recalled", "This message can no longer be read.", status=410)
+    return visit.json({"still": True})
+
+
 def _print(visit: Visit) -> Response:
     """A message for paper, where its sender lets it be printed."""
     message = visit.ask(contract.PRINT, contract.MessageItem(id=visit.parameters["id"])).row
@@ -115,7 +126,8 @@ def _confirm_delete(visit: Visit) -> Response:
     rows = [row for row in visit.ask(contract.LIST, item).rows if row.may.delete]
     if not rows:
         raise Refused("not_found", "There is no such message that you could delete.", status=404)
-    return visit.page("secure_delete.html", message=rows[0], folder=rows[0].folder, titles=_TITLES)
+    offers = visit.ask(contract.SETTINGS, contract.SettingsItem()).row
+    return visit.page("secure_delete.html", message=rows[0], folder=rows[0].folder, titles=_TITLES, offers=offers)
 
 
 def _delete(visit: Visit) -> Response:
@@ -137,6 +149,7 @@ ROUTES = [
     *(Route("GET", f"/secure/{folder}", _folder, session=True) for folder in _TITLES),
     Route("GET", _ONE, _message, session=True),
     Route("GET", f"{_ONE}/body", _body, session=True),
+    Route("GET", f"{_ONE}/still", _still, session=True),
     Route("POST", f"{_ONE}/print", _print, session=True),
     Route("POST", f"{_ONE}/mark", _mark, session=True),
     Route("GET", f"{_ONE}/delete", _confirm_delete, session=True),

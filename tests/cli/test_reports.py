@@ -89,6 +89,14 @@ class TestShow:
         assert list(rows[day(0)])[:6] == ["day", "reason", "held", "released", "rejected", "expired"]
         assert done.err == f"days {day(12)} to {day(0)} (UTC)\n"
 
+    def test_headings_give_way_to_what_stands_below(self, on_terminal: Run, home: Path) -> None:
+        done = on_terminal("reports", "show", "held", "--day", day(8), "--no-color")
+        _, title, row = done.out.splitlines()
+        assert len(title) == 100
+        assert title.endswith("SECONDS TO D…")
+        assert row.startswith(day(8))
+        assert row.endswith("172800")
+
     def test_on_a_terminal(self, on_terminal: Run, home: Path) -> None:
         done = on_terminal("reports", "show", "held", "--day", day(8))
         lines = [line.split() for line in ESCAPES.sub("", done.out).splitlines()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -164,6 +165,20 @@ class TestErasing:
             ("other@bobs.example", BOB, "192.0.2.7", "mx.example"),
         ]
         assert [row[6:] for row in told] == [("unknown", "550", "inbound")] * 2
+
+    def test_whoever_reads_meanwhile_is_waited_for(self, story: Lab) -> None:
+        """Else the old pages would lie in the file until somebody writes much."""
+        hasty = Portal(Home.open(story.path, busy=0.01), wall=lambda: story.time)
+        reader = sqlite3.connect(story.path / "portal.db", isolation_level=None, check_same_thread=False)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM people").fetchone()
+        ends = threading.Timer(0.5, reader.close)
+        ends.start()
+        erasing.erase(hasty, ANN)
+        assert (story.path / "portal.db-wal").stat().st_size < 100_000, "the old log was emptied"
+        hasty.close()
+        ends.join()
+        assert named(story.path) == []
 
     def test_one_process_at_a_time_writes_the_database_anew(self, story: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         """A portal that runs sees an erasure that a command has under way, and leaves it to the command."""

@@ -158,6 +158,7 @@ _REMEDIES = {
     "own_domain": "Name a sender outside.",
     "own_message": "Name a message that somebody else sent.",
     "public_provider": "Name the whole address.",
+    "search_over": "Search again.",
     "sender_blocked": "Ask the recipient to take the sender off their blocked list.",
     # The portal itself.
     "err_portal_full": "Ask whoever runs this portal for room on its disk; nothing needs to be undone.",

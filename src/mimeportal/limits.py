@@ -22,6 +22,8 @@ SEARCHED_TEXT = 256 * KIB  # of a message's body, by which it is found
 SEARCH_TEXT = 4 * KIB  # characters of what is searched for
 SEARCH_TERMS = 100  # words and phrases of one search
 SEARCH_QUERY = 64 * KIB  # characters of a query in XML
+SEARCH_HOURS = 24  # for which the later pages of a ranked search are kept
+SEARCHES_KEPT = 50  # of one person; the oldest are let go
 SEARCH_ADDRESSES = 100  # senders, or recipients, that one names
 
 # HTML that is shown.

@@ -49,6 +49,7 @@ _OWN: tuple[tuple[Table, str], ...] = (
     (schema.tokens, "person_id"),
     (schema.bindings, "person_id"),
     (schema.requested, "person_id"),
+    (schema.searches, "person_id"),
     (schema.digests, "person_id"),
     (schema.senders, "person_id"),
     (schema.mailbox, "person_id"),

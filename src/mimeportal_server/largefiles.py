@@ -9,7 +9,7 @@ from mimeportal.largefiles import contract
 from mimeportal.untrusted import safe_name
 from mimeportal.wire import format_date
 from mimeportal_server import largefile_access, largefile_upload, people, ranges
-from mimeportal_server.asked import date_given
+from mimeportal_server.asked import date_given, forbidden
 from mimeportal_server.clock import milliseconds, moment
 from mimeportal_server.largefile_rows import (
     changed,
@@ -17,7 +17,6 @@ from mimeportal_server.largefile_rows import (
     find,
     find_file,
     following,
-    forbidden,
     has_status,
     record,
     status_of,

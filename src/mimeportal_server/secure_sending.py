@@ -28,6 +28,7 @@ from mimeportal_server import (
     arrival,
     audit,
     compose_message,
+    incoming,
     mail,
     outsiders,
     people,
@@ -136,7 +137,7 @@ class _Sending:
     ) -> Answer:
         portal, caller = self._portal, self._call.caller
         octets, left_out = self._octets(parts, keep_inline)
-        entry = arrival.incoming(
+        entry = incoming.parse(
             octets,
             self._writer.address,
             recipients=(),
@@ -153,7 +154,7 @@ class _Sending:
                 return Answer([earlier])
             self._refuse_too_many(tx)
             (told,) = arrival.accept_within(portal, tx, [entry], blobs, door=caller.door)
-            if any(result.reason == arrival.FULL for result in told):
+            if any(result.reason == incoming.FULL for result in told):
                 raise Refused("mailbox_full", "There is no room left for what this sender keeps here.")
             who = [replace(one, person_id=_number(portal, tx, one)) for one in recipients]
             request = self._call.request_id

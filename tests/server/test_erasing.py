@@ -58,13 +58,14 @@ def large(lab: Lab) -> None:
 
 
 def both(lab: Lab) -> None:
-    from mimeportal_server.arrival import accept, incoming
+    from mimeportal_server.arrival import accept
+    from mimeportal_server.incoming import parse
 
     with lab.server.database.read() as tx:
         persons = [people.find(tx, address) for address in (ANN, BOB)]
     recipients = [(int(person.id), str(person.address)) for person in persons if person]
     octets = mail_of("round@bobs.example", "to both", to="everybody")
-    accept(lab.server, [incoming(octets, None, recipients=recipients, received=lab.server.clock.now())], door="test")
+    accept(lab.server, [parse(octets, None, recipients=recipients, received=lab.server.clock.now())], door="test")
 
 
 def told(lab: Lab, back: int = 2) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from conftest import ADMIN, ANN, BOB, SPAM, Lab, mail_of
 from mimeportal import days, limits
 from mimeportal.reports import contract
 from mimeportal_server import audit, counting, delivery, keeping, people
-from mimeportal_server.arrival import Incoming, Origin, accept, incoming
+from mimeportal_server.arrival import accept
 from mimeportal_server.home import Home
+from mimeportal_server.incoming import Incoming, Origin, parse
 from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.store.schema import day_counts
 from mimeportal_server.store.schema import deliveries as outbox
@@ -407,7 +408,7 @@ def receive_at(lab: Lab, moment: datetime) -> None:
     assert person is not None
     from mimeportal_server import importing
 
-    message = incoming(
+    message = parse(
         mail_of(subject=moment.isoformat()),
         None,
         recipients=[(int(person.id), ANN)],
@@ -513,7 +514,7 @@ class TestDirections:
         assert ann is not None
         assert bob is not None
         octets = mail_of(ANN, "to both", to=f"{BOB}, out@elsewhere.example")
-        message: Incoming = incoming(
+        message: Incoming = parse(
             octets,
             ANN,
             recipients=[(int(bob.id), BOB)],

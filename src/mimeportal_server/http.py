@@ -232,7 +232,8 @@ class HttpDoor:
         headers = dict(response.headers)
         if unread:
             headers["connection"] = "close"
-        if headers["content-type"] == "application/json":
+        complete = headers["content-type"] == "application/json"  # else more may come
+        if complete:
             headers["content-length"] = str(len(first))
         head = start(response.status, headers, response.cookies)
         if unread:
@@ -246,13 +247,14 @@ class HttpDoor:
             await send(head)
             piece = first
             while True:
-                following = await self._in_thread(next, response.body, None) if piece else None
+                more = bool(piece) and not complete
+                following = await self._in_thread(next, response.body, None) if more else None
                 await send({"type": "http.response.body", "body": piece, "more_body": following is not None})
                 if following is None:
                     return
                 piece = following
 
-        if headers["content-type"] == "application/json":
+        if complete and len(first) >= _COMPRESSED_FROM:
             await GZipMiddleware(answer, _COMPRESSED_FROM, compresslevel=1)(
                 exchange.scope, exchange.receive, exchange.send
             )

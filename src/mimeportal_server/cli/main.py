@@ -40,6 +40,7 @@ _DELIVERIES = Shape(
     table=("id", "kind", "sender", "recipient", "state", "error", "queued"),
     empty="Nothing was delivered yet.",
 )
+_SHOWN = 3
 _LATER = 6  # exit code: try again later
 _SOME = 3  # exit code: some items failed
 
@@ -239,13 +240,26 @@ def sweep(thaw: bool, home: str) -> int:
 @main.command("backup")
 @click.argument("file")
 @_home
-def backup_(file: str, home: str) -> None:
-    """Write the whole home to one file, while it is in use."""
+def backup_(file: str, home: str) -> int:
+    """Write the whole home to one file, while it is in use.
+
+    Octets that the home has lost, or that are damaged, are told, and the exit code is 3: the rest is in the file.
+    """
     from mimeportal_server import backup
 
     with _portal(home) as portal:
-        count = backup.backup(portal, Path(file))
-    settings().console.note(f"Wrote {file}: the database and {count} messages. Keep it as safe as the home.")
+        written = backup.backup(portal, Path(file))
+    console = settings().console
+    console.note(f"Wrote {file}: the database and {written.count} messages. Keep it as safe as the home.")
+    if not written.lost:
+        return 0
+    named = ", ".join(written.lost[:_SHOWN]) + (", ..." if len(written.lost) > _SHOWN else "")
+    console.error(
+        f"{len(written.lost)} messages or large files are not in it.",
+        f"Their octets are gone from the home, or damaged: {named}.",
+        "Keep earlier backups: they may have them.",
+    )
+    return _SOME
 
 
 @main.command()

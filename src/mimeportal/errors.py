@@ -111,6 +111,9 @@ _REMEDIES = {
     "err_request_id_reused": "Name another act by another request id; the same act is repeated with the same content.",
     "upload_not_found": "Upload the file again.",
     "draft_changed": "Look at the drafts again: `mimeportal messages drafts list`.",
+    "err_largefile_too_late": "Name that date, or an earlier one.",
+    "err_largefile_status": "See the status of each: `mimeportal largefiles list`.",
+    "no_expiry": "There is nothing to do: it stays open to its recipients.",
     "octets_missing": "Nothing can be done about it: its octets were let go of.",
 }
 

@@ -141,13 +141,14 @@ class SecureClient:
 
     def definitions(self, *, mailbox: str | None = None) -> Sequence[DefinitionRow]:
         """The definitions that the caller, or whose `mailbox` it is, may send by; the default first."""
-        self._session.require(contract.DEFINITIONS)
+        self._session.require(contract.DEFINITIONS, "definitions of secure messages")
         whose = self._session.mailbox_of(mailbox)
         items = [contract.DefinitionsItem(mailbox=whose)] if whose is not None else []
         return self._session.call(contract.DEFINITIONS, items).rows
 
     def settings(self) -> SettingsRow:
         """What Secure Messaging offers the caller: composing, answering, printing, deleting; its limits."""
+        self._session.require(contract.SETTINGS, "settings of secure messages")
         row: SettingsRow = self._session.one(contract.SETTINGS, contract.SettingsItem())
         return row
 

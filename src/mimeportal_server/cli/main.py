@@ -176,6 +176,7 @@ def import_(
     def counted(lines: Iterator[importing.Line]) -> Iterator[dict[str, Any]]:
         for line in lines:
             counts[line.outcome] += 1
+            counts[importing.OVERDUE] += importing.OVERDUE in line.notes
             yield {
                 "file": line.file,
                 "position": line.position,
@@ -189,11 +190,14 @@ def import_(
         output.rows(counted(importing.run(portal, [Path(path) for path in paths], options)))
         # The lines say what screening decided; what left is told here.
         left = delivery.deliver(portal) if counts["delivered"] else Counter()
+    overdue = counts.pop(importing.OVERDUE, 0)
     counts["let through"] = counts.pop("delivered", 0)
     told = [f"{count} {name}" for name, count in counts.items() if count]
     told += [f"{left[name]} {name}" for name in ("delivered", "failed") if left[name]]
     console = settings().console
     console.note(f"Imported: {', '.join(told) or 'nothing'}.")
+    if overdue:
+        console.warn(f"{overdue} of those held were {importing.OVERDUE} (keeping.hold_days).")
     if left["queued"]:
         console.warn(f"{left['queued']} still queued for delivery: run `mimeportal-server sweep` to try again.")
     return _SOME if counts["error"] else 0

@@ -194,7 +194,7 @@ class TestStreams:
     def test_limit_says_when_it_cuts(self, write: Write) -> None:
         assert write(rows("a", "b"), "--limit", "1")[1:] == (
             "a\t0\t\n",
-            "Only the first 1 are shown, as --limit says; there are more.\n",
+            "Only the first is shown, as --limit says; there are more.\n",
         )
         assert write(rows("a", "b"), "--limit", "2")[2] == ""
         assert write(rows("a", "b"), "--limit", "1", "-q")[2] == ""

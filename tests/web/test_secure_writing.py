@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from writing import CLIENT, OTHER, Office, alert, compose, heading, inside, multipart, page_of
+from writing import CLIENT, OTHER, PASSWORD, Office, alert, compose, heading, inside, multipart, page_of
 
 from browsing import Shown, Visitor, chromium, links_in, written_to
 from conftest import ANN, BOB
@@ -98,6 +98,20 @@ class TestWriting:
         assert shown.status == 401
         assert "nothing was sent" in alert(shown)
         assert "A long &lt;letter&gt;</textarea>" in shown.text
+
+    def test_what_was_written_is_given_back_when_another_tab_logged_in_anew(self, office: Office) -> None:
+        id = office.send()
+        visitor = office.visitor()
+        action = page_of(id, "/reply")
+        page = visitor.ask(action)
+        visitor.submit(visitor.ask("/secure/inbox"), "/log-out")
+        visitor.log_in(CLIENT, PASSWORD)
+        body, headers = multipart({**page.fields(action), "step": "send", "text": "A long <letter>"}, {"a.txt": b"a"})
+        shown = visitor.ask(action, body, headers=headers)
+        assert shown.status == 403
+        assert "nothing was sent" in alert(shown)
+        assert "A long &lt;letter&gt;</textarea>" in shown.text
+        assert visitor.ask("/secure/sent").text.count('<a href="/secure/messages/') == 0
 
     def test_people_outside_write_to_the_account_s_people_alone(self, office: Office) -> None:
         office.send()

@@ -65,7 +65,8 @@ class Pages:
 
     def over(self, visit: Visit, form: Form) -> Response:
         """The session has ended meanwhile: nothing was done, and what was written is given back."""
-        return visit.page("session_over.html", 401, text=form.get("text"), subject=form.get("subject"))
+        visit.form = form
+        return self._given_back(visit, 401)
 
     def finish(self, visit: Visit) -> None:
         """What is left to do once the answer was given. Raises what the store raises."""
@@ -109,13 +110,20 @@ class Pages:
     def _answer(self, visit: Visit) -> Response:
         assert visit.route is not None
         if visit.request.method == "POST":
-            visit.refuse_forged()
+            try:
+                visit.refuse_forged()
+            except Refused:
+                if not visit.route.files:
+                    raise
+                return self._given_back(visit, 403)
         return visit.route.handler(visit)
 
     def _guarded(self, visit: Visit, work: Callable[[Visit], Response | None]) -> Response | None:
         try:
             return work(visit)
         except Refused as refusal:
+            if refusal.failure.code == "xdk_failure":  # an id or a page token that is none
+                return self._told(visit, 404, "There is no such page.")
             return self.refused(visit, refusal)
         except InvalidToken:
             return self._told(visit, 404, "There is no such page.")
@@ -127,6 +135,10 @@ class Pages:
             return self._told(visit, 503, "The portal's files cannot be used.")
         except Exception as fault:
             return self._told(visit, 500, defect(fault))
+
+    def _given_back(self, visit: Visit, status: int) -> Response:
+        """What somebody wrote in a form that is not taken any more."""
+        return visit.page("session_over.html", status, text=visit.form.get("text"), subject=visit.form.get("subject"))
 
     def _told(self, visit: Visit, status: int, sentence: str) -> Response:
         heading, advice = _WORDS.get(status, _FAILED)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from mimeportal import limits
 from mimeportal.errors import UnavailableError
+from mimeportal.secure.contract import TOO_LARGE
 from mimeportal.wire import Request, Response
 from mimeportal_server.door import Door, defect, network_of
 from mimeportal_server.portal import Refused
@@ -66,7 +67,13 @@ class Pages:
     def over(self, visit: Visit, form: Form) -> Response:
         """The session has ended meanwhile: nothing was done, and what was written is given back."""
         visit.form = form
-        return self._given_back(visit, 401)
+        sentence = "You are no longer logged in: nothing was sent."
+        return visit.given_back(401, "Please log in", sentence, "Copy it, log in, and write it once more.")
+
+    def too_large(self, visit: Visit, form: Form) -> Response:
+        """More is attached than a form may bring: nothing was done, and what was written is given back."""
+        visit.form = form
+        return visit.given_back(413, "Too large", TOO_LARGE, "Copy it, and send it with less attached.")
 
     def finish(self, visit: Visit) -> None:
         """What is left to do once the answer was given. Raises what the store raises."""
@@ -115,7 +122,9 @@ class Pages:
             except Refused:
                 if not visit.route.files:
                     raise
-                return self._given_back(visit, 403)
+                sentence = "You have logged in anew since this form was opened: nothing was sent."
+                advice = "Copy it, open the page again, and write it once more."
+                return visit.given_back(403, "Nothing was sent", sentence, advice)
         return visit.route.handler(visit)
 
     def _guarded(self, visit: Visit, work: Callable[[Visit], Response | None]) -> Response | None:
@@ -135,10 +144,6 @@ class Pages:
             return self._told(visit, 503, "The portal's files cannot be used.")
         except Exception as fault:
             return self._told(visit, 500, defect(fault))
-
-    def _given_back(self, visit: Visit, status: int) -> Response:
-        """What somebody wrote in a form that is not taken any more."""
-        return visit.page("session_over.html", status, text=visit.form.get("text"), subject=visit.form.get("subject"))
 
     def _told(self, visit: Visit, status: int, sentence: str) -> Response:
         heading, advice = _WORDS.get(status, _FAILED)

@@ -228,6 +228,11 @@ class Visit:
         """A page: a template and what it shows."""
         return self.reply(status, {"content-security-policy": _OWN}, self._render(template, values))
 
+    def given_back(self, status: int, heading: str, sentence: str, advice: str) -> Response:
+        """What somebody wrote in a form that is not taken: a browser that goes back may have lost it."""
+        written = {name: self.form.get(name) for name in ("subject", "text")}
+        return self.page("given_back.html", status, heading=heading, sentence=sentence, advice=advice, **written)
+
     def body(self, html: str, *, remote_images: bool = False) -> Response:
         """The body of a message, already made safe, for the frame that a page shows it in."""
         policy = _BODY.format(remote=_REMOTE if remote_images else "")

@@ -8,7 +8,7 @@ from looking after a lost one; the report is synced batch by batch and survives 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from mimeportal.errors import (
     MimeportalError,
     UnavailableError,
 )
-from mimeportal.report import Context, Outcome, Report, Verdict, line_of, planned
+from mimeportal.report import Context, OnOutcomes, Outcome, Report, Verdict, line_of, planned
 from mimeportal.selection import Item, Selection
 
 _PROBLEMS_KEPT = 100
@@ -130,7 +130,7 @@ class Plan:
         batch_size: int | None = None,
         concurrency: int = 1,
         fail_fast: bool = False,
-        on_outcomes: Callable[[Sequence[Outcome]], None] | None = None,
+        on_outcomes: OnOutcomes | None = None,
     ) -> BulkResult:
         """Act on every item, batch by batch. Never raises for what happened to single items.
 
@@ -139,7 +139,24 @@ class Plan:
         """
         return _Run(self, report, batch_size, concurrency, fail_fast, on_outcomes).run()
 
+    def carry_out(
+        self,
+        concurrency: int,
+        *,
+        report: Report | None = None,
+        on_outcomes: OnOutcomes | None = None,
+    ) -> BulkResult:
+        """Run, and close. Raises what stopped it, where `run` tells of it in the result."""
+        with self:
+            result = self.run(report=report, concurrency=concurrency, on_outcomes=on_outcomes)
+        if result.interrupted:
+            raise KeyboardInterrupt
+        if result.stopped:
+            raise result.stopped
+        return result
+
     def close(self) -> None:
+        """Let go of the selection."""
         self.selection.close()
 
     def __enter__(self) -> Plan:
@@ -157,7 +174,7 @@ class _Run:
         batch_size: int | None,
         concurrency: int,
         fail_fast: bool,
-        on_outcomes: Callable[[Sequence[Outcome]], None] | None,
+        on_outcomes: OnOutcomes | None,
     ) -> None:
         self.plan = plan
         self.worker = plan.worker

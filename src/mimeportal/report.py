@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,6 +74,9 @@ class Context:
     profile: str
     account: str
     actor: str
+
+
+OnOutcomes = Callable[[Sequence[Outcome]], None]  # called after each batch of a bulk act
 
 
 class Report:

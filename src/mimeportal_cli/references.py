@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING
 from mimeportal.errors import ForbiddenError, NotFoundError, NotOfferedError, UsageError
 
 if TYPE_CHECKING:
+    from mimeportal.holds.contract import Queue
+    from mimeportal.messages.contract.mailbox import Folder
     from mimeportal.portal import Portal
+    from mimeportal.secure.contract import Folder as SecureFolder
 
 _LENGTH = 8
 _REFERENCE = re.compile(r"#?[a-zA-Z2-7]{8}")
-_QUEUES = ("personal", "moderated", "admin")
-_FOLDERS = ("inbox", "sent", "junk")
-_SECURE_FOLDERS = ("inbox", "sent", "deleted")
+_QUEUES: tuple[Queue, ...] = ("personal", "moderated", "admin")
+_FOLDERS: tuple[Folder, ...] = ("inbox", "sent", "junk")
+_SECURE_FOLDERS: tuple[SecureFolder, ...] = ("inbox", "sent", "deleted")
 
 
 def reference(id: str) -> str:

@@ -62,7 +62,7 @@ def list_(portal: Portal, call: Call) -> Answer:
             if item.status not in contract.STATUSES:
                 known = ",".join(contract.STATUSES)
                 raise Refused("err_validation_value_not_allowed", f"Field must be one of [{known}]", field="status")
-            conditions.append(has_status(portal, item.status))  # type: ignore[arg-type]
+            conditions.append(has_status(portal, item.status))
         if item.search is not None:
             if len(item.search) > limits.PATTERN:
                 raise Refused("err_validation_value_not_allowed", "The text is too long.", field="search")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from conftest import ANN, SPAM, Lab
 from mimeportal_server import outsiders, people
+from mimeportal_server.store.schema import audit_details
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -62,6 +65,38 @@ def test_init_people_import_status(run: Run, tmp_path: Path, mail: Callable[...,
     assert "already" in run("import", "a.eml", "--recipient", ANN, "--hold", SPAM, home=home).stdout
     facts = dict(line.split("\t") for line in run("status", home=home).stdout.splitlines())
     assert (facts["held"], facts["people"], facts["clock"]) == ("1", "2", "believed")
+
+
+def test_of_somebody_who_is_there_only_what_is_named_changes(run: Run, lab: Lab) -> None:
+    carla = "carla@example.com"
+
+    def add(*options: str) -> dict[str, object]:
+        done = run("people", "add", carla, *options, home=lab.path)
+        assert done.returncode == 0, done.stderr
+        told.append(done.stderr)
+        rows = json.loads(run("people", "list", "-o", "json", home=lab.path).stdout)
+        return next({name: row[name] for name in is_now} for row in rows if row["address"] == carla)
+
+    told: list[str] = []
+    is_now: dict[str, object] = {"role": "administrator", "moderates": ANN, "content_view": False, "login": "cloud"}
+    assert add("--role", "administrator", "--no-content-view", "--moderates", ANN) == is_now
+    assert told == [f"Added {carla}: administrator, without content view, moderates {ANN}.\n"]
+    assert add("--login", "sso") == is_now | {"login": "sso"}
+    assert told[-1] == f"Changed {carla}: administrator, without content view, moderates {ANN}.\n"
+    assert add("--moderates", "example.com") == is_now | {"login": "sso", "moderates": "example.com"}
+    assert add("--no-moderates") == is_now | {"login": "sso", "moderates": ""}
+    assert add("--role", "user") == is_now | {"login": "sso", "moderates": "", "role": "user"}
+    assert add("--role", "administrator") == is_now | {"login": "sso", "moderates": "", "content_view": True}
+    assert "exclude each other" in three_lines(
+        run("people", "add", carla, "--moderates", ANN, "--no-moderates", home=lab.path), 2
+    )
+
+
+def test_the_audit_names_the_account_of_the_machine_not_the_environment(run: Run, lab: Lab) -> None:
+    run("people", "disable", ANN, home=lab.path, USER="somebody-else")
+    with lab.server.database.read() as tx:
+        details = [json.loads(detail) for detail in tx.scalars(select(audit_details.c.detail))]
+    assert {"address": ANN, "os_user": pwd.getpwuid(os.getuid()).pw_name} in details
 
 
 def test_screened_mail_is_delivered_at_once(run: Run, tmp_path: Path, lab: Lab, mail: Callable[..., bytes]) -> None:

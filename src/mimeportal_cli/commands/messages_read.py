@@ -18,6 +18,7 @@ from mimeportal_cli.telling import both_senders
 
 if TYPE_CHECKING:
     from mimeportal.messages import Delivery, Message
+    from mimeportal.messages.contract.mailbox import Folder
     from mimeportal.portal import Portal
 
 FOLDERS = ("inbox", "sent", "junk")
@@ -75,7 +76,7 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @filter_options
 @output_options(MAIL)
 def list_(
-    folder: str,
+    folder: Folder,
     mailbox: str | None,
     since: str | None,
     until: str | None,
@@ -100,7 +101,7 @@ def list_(
 @output_options(MAIL)
 def search(
     words: Sequence[str],
-    folder: str | None,
+    folder: Folder | None,
     everyone: bool,
     mailbox: str | None,
     since: str | None,

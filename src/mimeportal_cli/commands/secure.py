@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -19,6 +19,7 @@ from mimeportal_cli.tables import joined, print_rows, with_times
 
 if TYPE_CHECKING:
     from mimeportal.portal import Portal
+    from mimeportal.secure.contract import Direction, Status
     from mimeportal.secure.message import SecureContent
 
 STATUSES = ("sent", "read", "recalled", "extended")
@@ -256,7 +257,7 @@ def settings_(output: Output) -> None:
 @output_options(MONITOR)
 def monitor(
     status: str | None,
-    direction: str | None,
+    direction: Direction | None,
     expired: bool | None,
     search: str | None,
     since: str | None,
@@ -270,7 +271,8 @@ def monitor(
     """
     from mimeportal_cli.opening import opened
 
-    statuses = [word.strip() for word in status.split(",") if word.strip()] if status is not None else None
+    words = [word.strip() for word in status.split(",") if word.strip()] if status is not None else None
+    statuses = cast("list[Status] | None", words)  # which are none is said before anything is sent
     with opened() as portal:
         start, end = window(portal, since, until, tz)
         found = portal.secure.monitor(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,7 +97,10 @@ def _portal(home: str) -> Iterator[Portal]:
 
 
 def _as_operator() -> str:
-    return os.environ.get("USER") or "operator"
+    """Whoever runs this, by the machine's own account: the environment may say anything, and in cron nothing."""
+    from mimeportal_server.embedded import os_user
+
+    return os_user()
 
 
 def _record(portal: Portal, tx: Any, action: str, person: int, detail: dict[str, Any]) -> None:

@@ -129,11 +129,39 @@ FORBIDDEN_CODES = frozenset({"err_xdk_operation_forbidden_for_address", "err_for
 NOT_FOUND_CODES = frozenset({"err_not_found", "not_found", "xdk_failure", "recalled"})
 
 _REMEDIES = {
-    "mailbox_full": "Send it without whoever is full, or ask an administrator of this portal for room.",
+    "mailbox_full": "Leave out whoever is full, let go of drafts or large files, or ask an administrator for room.",
     "err_request_id_reused": "Name another act by another request id; the same act is repeated with the same content.",
     "upload_not_found": "Upload the file again.",
     "draft_changed": "Look at the drafts again: `mimeportal messages drafts list`.",
     "octets_missing": "Nothing can be done about it: its octets were let go of.",
+    # Large files.
+    "err_largefile_cancelled": "Send the files anew: `mimeportal largefiles send`.",
+    "err_largefile_changed": "Leave the file as it is while it is sent, and send it anew.",
+    "err_largefile_chunk": "Run the same command again: the upload goes on where it stopped.",
+    "err_largefile_enforced": "Leave that option out.",
+    "err_largefile_failed": "Upload it anew: `mimeportal largefiles resubmit ID`.",
+    "err_largefile_gone": "Send the files anew: `mimeportal largefiles send`.",
+    "err_largefile_incomplete": "Go on with the upload: `mimeportal largefiles resubmit ID`.",
+    "err_largefile_status": "See what it is now, and how far: `mimeportal largefiles show ID`.",
+    "err_largefile_too_large": "Split it, or send it another way; limits: `mimeportal largefiles preferences`.",
+    "err_largefile_too_late": "Name an earlier end of access, or send the files anew.",
+    "err_range": "Fetch it anew, from its first octet on.",
+    # Messages and secure messages.
+    "already_read": "Let it expire instead: `mimeportal secure expire ID`.",
+    "err_message_too_large": "Send it in parts, or its files by `mimeportal largefiles send`.",
+    "err_track_and_trace_invalid_start_date": "Begin within the last 30 days: --since 29d.",
+    "expired": "See what became of it: `mimeportal holds log`, or `mimeportal secure log ID`.",
+    "no_expiry": "Recall it where nobody may read it any more: `mimeportal secure recall ID`.",
+    "no_sender": "Name the sender yourself: `mimeportal senders add`.",
+    "nobody_waits": "See to whom it went, and how: `mimeportal secure show ID`.",
+    "not_sent": "List what was sent from here: `mimeportal messages list --folder sent`.",
+    "own_domain": "Name a sender outside.",
+    "own_message": "Name a message that somebody else sent.",
+    "public_provider": "Name the whole address.",
+    "sender_blocked": "Ask the recipient to take the sender off their blocked list.",
+    # The portal itself.
+    "err_portal_full": "Ask whoever runs this portal for room on its disk; nothing needs to be undone.",
+    "err_portal_store": "Try again later; nothing needs to be undone.",
 }
 
 

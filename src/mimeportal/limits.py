@@ -58,7 +58,6 @@ TOTAL_COUNTED = 10_000  # above, totalCount is left out
 STATES_ASKED = 500  # ids in one holds.states
 REPORT_ROWS = 10_000  # of a report in one answer
 REPORT_DAYS = 3_700  # of one report
-REPORT_GRACE_DAYS = 2  # for which rows of a report outlast the lists, so that a week of closed days is there
 REQUEST_ID = 64  # characters of an id that a client gives a request which creates something
 
 LENIENT_BODY = 64 * KIB  # of a body that is no JSON but can be read as what its sender meant
@@ -112,6 +111,7 @@ SMTP_RECIPIENTS = 250  # of one message
 SMTP_UNKNOWN = 5  # recipients that are not ours, until the connection is closed (promises C.4)
 SMTP_MISTAKES = 20  # bad commands and failed log-ins, until the connection is closed
 SMTP_REJECTIONS = 100  # refusals of one network that are recorded in a minute
+SMTP_REJECTIONS_OF_ALL = 1_000  # of all of them: rows of refusals are kept, and strangers make them
 SMTP_IDLE_SECONDS = 300  # between two commands
 SMTP_DATA_SECONDS = 1_800  # for the octets of one message
 SMTP_BATCH = 100  # messages that share one commit
@@ -175,8 +175,8 @@ DELEGATES = 100  # of one mailbox
 HOLD_DAYS = 14
 PERSON_OCTETS = 50 * 1024 * MIB  # kept for one person; more is refused
 RECEIVED_LINES = 50
-REJECTION_DAYS = 7  # for which what was refused is told (portal-rules C.12)
-WRITTEN_PER_HOUR = 20  # mails we write ourselves to one address
+REJECTION_DAYS = 7  # for which lists tell what was refused (portal-rules C.12); reports tell all of it
+WRITTEN_PER_HOUR = 20  # mails of one sort that we write ourselves to one address
 DIGEST_ITEMS = 100  # held messages that one digest lists; the next one goes on
 FREE_DISK_SHARE = 0.05
 

@@ -116,12 +116,16 @@ class Console:
     def require_interactive(self) -> None:
         """Raise `UsageError` when nobody can be asked."""
         if not self.interactive:
+            import click
+
             from mimeportal.errors import UsageError
 
+            context = click.get_current_context(silent=True)
+            looks = context is not None and "dry_run" in context.params
             raise UsageError(
                 NOT_INTERACTIVE,
                 why="This asks before it acts, and nobody can answer here; nothing was changed.",
-                remedy="Add --yes, or look first with --dry-run.",
+                remedy="Add --yes, or look first with --dry-run." if looks else "Add --yes.",
             )
 
     def confirm(self, question: str) -> None:

@@ -273,7 +273,7 @@ class _Writer:
         summary = entry.summary
         number = entry.number = self._next(messages)
         if entry.bounces_to is not None:
-            entry.return_path = bounces.return_path(self._portal, self._tx, entry.bounces_to, number)
+            entry.return_path = bounces.return_path(self._portal, self._tx, entry.bounces_to.person_id, number)
         self._rows[messages].append(
             {
                 "id": number,
@@ -291,6 +291,7 @@ class _Writer:
                 "has_attachments": summary.has_attachments,
                 "attachment_count": sum(not entry.inline for entry in summary.attachments),
                 "no_notice": self._no_notice(entry),
+                "bounces_to": entry.bounces_to.person_id if entry.bounces_to is not None else None,
                 "received": entry.received,
             }
         )

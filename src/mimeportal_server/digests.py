@@ -99,7 +99,7 @@ def _write(portal: Portal, tx: Connection, person_id: int) -> int:
     lines += ["", "Whoever has this mail can decide on these messages: do not pass it on."]
     subject = f"Held messages: {count} new"
     told = compose.queue_written(
-        portal, tx, to=listed[0].address, subject=subject, lines=lines, automatic="auto-generated"
+        portal, tx, "digest", to=listed[0].address, subject=subject, lines=lines, automatic="auto-generated"
     )
     if told != "queued":
         return 0

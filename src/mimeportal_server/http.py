@@ -107,7 +107,7 @@ class HttpDoor:
             exchange.refuse_ambiguous()
             async with self._arriving(exchange, self._door.most_octets(endpoint)) as pieces:
                 async with asyncio.timeout(_seconds(endpoint)):
-                    request.body = [b"".join([piece async for piece in pieces])]
+                    request.body = [piece async for piece in pieces]
                 if endpoint is not None and self._lab is not None:
                     exchange.fault = self._lab.next_fault(endpoint.name)
                 if exchange.fault is None:

@@ -47,7 +47,7 @@ class SmtpDoor:
         self.writer = Writer(portal, on_accepted)
         self.sessions: set[Session] = set()
         self.peers: Counter[str] = Counter()  # connections of each network
-        self.recorded = Quota(seconds=60)  # refusals of each network
+        self.recorded = Quota(seconds=60)  # refusals of each network, and under "" of all
         self.in_flight = InFlight()  # messages that are not stored yet
         self._where = (host, port)
         self._loop = asyncio.new_event_loop()

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, TLSSetupException
 
 from mimeportal import limits
+from mimeportal.addresses import normalise
 from mimeportal.errors import UnavailableError
 from mimeportal.untrusted import clean
 from mimeportal_server import bounces, smtp_policy
@@ -407,11 +408,13 @@ class Session(SMTP):
             self._unknown += 1
             if self._unknown >= limits.SMTP_UNKNOWN:
                 refusal = Refusal("421 4.7.1 Too many recipients that are not known here", refusal.type)
+        self._portal.follow_lab()
         rows = [
             {
                 "at": self._portal.clock.now(),
-                "sender": clean(sender)[: limits.ADDRESS_CHARACTERS],
-                "recipient": clean(recipient)[: limits.ADDRESS_CHARACTERS],
+                # As every other row has addresses: whoever is meant finds it, and erasing them finds it too.
+                "sender": normalise(clean(sender))[: limits.ADDRESS_CHARACTERS],
+                "recipient": normalise(clean(recipient))[: limits.ADDRESS_CHARACTERS],
                 "remote_ip": self._peer,
                 "remote_host": self._host(),
                 "type": refusal.type,
@@ -419,7 +422,7 @@ class Session(SMTP):
                 "route": "internal" if self._by() else "inbound",
             }
             for recipient in recipients or ("",)
-            if self._door.recorded.take(self._network, calls=limits.SMTP_REJECTIONS).granted
+            if self._is_recorded()
         ]
         if rows:
             await self._written(partial(Rejection, rows))
@@ -427,6 +430,14 @@ class Session(SMTP):
             await self._end(refusal.reply)
         else:
             await super().push(refusal.reply)
+
+    def _is_recorded(self) -> bool:
+        """Whether one more refusal becomes a row: of one network, and of all of them, only so many do in a minute."""
+        recorded = self._door.recorded
+        return (
+            recorded.take(self._network, calls=limits.SMTP_REJECTIONS).granted
+            and recorded.take("", calls=limits.SMTP_REJECTIONS_OF_ALL).granted
+        )
 
     async def _written(self, job: Callable[..., Message | Rejection], over: Callable[[], None] = _nothing) -> Outcome:
         """What the writer says of a job, made with the call that tells."""

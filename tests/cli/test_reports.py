@@ -128,6 +128,13 @@ class TestShow:
             (("--since", "+7d"), "looks back"),
             (("--since", "today", "--until", "yesterday"), "end of the time lies before its start"),
             (("--since", "1990-01-01"), "at most 3,700 days"),
+            (("--day", "0001-01-02"), "no reports of 0001-01-02"),
+            (("--day", "9999-01-01"), "no reports of 9999-01-02"),
+            (("--until", "9999-12-30"), "no reports of 9999-12-30"),
+            (("--since", "0001-12-31"), "no reports of 0001-12-31"),
+            (("--since", "9998-12-31", "--until", "9999-01-02"), "no reports of 9999-01-02"),
+            (("--day", "9999-12-31"), "Not a time"),
+            (("--day", "0001-01-01"), "Not a time"),
             (("--rows", "--chart", "a.png"), "no numbers to draw"),
             (("--chart", "a.jpg"), "no format of a chart"),
             (("--columns", "what"), "There is no column"),
@@ -140,6 +147,11 @@ class TestShow:
         assert (done.code, done.out) == (2, "")
         assert told in done.err
         assert len(done.err.rstrip("\n").split("\n")) >= 3
+
+    @pytest.mark.parametrize("name", ["0002-01-01", "9998-12-31"])
+    def test_the_first_and_the_last_day(self, run: Run, home: Path, name: str) -> None:
+        done = run("reports", "show", "logins", "--day", name)
+        assert (done.code, done.out) == (0, f"{name}\t\t0\t0\n")
 
     def test_it_is_for_administrators(self, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MIMEPORTAL_USER", ANN)
@@ -165,6 +177,21 @@ class TestCharts:
         text = path.read_text()
         assert "Held messages per day: 3 held in all" in text
         assert f"{day(10)}   3" in text
+
+    def test_weeks_are_called_weeks_and_days_days(self, run: Run, home: Path) -> None:
+        """More than 35 days are drawn by week, and the table below has each of them."""
+        for since, weekly in (("35d", True), ("34d", False)):
+            run("reports", "page", "held", "--since", since, "-w", "page.html")
+            picture, table = Path("page.html").read_text().split("</figure>")
+            days = int(since[:-1]) + 1
+            span = f"{day(days - 1)} to {day(0)} (UTC)"
+            assert f"<caption>{span}</caption>" in table
+            assert table.count("<tr><td>") == days, "one reason a day"
+            assert ("a week" in picture) is weekly
+            bars = [picture.count(f"{day(back)}   ") for back in range(days + 7)]
+            assert (sum(map(bool, bars)) <= 7) is weekly
+        chart = run("reports", "show", "held", "--since", "35d", "--chart", "-").out.splitlines()
+        assert chart[1] == f"{day(35)} to {day(0)} (UTC), each bar a week from Monday on"
 
     def test_a_page_needs_nothing_else(self, run: Run, home: Path, tmp_path: Path) -> None:
         path = tmp_path / "senders.html"
@@ -249,9 +276,9 @@ class TestExport:
     def test_one_range_twice_is_equal(self, run: Run, home: Path, form: str) -> None:
         for folder in ("a", "b"):
             done = export(run, "--since", "12d", "--until", day(5), "--format", form, names=NAMES, folder=folder)
-            assert done.code == 3, "what was refused is kept for 9 days"
+            assert done.code == 0, "a local portal keeps every day"
         assert contents(Path("a")) == contents(Path("b"))
-        assert len(contents(Path("a"))) == 1 + len(NAMES) * (7 + 2) - 4
+        assert len(contents(Path("a"))) == 1 + len(NAMES) * (7 + 1), "a manifest each"
 
     def test_last_takes_seven_days_and_then_what_is_new(self, run: Run, home: Path) -> None:
         assert len(export(run, "--since", "last").lines) == 14
@@ -273,16 +300,39 @@ class TestExport:
         both = [date.fromisoformat(Path(line).stem) for line in (*first, *later)]
         assert both == [both[0] + timedelta(number) for number in range(11)]
 
+    def test_an_explicit_range_begins_no_series(self, run: Run, home: Path) -> None:
+        """Somebody who fetched one day of long ago does not get all days since by the next `last`."""
+        assert export(run, "--since", "40d", "--until", day(39), names=("held",)).lines
+        assert not Path("out/held/watermark.json").exists()
+        names = [Path(line).stem for line in export(run, "--since", "last", names=("held",)).lines]
+        assert len(names) == 7
+        assert names[0] in (day(7), day(8)), "of the days that are closed"
+
+    def test_an_explicit_range_moves_a_mark_that_it_has_come_to(self, run: Run, home: Path) -> None:
+        mark = Path("out/held/watermark.json")
+        for since, until, after in ((12, 10, 10), (6, 4, 10), (10, 6, 4)):
+            if not mark.exists():
+                mark.parent.mkdir(parents=True)
+                mark.write_text(json.dumps({"csv": day(12)}))
+            export(run, "--since", day(since), "--until", day(until), names=("held",))
+            assert json.loads(mark.read_text()) == {"csv": day(after)}
+
     def test_a_gap_is_caught_up(self, run: Run, home: Path) -> None:
-        export(run, "--since", "12d", "--until", day(10), names=("held",))
-        export(run, "--since", "6d", "--until", day(4), names=("held",))
+        export(run, "--since", "last", "--until", day(6), names=("held",))
+        export(run, "--since", "4d", "--until", day(3), names=("held",))
         done = export(run, "--since", "last", names=("held",))
         names = [Path(line).stem for line in done.lines]
-        assert names[:6] == [day(back) for back in (10, 9, 8, 7, 4, 3)]
-        assert ", 2 were there" in done.last
+        assert names[:3] == [day(back) for back in (6, 5, 3)]
+        assert ", 1 were there" in done.last
+
+    def test_each_format_has_a_mark_of_its_own(self, run: Run, home: Path) -> None:
+        export(run, "--since", "last", names=("held",))
+        export(run, "--since", "last", "--until", day(5), "--format", "json", names=("held",))
+        marks = json.loads(Path("out/held/watermark.json").read_text())
+        assert (marks["json"], marks["csv"]) == (day(5), max(marks.values()))
 
     def test_today_is_open_and_fetched_again(self, run: Run, home: Path) -> None:
-        done = export(run, "--since", "1d", "--include-today", names=("held",))
+        done = export(run, "--since", "last", "--include-today", names=("held",))
         assert f"out/held/{day(0)}.csv" in done.lines
         noted = json.loads(Path("out/held/manifest.json").read_text())["days"]["csv"][day(0)]
         assert noted["open"] is True
@@ -380,7 +430,7 @@ class TestExport:
             monkeypatch.setenv("MIMEPORTAL_URL", server.http_url)
             monkeypatch.setenv("MIMEPORTAL_CLIENT_ID", app.client_id)
             monkeypatch.setenv("MIMEPORTAL_CLIENT_SECRET", app.client_secret)
-            assert export(run, "--since", "12d", "--until", day(5), names=NAMES, folder="http").code == 3
+            assert export(run, "--since", "12d", "--until", day(5), names=NAMES, folder="http").code == 0
         assert contents(Path("embedded")) == contents(Path("http"))
 
     def test_a_profile_has_a_folder_of_its_own(self, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -404,6 +454,9 @@ class TestExport:
             (("--since", "soon"), "Not a time"),
             (("--since", "last", "--format", "doc"), "doc"),
             (("--since", "2026-11-03", "--until", "2026-11-03"), "until"),
+            (("--since", "0001-01-02"), "no reports of 0001-01-02"),
+            (("--since", "9999-12-30"), "no reports of 9999-12-30"),
+            (("--since", "last", "--until", "9999-12-30"), "no reports of 9999-12-30"),
             (("--since", "last", "--dir", ""), "--dir"),
         ],
     )

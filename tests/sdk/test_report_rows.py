@@ -279,6 +279,10 @@ class TestDays:
             (date(1999, 11, 3), None),
             (datetime(2026, 11, 3), None),  # noqa: DTZ001
             ("2026-11-03", None),
+            (date.min, date(1, 1, 3)),
+            (date(9999, 1, 1), date.max),
+            (datetime.max.replace(tzinfo=UTC) - timedelta(1), datetime.max.replace(tzinfo=UTC)),
+            (datetime(9998, 12, 31, 1, tzinfo=UTC), datetime(9999, 1, 1, 1, tzinfo=UTC)),
         ],
     )
     def test_what_is_no_time(self, since: Any, until: Any) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from conftest import ADMIN, ANN, BOB
+from conftest import ADMIN, ANN, BOB, mail_of
 from mimeportal import limits
 from mimeportal.errors import ApiError, ForbiddenError, NotFoundError, NotOfferedError, UnavailableError, UsageError
 from mimeportal.secure import SecureMessage, contract
 from mimeportal.secure.contract import OPTIONS, TOO_LARGE
-from mimeportal_server import door, keeping, secure_laying
+from mimeportal_server import bounces, door, keeping, secure_laying
 from mimeportal_server.clock import moment
 from mimeportal_server.store.schema import deliveries, messages, requested, secure_messages, uploads
 from mimeportal_server.store.schema import people as persons
@@ -794,6 +794,30 @@ def test_mail_with_a_banner_leaves_by_a_return_path_of_ours(people: People) -> N
     assert sorted(recipient for recipient, _ in senders) == [ANN, BOB, BOB]
     assert all(sender.startswith("bounce+") and sender.endswith("@example.com") for _, sender in senders)
     assert people.client(ANN).messages.list("inbox").first(1)[0].from_address == CARL
+
+
+def test_held_mail_that_was_composed_here_leaves_by_a_return_path_of_ours_too(people: People) -> None:
+    program = [("run.exe", b"MZ")]
+    people(ANN).send(to=[CARL], subject="s", body="t")
+    people(CARL).reply(only(people, CARL).id, body="yes", attachments=program)
+    people.client(BOB).messages.send(to=ANN, subject="with a program", body="t", attachments=program)
+    people.lab.receive(mail_of(subject="of a stranger"), kind="content", level="user")
+    held = {message.subject: message for message in people.client(ANN).holds.list()}
+    assert held["Re: s"].from_address == CARL
+    assert people.client(ANN).holds.release([message.id for message in held.values()]).totals == {"done": 3}
+    with people.lab.server.database.read() as tx:
+        released = select(deliveries.c.sender, messages.c.subject, messages.c.id).join(
+            messages, messages.c.id == deliveries.c.message_id
+        )
+        rows = {row.subject: row for row in tx.execute(released.where(deliveries.c.kind == "released"))}
+        for subject, writer in (("Re: s", CARL), ("with a program", BOB)):
+            token = bounces.token_of(people.lab.server, rows[subject].sender)
+            assert token, rows[subject].sender
+            granted = bounces.sender_of(people.lab.server, tx, token)
+            assert granted
+            assert (granted.address, granted.object) == (writer, str(rows[subject].id))
+    assert rows["of a stranger"].sender == held["of a stranger"].from_address
+    assert CARL in {message.from_address for message in people.client(ANN).messages.list("inbox")}
 
 
 def test_a_receipt_to_somebody_outside_tells_nothing_of_the_message(people: People) -> None:

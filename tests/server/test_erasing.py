@@ -17,7 +17,7 @@ from conftest import ADMIN, ANN, BOB, Lab, mail_of
 from mimeportal.errors import NotFoundError, UsageError
 from mimeportal_server import backup, counting, delivery, erasing, people
 from mimeportal_server.portal import Portal, set_fact
-from mimeportal_server.store.schema import day_counts, facts
+from mimeportal_server.store.schema import day_counts, facts, rejections
 
 WORDS = ("Aardvark", "zebrafish")  # in subject and body of ann's mail alone
 REPORTS = ("traffic", "held", "logins")
@@ -38,6 +38,8 @@ def story(lab: Lab) -> Lab:
     with asking(lab) as ask:
         ask.decide(ask.one(subject=f"{WORDS[0]} 0"), "release", by=ANN)
         ask.decide(ask.one(subject=f"{WORDS[0]} 1"), "reject", block="address", by=ADMIN)
+    lab.refuse("gone@private.example", ANN)
+    lab.refuse("other@bobs.example", BOB)
     both(lab)
     large(lab)
     delivery.deliver(lab.server)
@@ -151,6 +153,17 @@ class TestErasing:
         assert len((story.path / "erased.jsonl").read_text().splitlines()) == 1
         assert erasing.finish(story.server) == 0
 
+    def test_refusals_stay_without_what_they_name(self, story: Lab) -> None:
+        story.advance(days=400)
+        erasing.erase(story.server, ANN)
+        with story.server.database.read() as tx:
+            told = [tuple(row) for row in tx.execute(select(rejections).order_by(rejections.c.id))]
+        assert [row[2:6] for row in told] == [
+            ("", "", "", ""),
+            ("other@bobs.example", BOB, "192.0.2.7", "mx.example"),
+        ]
+        assert [row[6:] for row in told] == [("unknown", "550", "inbound")] * 2
+
     def test_what_others_have_stays_theirs(self, story: Lab) -> None:
         erasing.erase(story.server, ANN)
         with asking(story) as ask:
@@ -241,6 +254,7 @@ class TestTheCommand:
         done = self.run("people", "erase", ANN, "--home", str(story.path))
         assert done.returncode == 2
         assert "--yes required" in done.stderr
+        assert "Add --yes.\n" in done.stderr, "there is no --dry-run to look first"
         assert named(story.path)
 
     def test_erase_and_restore(self, story: Lab, tmp_path: Path) -> None:

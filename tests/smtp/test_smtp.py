@@ -253,6 +253,19 @@ def test_only_the_portals_people(lab: Lab, door: SmtpDoor) -> None:
     assert {(row.sender, row.remote_ip, row.remote_host) for row in refused} == {(EVE, "127.0.0.1", "sender.example")}
 
 
+def test_a_refusal_is_found_however_its_addresses_were_written(lab: Lab, door: SmtpDoor) -> None:
+    client = lab.client()
+    client.senders.add([EVE], list="blocked")
+    with Talk(door) as talk:
+        assert talk(f"MAIL FROM:<{EVE.upper()}>").startswith("250")
+        for written in (ANN.upper(), ANN.replace("ann", '"ann"')):
+            assert talk(f"RCPT TO:<{written}>").startswith("550 5.7.1")
+        assert talk("RSET").startswith("250")
+        assert talk(f"MAIL FROM:<{EVE.upper()}> SIZE={limits.MESSAGE + 1}").startswith("552")
+    assert [(row.from_address, row.to_address) for row in client.messages.rejected()] == [(EVE, ANN)] * 2
+    assert {row.sender for row in rows(lab, rejections)} == {EVE}
+
+
 def test_the_fifth_unknown_recipient_ends_the_connection(lab: Lab, door: SmtpDoor) -> None:
     with Talk(door) as talk:
         replies = talk.envelope(*(f"nobody{number}@example.com" for number in range(4)))
@@ -789,10 +802,11 @@ def test_too_many_mistakes_end_the_connection(door: SmtpDoor) -> None:
     assert told[-1].startswith("421 4.7.0")
 
 
-def test_refusals_of_one_network_are_recorded_up_to_a_limit(
-    lab: Lab, door: SmtpDoor, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limit", ["SMTP_REJECTIONS", "SMTP_REJECTIONS_OF_ALL"])
+def test_refusals_are_recorded_up_to_a_limit(
+    lab: Lab, door: SmtpDoor, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(limits, "SMTP_REJECTIONS", 10)
+    monkeypatch.setattr(limits, limit, 10)
     for _ in range(3):
         with Talk(door) as talk:
             for _ in range(10):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal, get_args
 
 from pydantic import Field
@@ -40,7 +41,8 @@ class WhoAmIItem(Item):
 class WhoAmIRow(Row):
     """The caller as the portal knows them: address, role, whose held mail they moderate, as whom they may act.
 
-    The time zone, the formats and the first day of the week are those the caller prefers, else the account's.
+    The time zone, the formats and the first day of the week are those the caller prefers, else the account's. `now` is
+    what time it is at the portal, whose clock decides.
     """
 
     email_address: str
@@ -53,6 +55,7 @@ class WhoAmIRow(Row):
     first_day_of_week: str = DAYS[0]
     account_code: str = ""
     domains: list[str] = []
+    now: datetime | None = None
 
 
 class PasswordItem(Item):

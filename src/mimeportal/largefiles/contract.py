@@ -115,15 +115,18 @@ class LargeFileRow(Row):
 
 
 class ChunkItem(Item):
-    """One chunk of a file, counted from 0; all but the last have the size that largefiles.preferences tells."""
+    """One chunk of a file, counted from 0; all but the last have the size that largefiles.preferences tells.
+
+    `crc32` finds what was damaged on its way; the whole is compared by its SHA-256 (see `CheckItem`).
+    """
 
     file: str
     index: int
-    sha256: str
+    crc32: int
 
 
 class ChunkRow(Row):
-    """A chunk that has arrived and is what its SHA-256 says."""
+    """A chunk that has arrived and is what its CRC-32 says."""
 
     file: str
     index: int

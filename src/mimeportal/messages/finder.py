@@ -209,7 +209,7 @@ class Finder(Asking):
         """
         for name, moment in (("since", since), ("until", until)):
             check_moment(name, moment)
-        until = whole(until or datetime.now(UTC))
+        until = whole(until or self._now())
         since = since or until - timedelta(days=1)
         if since >= until:
             raise UsageError("The end of the time lies before its start.", remedy="Give a `since` before `until`.")
@@ -264,7 +264,7 @@ class Finder(Asking):
         Raises `NotFoundError` for an id that is not in it.
         """
         checked_id(id)
-        since = datetime.now(UTC) - timedelta(days=limits.REJECTION_DAYS)
+        since = self._now() - timedelta(days=limits.REJECTION_DAYS)
         for found in self.rejected(mailbox=mailbox, since=since):
             if found.id == id:
                 return found
@@ -273,6 +273,11 @@ class Finder(Asking):
             why="It is not in the list of the last 7 days.",
             remedy="List again: mimeportal messages rejected --since 7d",
         )
+
+    def _now(self) -> datetime:
+        """What time it is at the portal, if it tells."""
+        told = self._portal.account.whoami().now if self._session.offers(account.WHOAMI) else None
+        return told or datetime.now(UTC)
 
     def _sees_all(self) -> bool:
         """Whether whoever asks sees everybody's mail: an administrator, or an app on Mimecast."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from mimeportal import days as calendar
 from mimeportal import limits
 from mimeportal.errors import ApiError, UsageError
 from mimeportal.holds.hold import check_moment
 from mimeportal.paging import PageOf, Pages
 from mimeportal.reports import contract
-from mimeportal.reports.contract import days as calendar
 from mimeportal.wire import Row
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ class Calendar:
                 raise UsageError(f"{name} takes a date or a datetime, not {moment!r}.")
             if isinstance(moment, datetime) and moment.tzinfo is None:
                 raise UsageError(f"{name} has no time zone: {moment}.", remedy="Give one, such as datetime.UTC.")
+            if moment is not None:
+                check_day(moment)
         start = self._day(since, self.today - timedelta(DEFAULT_DAYS))
         end = self._day(until, self.today + timedelta(1))
         if isinstance(until, datetime) and calendar.begin(end, self.zone) < until:
@@ -88,6 +90,8 @@ class Calendar:
                 why=f"The days are {start} to before {end}, in {self.zone_name}.",
                 remedy="Give a `since` before `until`; the day of `until` itself is not included.",
             )
+        for day in (start, end):  # in this zone a moment may be of another day
+            check_day(day)
         if (end - start).days > limits.REPORT_DAYS:
             raise UsageError(
                 f"A report has at most {limits.REPORT_DAYS:,} days.",
@@ -100,6 +104,17 @@ class Calendar:
         if moment is None:
             return default
         return calendar.day_of(moment, self.zone) if isinstance(moment, datetime) else moment
+
+
+def check_day(moment: date) -> None:
+    """Raise `UsageError` for what lies beyond the days that there are reports of."""
+    day = moment.date() if isinstance(moment, datetime) else moment
+    if not calendar.FIRST <= day <= calendar.LAST + timedelta(1):
+        raise UsageError(
+            f"There are no reports of {day}.",
+            why=f"Their days are {calendar.FIRST} to {calendar.LAST}.",
+            remedy="Give a day such as 2026-11-03.",
+        )
 
 
 class ReportsClient:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimeportal.errors import ForbiddenError, MimeportalError, NotOfferedError, UnavailableError, UsageError
 from mimeportal.reports import contract
-from mimeportal.reports.client import Calendar, Days, ReportsClient
+from mimeportal.reports.client import Calendar, Days, ReportsClient, check_day
 from mimeportal.untrusted import safe_name
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ class Export:
             raise UsageError(f"since takes a day or 'last', not {self.since!r}.")
         if self.until is not None and type(self.until) is not date:
             raise UsageError(f"until takes a day, not {self.until!r}.")
+        for day in (self.since, self.until):
+            if isinstance(day, date):
+                check_day(day)
         if isinstance(self.since, date) and self.until is not None and self.until <= self.since:
             raise UsageError(
                 f"The end, {self.until}, lies before the start, {self.since}, or on the same day.",
@@ -165,7 +168,9 @@ class _Exporting:
         self._folder.mkdir(exist_ok=True)
         _remove_parts(self._folder)
         self._manifest |= {"version": _VERSION, "report": self._report.name, "account": account, "time_zone": zone}
-        self._marks.setdefault(self._plan.format, days.start.isoformat())
+        if self._plan.since == LAST:
+            # An explicit range is no promise to take up what follows it: it moves a mark on, and makes none.
+            self._marks.setdefault(self._plan.format, days.start.isoformat())
         for day in days:
             noted = self._noted.get(day.isoformat())
             if noted is None or noted.get("open") or self._plan.refresh or not self._is_there(noted):
@@ -233,6 +238,8 @@ class _Exporting:
     def _advance(self, day: date) -> None:
         """Move the watermark past a day that is done for good, where it has come to it."""
         form = self._plan.format
+        if form not in self._marks:
+            return
         mark = date.fromisoformat(self._marks[form])
         noted = self._noted.get(day.isoformat(), {"open": True})
         if day == mark and not noted.get("open"):

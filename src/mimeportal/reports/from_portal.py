@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mimeportal import days as calendar
 from mimeportal import limits
 from mimeportal.holds import contract as holds_contract
 from mimeportal.messages.contract import finder
 from mimeportal.paging import PageOf, Pages
 from mimeportal.reports import contract, siem
-from mimeportal.reports.contract import days as calendar
 from mimeportal.transport import not_offered
 from mimeportal.wire import Row, format_date, told_date
 
@@ -32,18 +32,14 @@ _KEPT = {
     "audit": (60, "Mimecast tells audit events of 60 days."),
     "logins": (60, "Mimecast tells audit events of 60 days."),
 }
-# What a local portal lets go of: the rest it keeps for ever.
-_REFUSED = limits.REJECTION_DAYS + limits.REPORT_GRACE_DAYS
-_KEPT_LOCALLY = {"rejections": (_REFUSED, f"What was refused is kept for {_REFUSED} days (portal-rules C.12).")}
 _BATCH = 500
 
 
 def absent(portal: Portal, report: contract.Report, day: date, today: Calendar) -> str:
-    """Why the portal does not keep a day any more; "" where it does."""
-    known = _KEPT_LOCALLY if portal.session.api == "local" else _KEPT
-    if report.name not in known:
+    """Why the portal does not keep a day any more; "" where it does: a local portal keeps every one."""
+    if portal.session.api == "local" or report.name not in _KEPT:
         return ""
-    kept, why = known[report.name]
+    kept, why = _KEPT[report.name]
     return why if calendar.begin(day, today.zone) < today.now - timedelta(kept) else ""
 
 

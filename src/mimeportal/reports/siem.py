@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
+from mimeportal import days as calendar
 from mimeportal.errors import ApiError, LostAnswerError
 from mimeportal.paging import Tokens
 from mimeportal.reports import contract
-from mimeportal.reports.contract import days as calendar
 from mimeportal.transport import Session, not_offered
 from mimeportal.wire import read_json
 

@@ -164,17 +164,17 @@ def extend(id: str, until: str | None, days: int | None, tz: str | None, output:
 
     At the latest 90 days after it was sent: until then its files are kept.
     """
-    from datetime import UTC, datetime, timedelta
+    from datetime import timedelta
 
     from mimeportal.errors import UsageError
-    from mimeportal_cli.opening import opened, zone_of
+    from mimeportal_cli.opening import now_of, opened, zone_of
     from mimeportal_cli.times import coming_time, told
 
     if (until is None) == (days is None):
         raise UsageError("Until when?", remedy="Give one of --until WHEN and --days N.")
     with opened() as portal:
         full = _resolved(portal, id)
-        zone, now = zone_of(portal, tz), datetime.now(UTC)
+        zone, now = zone_of(portal, tz), now_of(portal)
         if days is not None:
             large = portal.largefiles.get(full)
             end = (large.expires if large.expires and large.status == "active" else now) + timedelta(days=days)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -228,7 +227,7 @@ def extend(id: str, until: str | None, days: int | None, tz: str | None, output:
     from datetime import timedelta
 
     from mimeportal.errors import UsageError
-    from mimeportal_cli.opening import opened, zone_of
+    from mimeportal_cli.opening import now_of, opened, zone_of
     from mimeportal_cli.times import coming_time, told
 
     if (until is None) == (days is None):
@@ -237,7 +236,7 @@ def extend(id: str, until: str | None, days: int | None, tz: str | None, output:
         (full,) = resolved(portal, [id], RememberedSecure(portal))
         zone = zone_of(portal, tz)
         if until is not None:
-            wanted = coming_time(until, zone, datetime.now(UTC))
+            wanted = coming_time(until, zone, now_of(portal))
         else:
             found = next(portal.secure.lookup([full]), None)
             if found is None or found.expires is None:

@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ForwardRef
 
 import pytest
 
 import mimeportal
 from conftest import ADMIN, ANN, BOB, SPAM, Lab, mail_of
-from mimeportal import HoldFilter, MailFilter, SecureFilter, errors, holds, messages, secure
+from mimeportal import Api, HoldFilter, MailFilter, Report, SecureFilter, errors, holds, messages, secure
 from mimeportal.errors import (
     ApiError,
     LostAnswerError,
@@ -376,3 +377,30 @@ def test_an_app_is_asked_whose_mailbox_is_meant(call: Callable[[Portal], Any], p
     with pytest.raises(UsageError, match="Whose mailbox"):
         call(portal_server.client())
     assert [request.operation for request in portal_server.requests if not request.operation.startswith("auth.")] == []
+
+
+@pytest.mark.parametrize("api", ["api1", "api2"])
+def test_a_permit_that_failed_is_taken_up_with_its_entry(api: Api, portal_server: PortalServer, tmp_path: Path) -> None:
+    """The line of a failure names no entry; Mimecast is told which one is meant all the same."""
+    portal_server.home.deliver(mail(sender="Shop <orders@shop.example>"), hold=SPAM)
+    portal = portal_server.client(api=api)
+    portal_server.faults.add("senders.permit_or_block", "status", status=400, code="err_validation_blank")
+    with portal.holds.plan("release", filter=HoldFilter(queue="admin"), permit="address") as plan:
+        assert plan.run(report=Report(tmp_path / "report")).codes == {"err_validation_blank": 1}
+    with portal.holds.plan("release", retry_from=tmp_path / "report") as plan:
+        assert plan.selection.entries() == (1, ["orders@shop.example"])
+        assert plan.run(report=Report(tmp_path / "report", append=True, resume=True)).totals == {"done": 1}
+    (entry,) = portal_server.client(ANN).senders.list("permitted")
+    assert entry.entry == "orders@shop.example"
+
+
+def test_a_block_that_failed_is_taken_up_with_its_entry(portal_server: PortalServer, tmp_path: Path) -> None:
+    portal_server.home.deliver(mail(sender="Shop <orders@shop.example>"))
+    portal = portal_server.client(ANN, api="api1")
+    portal_server.faults.add("senders.permit_or_block", "status", status=400, code="err_validation_blank")
+    report = Report(tmp_path / "report")
+    assert portal.messages.block(portal.messages.list(), report=report).totals == {"failed": 1}
+    with portal.messages.plan_block(retry_from=tmp_path / "report") as plan:
+        assert plan.run().totals == {"done": 1}
+    (entry,) = portal_server.client(ANN).senders.list("blocked")
+    assert entry.entry == "orders@shop.example"

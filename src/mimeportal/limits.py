@@ -129,6 +129,7 @@ NOTIFY_UNASKED = 25  # reject notices one command sends without --notify-many
 
 # Calling a portal over the network.
 ATTEMPTS = 5  # of one call, where it may be repeated
+MOST_ATTEMPTS = 20  # that a caller may ask for
 CONNECT_SECONDS = 10
 READ_SECONDS = 60  # between two pieces of an answer, unless --timeout
 SLOWEST = 1 * KIB  # octets a second of an answer, once it has kept us waiting for the timeout in all

@@ -798,8 +798,8 @@ def test_mail_with_a_banner_leaves_by_a_return_path_of_ours(people: People) -> N
 
 def test_held_mail_that_was_composed_here_leaves_by_a_return_path_of_ours_too(people: People) -> None:
     program = [("run.exe", b"MZ")]
-    people(ANN).send([CARL], "s", "t")
-    people(CARL).reply(only(people, CARL).id, "yes", attachments=program)
+    people(ANN).send(to=[CARL], subject="s", body="t")
+    people(CARL).reply(only(people, CARL).id, body="yes", attachments=program)
     people.client(BOB).messages.send(to=ANN, subject="with a program", body="t", attachments=program)
     people.lab.receive(mail_of(subject="of a stranger"), kind="content", level="user")
     held = {message.subject: message for message in people.client(ANN).holds.list()}

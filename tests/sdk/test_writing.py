@@ -152,7 +152,7 @@ def test_nobody_is_shown_the_return_path(lab: Lab, ann: Portal) -> None:
 
 def test_what_is_on_its_way_is_found_by_its_writer_and_not_by_the_return_path(lab: Lab, ann: Portal) -> None:
     ann.messages.send(to=OUT, body="Hello")
-    ann.secure.send([OUT], "s", "t")
+    ann.secure.send(to=[OUT], subject="s", body="t")
     with lab.server.database.read() as tx:
         token = tx.scalars(select(deliveries.c.sender)).first().partition("@")[0].removeprefix("bounce+")
 

@@ -45,7 +45,7 @@ class TestSweep:
         assert keeping.sweep(lab.server)["expired"] == 0
         with lab.client(ADMIN) as portal:
             (row,) = portal.holds.log()
-        assert (row.status, row.message_info) == ("expired", "Expired in queue - rejected by housekeeping")
+        assert (row.status, row.info) == ("expired", "Expired in queue - rejected by housekeeping")
 
     def test_what_was_refused_is_kept_and_listed_for_a_week(self, lab: Lab) -> None:
         """portal-rules C.12 for the list; reports have every day (promises G)."""
@@ -58,7 +58,7 @@ class TestSweep:
         with lab.client(ADMIN) as portal:
             told = portal.messages.rejected(since=since)
             assert [row.from_address for row in told] == ["6.9@elsewhere.example"]
-            reported = [row.from_address for row in portal.reports.rejections(since)]
+            reported = [row.from_address for row in portal.reports.rejections(since=since)]
         assert reported == ["400@elsewhere.example", "7.1@elsewhere.example", "6.9@elsewhere.example"]
 
     def test_what_is_over_its_time_is_logged_without_a_sweep(self, lab: Lab, mail: Mail) -> None:

@@ -128,7 +128,7 @@ class TestReset:
         most = limits.RESETS_PER_HOUR
         monkeypatch.setattr(limits, "WRITTEN_PER_HOUR", most)
         with served.lab.client(ANN) as ann:
-            sent = ann.secure.send([CLIENT], "s", "t")
+            sent = ann.secure.send(to=[CLIENT], subject="s", body="t")
             told = [ann.secure.notify(sent.id)[0].notice for _ in range(most)]
             assert told == ["queued"] * (most - 1) + ["left out: too many notices to this address"]
         for _ in range(most + 1):

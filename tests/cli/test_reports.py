@@ -19,7 +19,7 @@ import pytest
 
 from cli.conftest import ESCAPES, Run, Served, message
 from conftest import ADMIN, ANN, Lab
-from mimeportal.reports import contract, exporting, files
+from mimeportal.reports import contract, exporting, files, placing
 from mimeportal.untrusted import uncell
 from mimeportal_server import delivery, keeping
 from mimeportal_server.portal import set_fact
@@ -400,7 +400,7 @@ class TestExport:
         assert len(export(run, *since, "--refresh", names=("held",)).lines) == 2
 
     def test_one_at_a_time(self, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(exporting, "_LOCK_SECONDS", 0.1)
+        monkeypatch.setattr(placing, "_LOCK_SECONDS", 0.1)
         Path("out").mkdir()
         with Path("out/export.lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -548,7 +548,7 @@ class TestExport:
             if "held" in str(path):
                 raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(exporting, "_sync", full)
+        monkeypatch.setattr(placing, "sync", full)
         done = export(run, "--since", "2d", "--format", form, names=("held", "traffic"))
         assert done.code == 3
         assert "out/held cannot be written to: No space left on device." in done.err
@@ -575,7 +575,7 @@ class TestExport:
     def test_a_manifest_that_finds_no_room(self, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         export(run, "--since", "3d", names=("held",))
         before = contents(Path("out"))
-        put = exporting._put
+        put = placing.put
 
         def full(part: Path, path: Path) -> None:
             if path.suffix == ".json":
@@ -583,7 +583,7 @@ class TestExport:
             put(part, path)
 
         with monkeypatch.context() as patch:
-            patch.setattr(exporting, "_put", full)
+            patch.setattr(placing, "put", full)
             assert export(run, "--since", "3d", "--refresh", names=("held",)).code == 1
         assert contents(Path("out")) == before
 

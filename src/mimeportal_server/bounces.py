@@ -16,7 +16,6 @@ from mimeportal.addresses import normalise
 from mimeportal.untrusted import visible
 from mimeportal_server import audit, counting, tokens
 from mimeportal_server.clock import DAY
-from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
 from mimeportal_server.store.schema import deliveries
 
@@ -26,15 +25,15 @@ _PREFIX = "bounce+"
 _ERROR = 500  # characters kept of what a report says
 
 
-def return_path(portal: Portal, tx: Connection, by: Caller, message_id: int) -> str:
-    """The return path of a message that one of our people composed: at this address alone a bounce of it counts.
+def return_path(portal: Portal, tx: Connection, person_id: int, message_id: int) -> str:
+    """A return path of a message that somebody composed here: at this address alone a bounce of it counts.
 
     Every recipient may bounce, and some do so weeks later: also after a new password of the sender's, who is not let
     in by it.
     """
     expires = portal.clock.machine() + limits.BOUNCE_DAYS * DAY
     object = str(message_id)
-    token = tokens.issue(tx, PURPOSE, by.person_id, object=object, expires=expires, uses=limits.BOUNCES, lasting=True)
+    token = tokens.issue(tx, PURPOSE, person_id, object=object, expires=expires, uses=limits.BOUNCES, lasting=True)
     return f"{_PREFIX}{token}@{portal.settings.domains[0]}"
 
 

@@ -63,7 +63,8 @@ class Exchange:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             if name in headers and name in _ONCE:
                 self._twice = name
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+            between = "; " if name == "cookie" else ", "  # HTTP/2 splits cookies, and not every proxy joins them again
+            headers[name] = f"{headers[name]}{between}{value}" if name in headers else value
         peer = self.scope["client"][0] if self.scope["client"] else ""
         secure = self.scope["scheme"] == "https" or is_loopback(peer)
         if behind_proxy and ("x-forwarded-for" in headers or "x-forwarded-proto" in headers):

@@ -15,7 +15,16 @@ from mimeportal.patterns import fold
 from mimeportal.untrusted import visible, visible_lines
 from mimeportal_server import audit, compose, passwords, requested, tokens, told
 from mimeportal_server.clock import DAY
-from mimeportal_server.largefile_rows import changed, facts, files_of, find, following, record, status_of
+from mimeportal_server.largefile_rows import (
+    changed,
+    facts,
+    files_of,
+    find,
+    following,
+    record,
+    require_content,
+    status_of,
+)
 from mimeportal_server.largefile_states import ALREADY, KEPT, gone
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.steps import reached
@@ -64,6 +73,7 @@ def share(portal: Portal, call: Call, item: contract.ResubmitItem) -> Answer:
     now = portal.clock.now()
     with portal.write(call.caller) as tx:
         row = find(portal, tx, call.caller, item.id)
+        require_content(call.caller, row)
         if requested.earlier(tx, call.caller, item.request_id, content) is not None:
             return changed(portal, tx, row.id, ALREADY)
         following(portal, row, "share")
@@ -108,6 +118,7 @@ def _notify(portal: Portal, tx: Connection, row: Row[Any], recipients: Iterable[
         notified = compose.queue_written(
             portal,
             tx,
+            "large files",
             to=recipient.address,
             subject=f"{row.sender} has sent you {_counted(len(files))}",
             lines=_notification(portal, row, files, f"{portal.settings.public_url}{PATH}/link/{link}"),
@@ -301,9 +312,8 @@ def _tell_sender(portal: Portal, tx: Connection, found: Fetched, now: int) -> No
         "",
         "This message was written automatically; replies to it are not read.",
     ]
-    compose.queue_written(
-        portal, tx, to=found.send.sender, subject="Large file downloaded", lines=lines, automatic="auto-generated"
-    )
+    to, subject = found.send.sender, "Large file downloaded"
+    compose.queue_written(portal, tx, "download", to=to, subject=subject, lines=lines, automatic="auto-generated")
 
 
 def merged(parts: Iterable[list[int]]) -> list[list[int]]:

@@ -14,7 +14,8 @@ from mimeportal.errors import UsageError
 from mimeportal.largefiles import contract
 from mimeportal.patterns import fold
 from mimeportal.untrusted import clean, safe_name
-from mimeportal_server import largefile_access, people, requested
+from mimeportal_server import largefile_access, people, requested, room
+from mimeportal_server.asked import forbidden
 from mimeportal_server.largefile_rows import (
     FILE_KIND,
     changed,
@@ -22,7 +23,6 @@ from mimeportal_server.largefile_rows import (
     find,
     find_file,
     following,
-    forbidden,
     record,
     told,
 )
@@ -253,8 +253,7 @@ def let_go(portal: Portal, tx: Connection, row: Row[Any], state: str, reason: st
     """Note that the octets of a send go, and give back their room; the files that are deleted after the commit."""
     values = {"state": state, "reason": reason, "purged": portal.clock.now()}
     tx.execute(update(largefiles).where(largefiles.c.id == row.id).values(values))
-    person = persons.c.id == row.person_id
-    tx.execute(update(persons).where(person).values(octets=persons.c.octets - row.size))
+    room.give_back(tx, row.person_id, row.size)
     return [int(file.id) for file in files_of(tx, row.id)]
 
 
@@ -325,10 +324,7 @@ def _check_preferences(portal: Portal, item: contract.CreateItem) -> tuple[int, 
 
 def _take_room(portal: Portal, tx: Connection, owner: Row[Any], size: int) -> None:
     """Count a send against its owner's quota and the disk. Raises `Refused` where there is no room."""
-    most = portal.settings.limits["person_octets"]
-    if owner.octets + size > most:
-        sentence = f"{size} octets more than the {owner.octets} that are kept would be over the {most} allowed."
-        raise Refused("err_largefile_quota", sentence, field="files")
+    room.take(portal, tx, owner.id, size)
     # What other uploads have yet to bring is as good as taken.
     pending = tx.execute(
         select(largefile_files.c.id, largefile_files.c.size)
@@ -337,7 +333,6 @@ def _take_room(portal: Portal, tx: Connection, owner: Row[Any], size: int) -> No
     )
     to_come = sum(file.size - portal.home.large_files.arrived(file.id, file.size) for file in pending)
     portal.home.refuse_if_full(size + to_come)
-    tx.execute(update(persons).where(persons.c.id == owner.id).values(octets=persons.c.octets + size))
 
 
 def _make_files(portal: Portal, tx: Connection, number: int, files: Sequence[tuple[str, int]]) -> None:

@@ -143,6 +143,18 @@ def test_what_is_wrong_is_said(run: Run, home: Path, typed: tuple[str, ...], lin
     assert line in done.err.splitlines()
 
 
+def test_what_never_expires_is_not_extended_however_it_is_asked_for(run: Run, home: Path) -> None:
+    run("secure", "send", "--to", CARL, "--subject", "s", "--body", "t")
+    (id,) = run("secure", "list", "--columns", "id").lines
+    for later in (("--days", "7"), ("--until", "7d")):
+        done = run("secure", "extend", id, *later)
+        assert (done.code, done.err.splitlines()[0]) == (
+            1,
+            "The portal answered: It does not expire: there is nothing to extend.",
+        )
+        assert "--debug" not in done.err
+
+
 def test_on_mimecast_nothing_is_sent(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIMEPORTAL_URL", "https://api.services.mimecast.com")
     monkeypatch.setenv("MIMEPORTAL_CLIENT_ID", "an-id")
@@ -165,11 +177,11 @@ def test_recalled_at_the_very_moment_of_an_answer(served: Served, carl: str) -> 
     """Either the answer came first, and stays, or it is refused: never an answer to what was recalled before."""
     home = f"local:{served.path}"
     with Portal.open(home, user="ann@example.com") as ann, Portal.open(home, user=carl) as outside:
-        ids = [ann.secure.send([carl], f"m{number}", "t").id for number in range(8)]
+        ids = [ann.secure.send(to=[carl], subject=f"m{number}", body="t").id for number in range(8)]
 
         def answer(id: str) -> bool:
             with suppress(NotFoundError):  # recalled
-                return bool(outside.secure.reply(id, "yes"))
+                return bool(outside.secure.reply(id, body="yes"))
             return False
 
         with ThreadPoolExecutor(4) as pool:

@@ -19,7 +19,7 @@ from conftest import ADMIN, ANN, BOB, MOD, Lab, mail_of
 from mimeportal import limits
 from mimeportal.holds import HoldFilter
 from mimeportal.portal import Portal
-from mimeportal_server import arrival, people
+from mimeportal_server import arrival, incoming, people
 from mimeportal_server.settings import HoldRule
 from mimeportal_server.store.schema import audit, deliveries
 
@@ -193,7 +193,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OddMail]:
             continue
         head = f"From: {sender}\nTo: ann@example.com\nSubject: {subject}\n\n"
         rule = HoldRule(POLICIES[number % 3], "spam", REASONS[number // 3 % 3], "user")
-        message = arrival.incoming(
+        message = incoming.parse(
             head.encode() + b"x" * (number * 7),
             None if number % 2 else "bounce@lists.example",
             recipients=[recipients[number % 2]],

@@ -320,7 +320,7 @@ class TestRefusedSends:
     def test_over_the_quota(self, ask: Asking) -> None:
         with ask.portal.database.write() as tx:
             tx.execute(update(people).where(people.c.address == ANN).values(octets=limits.PERSON_OCTETS - 5))
-        assert ask(f"{PATH}/create", described({"a": b"123456"}), by=ANN).code == "err_largefile_quota"
+        assert ask(f"{PATH}/create", described({"a": b"123456"}), by=ANN).code == "mailbox_full"
         assert ask(f"{PATH}/create", described({"a": b"12345"}), by=ANN).rows
 
     def test_a_lowered_limit_holds(self, ask: Asking) -> None:

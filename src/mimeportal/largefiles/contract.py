@@ -6,10 +6,13 @@ checked whole, and the send is finished: then its recipients are mailed their li
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from mimeportal import limits
 from mimeportal.wire import Api, Endpoint, Item, Offer, Row
 
-STATUSES = ("uploading", "paused", "scanning", "active", "expired", "failed", "cancelled")
+Status = Literal["uploading", "paused", "scanning", "active", "expired", "failed", "cancelled"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class PreferencesItem(Item):

@@ -23,7 +23,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from mimeportal import limits
-from mimeportal.errors import ApiError, LostAnswerError, MimeportalError, RateLimitedError, UnavailableError, UsageError
+from mimeportal.errors import (
+    ApiError,
+    ChangedFileError,
+    LostAnswerError,
+    MimeportalError,
+    RateLimitedError,
+    UnavailableError,
+    UsageError,
+)
 from mimeportal.largefiles import contract
 from mimeportal.largefiles.contract import (
     CheckItem,
@@ -109,18 +117,16 @@ class LocalFile:
         """Raise `ChangedFileError` where the file is not what it was."""
         found = os.fstat(file.fileno())
         if (found.st_size, found.st_mtime_ns) != (self.size, self.changed):
-            raise ChangedFileError(self.path)
+            raise changed(self.path)
 
 
-class ChangedFileError(UsageError):
-    """A file is not what it was when its upload began."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"{path} was changed while it was sent.",
-            why="What had arrived belongs to another file; the upload was cancelled, and nobody was told of it.",
-            remedy="Send it again once nobody writes to it.",
-        )
+def changed(path: str) -> ChangedFileError:
+    """What is told of a file that is not what it was when its upload began."""
+    return ChangedFileError(
+        f"{path} was changed while it was sent.",
+        why="What had arrived belongs to another file; the upload was cancelled, and nobody was told of it.",
+        remedy="Send it again once nobody writes to it.",
+    )
 
 
 class Meter:
@@ -276,7 +282,7 @@ class Upload:
                 return
             except ApiError as fault:
                 if fault.code == "err_largefile_changed":
-                    raise ChangedFileError(local.path) from None
+                    raise changed(local.path) from None
                 if fault.code != "err_largefile_incomplete":
                     raise
         raise UnavailableError(
@@ -370,7 +376,7 @@ def _read(source: BinaryIO, length: int, path: str) -> bytes:
     while len(octets) < length:
         more = source.read(length - len(octets))
         if not more:
-            raise ChangedFileError(path)
+            raise changed(path)
         octets += more
     return octets
 

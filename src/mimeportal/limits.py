@@ -154,6 +154,7 @@ ACCESS_KEY_LONGEST = 128
 ACCESS_KEY_HOURS = 8  # for which a recipient's browser is believed to know it
 FETCH_SECONDS = 4 * 3_600  # how long the URL of a large file is good for: a slow line may have to resume
 FETCH_PARTS = 1_000  # of one file that went out apart from each other, and are remembered for its count
+FILES_HASHED = 1_000  # whose SHA-256 is made while they arrive; of others it is made in the end
 FILE_THREADS = 4  # that read files which are being fetched
 FILE_PIECES = 8 * MIB  # of all of them in memory, a mebibyte of each at the most
 FILE_PIECE = 1 * MIB

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 NAMES = ("table", "json", "jsonl", "csv", "tsv")
 _PAGE = 200  # rows of a table that are laid out together
 _LEAST = 8  # characters a column keeps on a narrow terminal
+_VERY_LEAST = 5  # and on one that has no room for that
 _SHORT = 16  # a column of so many is cut only after the longer ones
 
 
@@ -145,6 +146,7 @@ class Table:
         rows = self.waiting
         if self.width is not None:
             rows = [[_cut(cell, most) for cell, most in zip(row, self.widths, strict=True)] for row in rows]
+            heading = [_cut(title, most) for title, most in zip(heading, self.widths, strict=True)]
         title, *lines = laid_out(heading, rows, self.widths)
         if first:
             self.text((f"\x1b[1m{title}\x1b[0m" if self.bold else title) + "\n")
@@ -168,11 +170,19 @@ def _widths(rows: Sequence[Sequence[str]], room: int | None) -> list[int]:
     if room is None:
         return widths
     excess = sum(widths) + 2 * (len(widths) - 1) - room
-    # Short columns, such as references and times, say nothing once cut: the long ones give first.
+    # Short columns, such as references and times, say nothing once cut: the long ones give first, and last of all the
+    # first one, by which a row is named in the next command.
     long = [index for index, width in enumerate(widths) if width > _SHORT]
-    for columns in (long, range(len(widths))):
-        while excess > 0 and (most := max((widths[index] for index in columns), default=0)) > _LEAST:
-            widths[next(index for index in columns if widths[index] == most)] -= 1
+    others = range(1, len(widths))
+    under_heading = [max(_LEAST, _columns(title)) for title in rows[0]]
+    for columns, least in (
+        (long, under_heading),  # what is narrower than its heading gains nothing, unless that is cut too
+        (others, under_heading),
+        (others, [_VERY_LEAST] * len(widths)),
+        (range(len(widths)), [_VERY_LEAST] * len(widths)),
+    ):
+        while excess > 0 and (can := [index for index in columns if widths[index] > least[index]]):
+            widths[max(can, key=lambda index: (widths[index], -index))] -= 1
             excess -= 1
     return widths
 

@@ -137,6 +137,20 @@ class TestColumns:
         assert all(len(line) <= 40 for line in out.splitlines())
         assert "…" in out
 
+    def test_on_a_narrow_terminal_a_row_can_still_be_named(self) -> None:
+        from mimeportal_cli.formats import Table
+
+        said: list[str] = []
+        columns = ("id", "date", "direction", "from_address", "to", "status", "expires", "definition", "subject")
+        row = ["#4eww3tab", "2026-11-28 18:24", "outbound", "ann@example.com", "client@elsewhere.example", "recalled",
+               "2026-12-28 18:24", "Default Secure Messaging Definition", "An offer"]  # fmt: skip
+        table = Table(said.append, columns, lambda record: list(record), 80)
+        table.row(row)
+        table.end()
+        heading, line = "".join(said).splitlines()
+        assert line.startswith("#4eww3tab  ")
+        assert len(line) <= len(heading) <= 80
+
     def test_widths_of_the_first_page_hold(self, write: Write) -> None:
         _, out, _ = write(rows(*["aaa"] * 200, "b", "c"), "--no-color", terminal=True)
         assert {line.index(" ") for line in out.splitlines()[1:200]} == {3}

@@ -9,18 +9,21 @@ import shutil
 import tarfile
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from sqlalchemy import insert
 
 from mimeportal.portal import Portal as Client
-from mimeportal_server import arrival, importing, people, settings
+from mimeportal_server import arrival, counting, importing, incoming, people, settings
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.settings import HoldRule
+from mimeportal_server.store.schema import rejections
 
 ANN, BOB, MOD, ADMIN = "ann@example.com", "bob@example.com", "mod@example.com", "admin@example.com"
 SPAM = "Message Hold Applied - Spam Signature policy"
@@ -123,7 +126,7 @@ class Lab:
         reason: str | None = SPAM,
         level: str | None = None,
         kind: str | None = None,
-    ) -> list[arrival.Result]:
+    ) -> list[incoming.Result]:
         """One message comes in; held for `reason`, or screened when that is None."""
         hold = importing.hold_of(reason) if reason else None
         if hold and (level or kind):
@@ -131,7 +134,7 @@ class Lab:
         with self.server.database.read() as tx:
             person = people.find(tx, to)
         assert person is not None
-        message = arrival.incoming(
+        message = incoming.parse(
             octets,
             envelope_from,
             recipients=[(int(person.id), to)],
@@ -139,6 +142,15 @@ class Lab:
             hold=hold,
         )
         return arrival.accept(self.server, [message], door="test")[0]
+
+    def refuse(self, sender: str, recipient: str) -> None:
+        """As the SMTP door records that it refused a recipient."""
+        now = self.server.clock.now()
+        addresses = {"sender": sender, "recipient": recipient, "remote_ip": "192.0.2.7", "remote_host": "mx.example"}
+        row = {"at": now, **addresses, "type": "unknown", "info": "550", "route": "inbound"}
+        with self.server.write() as tx:
+            tx.execute(insert(rejections), row)
+            counting.count(self.server, tx, Counter({("traffic", now, "inbound", "rejected"): 1}))
 
     def outgoing(self) -> list[Path]:
         return sorted((self.path / "outgoing" / "new").iterdir())

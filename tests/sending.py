@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import uuid
+import zlib
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from typing import Any
@@ -46,10 +47,9 @@ class Sending:
     def file(self, index: int = 0) -> str:
         return str(self.row["files"][index]["id"])
 
-    def chunk(self, file: str, index: int, octets: bytes, *, digest: str = "", by: str = "") -> Told:
-        return chunk(
-            self.ask, {"file": file, "index": index, "sha256": digest or sha256(octets)}, octets, by or self.by
-        )
+    def chunk(self, file: str, index: int, octets: bytes, *, crc32: int | None = None, by: str = "") -> Told:
+        told = zlib.crc32(octets) if crc32 is None else crc32
+        return chunk(self.ask, {"file": file, "index": index, "crc32": told}, octets, by or self.by)
 
     def upload(self) -> None:
         """Every chunk of every file, and each file checked."""

@@ -19,7 +19,7 @@ import pytest
 
 import mimeportal
 from conftest import ANN, Lab, mail_of
-from mimeportal import limits
+from mimeportal import errors, limits
 from mimeportal.wire import Endpoint
 from mimeportal_server.door import NOUNS
 from mimeportal_server.web.route import is_page
@@ -63,10 +63,43 @@ def imports_of(path: Path) -> set[str]:
     return {name for name, _ in imported(path)}
 
 
+# -- every refusal says what to do next ------------------------------------------------------------------------
+
+# A client of ours never causes these, or they are a fault of the portal's own: there is nothing to be done but to
+# look closer, which is what the command says then.
+FAULTS = {
+    "err_audit_siem_invalid_token", "err_internal", "err_invalid_search_xml", "err_method",
+    "err_request_malformed", "err_request_too_large", "err_xdk_missing_credentials", "unsupported_grant_type",
+}  # fmt: skip
+
+
+def refusals() -> Iterator[tuple[str, str, int]]:
+    """The refusals of the portal's operations: where each stands, its code, its status."""
+    for path in sorted((SOURCE / "mimeportal_server").glob("*.py")):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+                code = node.args[0]
+                named = node.func.id in ("Refused", "Refusal", "Failure") and isinstance(code, ast.Constant)
+                if named and re.fullmatch(r"[a-z_]+", str(code.value)):  # SMTP's begin with a number
+                    given = {word.arg: word.value for word in node.keywords}
+                    status = given.get("status")
+                    yield path.name, str(code.value), int(status.value) if isinstance(status, ast.Constant) else 200
+
+
+def test_every_refusal_says_what_to_do_next() -> None:
+    found = [*refusals()]
+    assert len(found) > 100
+    codes = {code for _, code, _ in found}
+    assert {code for code in codes if code.startswith("err_largefile")} >= {"err_largefile_gone", "err_largefile_chunk"}
+    assert codes >= FAULTS
+    for path, code, status in [*found, ("largefile_rows.py", "err_largefile_cancelled", 200)]:
+        assert code in FAULTS or errors.api_error(code, "No.", status=status).remedy, (path, code)
+
+
 # -- imports point one way --------------------------------------------------------------------------------------
 
 # What the server may use of the SDK (`untrusted_html` is the larger half of `untrusted`), and its command of ours.
-SHARED = {"wire", "untrusted", "untrusted_html", "limits", "addresses", "patterns", "errors", "_version"}
+SHARED = {"wire", "untrusted", "untrusted_html", "limits", "addresses", "days", "patterns", "errors", "_version"}
 FOR_SERVER = re.compile(
     rf"mimeportal\.({'|'.join(sorted(SHARED))}|\w+\.contract(\.\w+)?|auth\.flows|account\.(formats|preferences))"
 )

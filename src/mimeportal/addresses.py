@@ -8,10 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import Literal, get_args
 
 from mimeportal import limits
 from mimeportal.errors import UsageError
 from mimeportal.patterns import TextPattern, fold
+
+# What an entry of a sender list is, and which of a message's senders it is made of.
+EntryType = Literal["address", "domain"]
+ENTRY_TYPES: tuple[EntryType, ...] = get_args(EntryType)
+SenderPart = Literal["header", "envelope"]
+SENDER_PARTS: tuple[SenderPart, ...] = get_args(SenderPart)
 
 _BARE = r"[^\s@<>,;:\\\"()\[\]\x00-\x20\x7f-\x9f]+"
 _LOCAL = re.compile(_BARE + r"|\"[^\"\x00-\x1f\x7f-\x9f]+\"")

@@ -8,7 +8,7 @@ from looking after a lost one; the report is synced batch by batch and survives 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from mimeportal.errors import (
     MimeportalError,
     UnavailableError,
 )
-from mimeportal.report import Context, Outcome, Report, Verdict, line_of, planned
+from mimeportal.report import Context, OnOutcomes, Outcome, Report, Verdict, line_of, planned
 from mimeportal.selection import Item, Selection
 
 _PROBLEMS_KEPT = 100
@@ -63,7 +63,16 @@ class Keyed:
 
 @dataclass(slots=True)
 class BulkResult:
-    """What a bulk act came to: counts per outcome and code, the first problems, what was not attempted."""
+    """What a bulk act came to: counts per outcome and code, the first problems, what was not attempted.
+
+    totals         how many items ended as `done`, `already`, `failed`, `unknown`
+    codes          how many of them with which code, of failures and of what went otherwise than planned
+    notices        what became of notices to senders, where they were asked for
+    problems       the first 100 outcomes that are `failed` or `unknown`; a report has all of them
+    not_attempted  how many items were never sent
+    stopped        the error that ended it before all were, as a portal that cannot be reached
+    interrupted    whether `KeyboardInterrupt` did
+    """
 
     totals: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
@@ -130,16 +139,35 @@ class Plan:
         batch_size: int | None = None,
         concurrency: int = 1,
         fail_fast: bool = False,
-        on_outcomes: Callable[[Sequence[Outcome]], None] | None = None,
+        on_outcomes: OnOutcomes | None = None,
     ) -> BulkResult:
         """Act on every item, batch by batch. Never raises for what happened to single items.
 
-        A portal that cannot answer, or a log-in that ends, stops the run: what was not attempted is
+        `report` keeps every outcome, `on_outcomes` is called after each batch. `batch_size` is how many items one
+        request names, at most as many as the portal takes; `concurrency` how many requests are under way at once: over
+        HTTP more than one is faster. `fail_fast` ends at the first failure. A portal that cannot answer, or a log-in that ends, stops the run: what was not attempted is
         counted, and the error is in `stopped`. An interrupt ends the batches in flight first.
         """
         return _Run(self, report, batch_size, concurrency, fail_fast, on_outcomes).run()
 
+    def carry_out(
+        self,
+        concurrency: int,
+        *,
+        report: Report | None = None,
+        on_outcomes: OnOutcomes | None = None,
+    ) -> BulkResult:
+        """Run, and close. Raises what stopped it, where `run` tells of it in the result."""
+        with self:
+            result = self.run(report=report, concurrency=concurrency, on_outcomes=on_outcomes)
+        if result.interrupted:
+            raise KeyboardInterrupt
+        if result.stopped:
+            raise result.stopped
+        return result
+
     def close(self) -> None:
+        """Let go of the selection."""
         self.selection.close()
 
     def __enter__(self) -> Plan:
@@ -157,7 +185,7 @@ class _Run:
         batch_size: int | None,
         concurrency: int,
         fail_fast: bool,
-        on_outcomes: Callable[[Sequence[Outcome]], None] | None,
+        on_outcomes: OnOutcomes | None,
     ) -> None:
         self.plan = plan
         self.worker = plan.worker

@@ -1,20 +1,22 @@
-"""Every exception that mimeportal raises.
+"""Every exception that mimeportal raises on purpose: `except MimeportalError` catches them all.
 
     MimeportalError
-    ├── UsageError                  the call itself is wrong; nothing was sent
-    │   └── ConfigurationError      a profile, an environment variable or a file of settings is wrong
-    ├── NotOfferedError             this portal does not offer the operation; nothing was sent
-    ├── DeclinedError               a person, or a limit such as `--max`, said no; nothing was changed
-    ├── ApiError                    the portal refused the request
-    │   ├── AuthenticationError     not logged in, or the log-in is not accepted
-    │   ├── ForbiddenError          logged in, but not allowed
-    │   └── NotFoundError           no such object, or not this caller's to see
-    └── UnavailableError            the portal cannot answer now; the same call may work later
-        ├── RateLimitedError        too many calls
-        └── LostAnswerError         the request may have been carried out, but its answer did not arrive
+    ├── UsageError                      the call itself is wrong; nothing was sent
+    │   ├── ConfigurationError          a profile, an environment variable or a file of settings is wrong
+    │   └── ChangedFileError            a file changed while it was sent
+    ├── NotOfferedError                 this portal does not offer the operation; nothing was sent
+    ├── DeclinedError                   a person, or a limit such as `--max`, said no; nothing was changed
+    └── ApiError                        the portal refused the request
+        ├── AuthenticationError         not logged in, or the log-in is not accepted
+        ├── ForbiddenError              logged in, but not allowed
+        ├── NotFoundError               no such object, or not this caller's to see
+        └── UnavailableError            the portal cannot answer now; the same call may work later
+            ├── RateLimitedError        too many calls
+            └── LostAnswerError         the request may have been carried out, but its answer did not arrive
 
 Each carries three sentences for a person: `what` happened, `why` (with code and request id where the
-portal gave them) and `remedy`, what to do next. `str()` gives the first.
+portal gave them) and `remedy`, what to do next. `str()` gives the first. A remedy names options as the command
+has them: `--mailbox` is the argument `mailbox`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,12 @@ from typing import Any
 
 
 class MimeportalError(Exception):
-    """The root: whatever mimeportal raises on purpose."""
+    """The root: whatever mimeportal raises on purpose.
+
+    what    what happened: one sentence
+    why     the reason, with code and request id where the portal gave them; "" where `what` says it all
+    remedy  what to do next; "" where nothing helps
+    """
 
     def __init__(self, what: str, *, why: str = "", remedy: str = "") -> None:
         super().__init__(what)
@@ -33,11 +40,15 @@ class MimeportalError(Exception):
 
 
 class UsageError(MimeportalError):
-    """The call itself is wrong: an argument, an option, a file the caller named."""
+    """The call itself is wrong: an argument, an option, a file the caller named. Nothing was sent."""
 
 
 class ConfigurationError(UsageError):
     """A profile, an environment variable or a settings file is wrong or missing."""
+
+
+class ChangedFileError(UsageError):
+    """A file is not what it was when it began to be sent. What had arrived of it was sent to nobody."""
 
 
 class NotOfferedError(MimeportalError):
@@ -45,11 +56,19 @@ class NotOfferedError(MimeportalError):
 
 
 class DeclinedError(MimeportalError):
-    """A person answered no, or the selection is larger than allowed. Nothing was changed."""
+    """A person said no, or the selection is larger than allowed, as by `Plan.refuse_above()`; nothing was changed."""
 
 
 class ApiError(MimeportalError):
-    """The portal refused the request, or an item of it."""
+    """The portal refused the request, or an item of it.
+
+    code        the portal's own code, as `err_validation_blank`; "" where it gave none
+    field       the field of the request that is meant, where it named one
+    status      the HTTP status; 200 where the refusal came in the envelope of an answer
+    request_id  what the portal remembers the request by: for whoever looks into its logs; "" where nothing was sent
+    retryable   whether the portal says that the same request may work later
+    key         the item of the request that is meant, where it named one
+    """
 
     def __init__(
         self,
@@ -89,17 +108,20 @@ class NotFoundError(ApiError):
 
 
 class UnavailableError(ApiError):
-    """The portal cannot answer now: the same call may work later."""
+    """The portal cannot be reached, or cannot answer now: the same call may work later.
+
+    Raised after the repeats that the call allows. Unless it is a `LostAnswerError`, nothing was carried out.
+    """
 
 
 class RateLimitedError(UnavailableError):
-    """Too many calls; `retry_after` is the number of seconds to wait, if the portal told it."""
+    """Too many calls; `retry_after` is the number of seconds to wait, None where the portal did not tell it."""
 
     retry_after: float | None = None
 
 
 class LostAnswerError(UnavailableError):
-    """The request may have been carried out, but no complete answer arrived."""
+    """The request may have been carried out, but no complete answer arrived: look before acting again."""
 
 
 UNKNOWN_APP_CODE = "err_developer_key"  # with HTTP 200 (mimecast-api-core 5.3)
@@ -107,14 +129,40 @@ FORBIDDEN_CODES = frozenset({"err_xdk_operation_forbidden_for_address", "err_for
 NOT_FOUND_CODES = frozenset({"err_not_found", "not_found", "xdk_failure", "recalled"})
 
 _REMEDIES = {
-    "mailbox_full": "Send it without whoever is full, or ask an administrator of this portal for room.",
+    "mailbox_full": "Leave out whoever is full, let go of drafts or large files, or ask an administrator for room.",
     "err_request_id_reused": "Name another act by another request id; the same act is repeated with the same content.",
     "upload_not_found": "Upload the file again.",
     "draft_changed": "Look at the drafts again: `mimeportal messages drafts list`.",
-    "err_largefile_too_late": "Name that date, or an earlier one.",
-    "err_largefile_status": "See the status of each: `mimeportal largefiles list`.",
-    "no_expiry": "There is nothing to do: it stays open to its recipients.",
     "octets_missing": "Nothing can be done about it: its octets were let go of.",
+    # Large files.
+    "err_largefile_cancelled": "Send the files anew: `mimeportal largefiles send`.",
+    "err_largefile_changed": "Leave the file as it is while it is sent, and send it anew.",
+    "err_largefile_chunk": "Run the same command again: the upload goes on where it stopped.",
+    "err_largefile_enforced": "Leave that option out.",
+    "err_largefile_failed": "Upload it anew: `mimeportal largefiles resubmit ID`.",
+    "err_largefile_gone": "Send the files anew: `mimeportal largefiles send`.",
+    "err_largefile_incomplete": "Go on with the upload: `mimeportal largefiles resubmit ID`.",
+    "err_largefile_status": "See what it is now, and how far: `mimeportal largefiles show ID`.",
+    "err_largefile_too_late": "Name that date, or an earlier one.",
+    "err_largefile_too_large": "Split it, or send it another way; limits: `mimeportal largefiles preferences`.",
+    "err_range": "Fetch it anew, from its first octet on.",
+    # Messages and secure messages.
+    "already_read": "Let it expire instead: `mimeportal secure expire ID`.",
+    "err_message_too_large": "Send it in parts, or its files by `mimeportal largefiles send`.",
+    "err_track_and_trace_invalid_start_date": "Begin within the last 30 days: --since 29d.",
+    "expired": "See what became of it: `mimeportal holds log`, or `mimeportal secure log ID`.",
+    "no_expiry": "It stays open to its recipients; `mimeportal secure recall ID` closes it.",
+    "no_sender": "Name the sender yourself: `mimeportal senders add`.",
+    "nobody_waits": "See to whom it went, and how: `mimeportal secure show ID`.",
+    "not_sent": "List what was sent from here: `mimeportal messages list --folder sent`.",
+    "own_domain": "Name a sender outside.",
+    "own_message": "Name a message that somebody else sent.",
+    "public_provider": "Name the whole address.",
+    "search_over": "Search again.",
+    "sender_blocked": "Ask the recipient to take the sender off their blocked list.",
+    # The portal itself.
+    "err_portal_full": "Ask whoever runs this portal for room on its disk; nothing needs to be undone.",
+    "err_portal_store": "Try again later; nothing needs to be undone.",
 }
 
 

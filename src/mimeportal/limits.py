@@ -22,6 +22,8 @@ SEARCHED_TEXT = 256 * KIB  # of a message's body, by which it is found
 SEARCH_TEXT = 4 * KIB  # characters of what is searched for
 SEARCH_TERMS = 100  # words and phrases of one search
 SEARCH_QUERY = 64 * KIB  # characters of a query in XML
+SEARCH_HOURS = 24  # for which the later pages of a ranked search are kept
+SEARCHES_KEPT = 50  # of one person; the oldest are let go
 SEARCH_ADDRESSES = 100  # senders, or recipients, that one names
 
 # HTML that is shown.
@@ -58,7 +60,6 @@ TOTAL_COUNTED = 10_000  # above, totalCount is left out
 STATES_ASKED = 500  # ids in one holds.states
 REPORT_ROWS = 10_000  # of a report in one answer
 REPORT_DAYS = 3_700  # of one report
-REPORT_GRACE_DAYS = 2  # for which rows of a report outlast the lists, so that a week of closed days is there
 REQUEST_ID = 64  # characters of an id that a client gives a request which creates something
 
 LENIENT_BODY = 64 * KIB  # of a body that is no JSON but can be read as what its sender meant
@@ -97,6 +98,7 @@ LOGINS_PER_ADDRESS = 10  # tried in a minute, right or wrong
 LOGINS_PER_NETWORK = 60
 RESET_HOURS = 24  # how long a reset mail is good for
 RESETS_PER_HOUR = 3  # reset mails to one address
+LINKS_KEPT = 20  # opened in one browser: their cookies travel with every request
 NEW_PASSWORD_MINUTES = 15  # to set another password after a temporary one
 PASSWORD_CHECKS = 4  # at once; one of them is kept for who logged in before
 KEYRING_SECONDS = 5  # how long a keyring is waited for where nobody can be asked (promises E.5)
@@ -112,6 +114,7 @@ SMTP_RECIPIENTS = 250  # of one message
 SMTP_UNKNOWN = 5  # recipients that are not ours, until the connection is closed (promises C.4)
 SMTP_MISTAKES = 20  # bad commands and failed log-ins, until the connection is closed
 SMTP_REJECTIONS = 100  # refusals of one network that are recorded in a minute
+SMTP_REJECTIONS_OF_ALL = 1_000  # of all of them: rows of refusals are kept, and strangers make them
 SMTP_IDLE_SECONDS = 300  # between two commands
 SMTP_DATA_SECONDS = 1_800  # for the octets of one message
 SMTP_BATCH = 100  # messages that share one commit
@@ -126,6 +129,7 @@ NOTIFY_UNASKED = 25  # reject notices one command sends without --notify-many
 
 # Calling a portal over the network.
 ATTEMPTS = 5  # of one call, where it may be repeated
+MOST_ATTEMPTS = 20  # that a caller may ask for
 CONNECT_SECONDS = 10
 READ_SECONDS = 60  # between two pieces of an answer, unless --timeout
 SLOWEST = 1 * KIB  # octets a second of an answer, once it has kept us waiting for the timeout in all
@@ -175,8 +179,8 @@ DELEGATES = 100  # of one mailbox
 HOLD_DAYS = 14
 PERSON_OCTETS = 50 * 1024 * MIB  # kept for one person; more is refused
 RECEIVED_LINES = 50
-REJECTION_DAYS = 7  # for which what was refused is told (portal-rules C.12)
-WRITTEN_PER_HOUR = 20  # mails we write ourselves to one address
+REJECTION_DAYS = 7  # for which lists tell what was refused (portal-rules C.12); reports tell all of it
+WRITTEN_PER_HOUR = 20  # mails of one sort that we write ourselves to one address
 DIGEST_ITEMS = 100  # held messages that one digest lists; the next one goes on
 FREE_DISK_SHARE = 0.05
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
+from mimeportal import limits
 from mimeportal.errors import ApiError, UsageError
 
 T = TypeVar("T")
@@ -48,6 +49,15 @@ class Tokens:
         return token
 
 
+def page_size_of(wanted: object) -> int:
+    """How many rows a page has: as asked for, else `limits.PAGE_SIZE`. Raises `UsageError`."""
+    if wanted is None:
+        return limits.PAGE_SIZE
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+        raise UsageError(f"page_size takes a number of rows, not {wanted!r}.")
+    return wanted
+
+
 class Pages(Generic[T]):
     """A list that is fetched page by page while it is iterated; nothing is sent before.
 
@@ -58,7 +68,11 @@ class Pages(Generic[T]):
     def __init__(self, fetch: Callable[[str | None], PageOf[T]]) -> None:
         self._fetch = fetch
 
+    def __repr__(self) -> str:
+        return "Pages(...)"  # what is in it is known once it is iterated
+
     def pages(self) -> Iterator[PageOf[T]]:
+        """The same list page by page, with the total where the portal tells it."""
         token: str | None = None
         tokens = Tokens()
         while True:
@@ -91,7 +105,7 @@ class Pages(Generic[T]):
                 yield from page.rows
 
     def first(self, count: int) -> list[T]:
-        """At most `count` rows, fetching no page beyond them."""
+        """At most `count` rows, fetching no page beyond them. Raises `UsageError` for what is no such number."""
         if not isinstance(count, int) or count < 0:
             raise UsageError(f"first() takes a number of rows, not {count!r}.")
         return list(islice(self, count))

@@ -21,8 +21,8 @@ class Item:
 
     id: str
     action: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    described: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    described: Mapping[str, Any] = field(default_factory=dict, hash=False)
     entry: str | None = None
     rule: str | None = None
 

@@ -63,8 +63,9 @@ def _escape(match: re.Match[str]) -> str:
 
 
 # Looked for in what is already visible, so that a tab or CR is its escape. Apostrophes in front count too:
-# without that `'=1` and `=1` would become the same cell.
-_FORMULA = re.compile(r"'*+\s*+(?:[=+\-@]|\\[tr])")
+# without that `'=1` and `=1` would become the same cell. The last four are = + - @ in full width, which
+# spreadsheets of East Asian languages take for the same.
+_FORMULA = re.compile("'*+\\s*+(?:[=+\\-@\uff1d\uff0b\uff0d\uff20]|\\\\[tr])")
 
 
 def cell(text: str) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -20,6 +20,9 @@ from mimeportal import limits
 from mimeportal.errors import ApiError, UsageError
 
 Api = Literal["api1", "api2", "local"]
+# Which way a message goes, seen from the account.
+Route = Literal["inbound", "outbound", "internal", "external"]
+ROUTES: tuple[Route, ...] = get_args(Route)
 JsonObject = dict[str, Any]
 
 REQUEST_ID = "x-mc-req-id"  # the header in which a client names its request (mimecast-api-core 2.1)

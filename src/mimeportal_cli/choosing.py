@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -223,11 +223,10 @@ def window(
     """The instants of --since and --until in the account's zone; each is told on stderr."""
     if since is None and until is None:
         return None, None
-    from mimeportal_cli.opening import zone_of
+    from mimeportal_cli.opening import now_of, zone_of
     from mimeportal_cli.times import past_time, told
 
-    zone = zone_of(portal, tz)
-    now = datetime.now(UTC)
+    zone, now = zone_of(portal, tz), now_of(portal)
     moments = []
     for name, text in (("since", since), ("until", until)):
         moment = past_time(text, zone, now) if text is not None else None

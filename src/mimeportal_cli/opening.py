@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING
 
 from mimeportal_cli.options import settings
@@ -68,3 +68,13 @@ def zone_of(portal: Portal, asked: str | None) -> tzinfo:
         except UsageError:
             pass  # the portal knows a zone that this machine does not
     return UTC
+
+
+def now_of(portal: Portal) -> datetime:
+    """What time it is where it counts: at the portal, if it tells, whatever the clock of this machine says.
+
+    What `7d` or `today` stand for is reckoned from it, as it was when the portal was first asked for its zone.
+    """
+    zone_of(portal, None)
+    who = settings().preferred
+    return who.now if who is not None and who.now is not None else datetime.now(UTC)

@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 
 from mimeportal.account import contract
 from mimeportal_server import contacts, delegates, preferences
+from mimeportal_server.clock import moment
 from mimeportal_server.portal import Answer, Call, Portal
 from mimeportal_server.store.schema import people
 
@@ -65,6 +66,7 @@ def whoami(portal: Portal, call: Call) -> Answer:
         first_day_of_week=preferred.first_day_of_week,
         account_code=portal.account_code,
         domains=list(portal.settings.domains),
+        now=moment(portal.clock.steady()),
     )
     return Answer([row.to_json()])
 

@@ -14,9 +14,8 @@ from sqlalchemy import Connection, Row, select, update
 from mimeportal import limits
 from mimeportal.addresses import normalise
 from mimeportal.untrusted import visible
-from mimeportal_server import audit, counting, mail, tokens
+from mimeportal_server import audit, counting, tokens
 from mimeportal_server.clock import DAY
-from mimeportal_server.people import Caller
 from mimeportal_server.portal import Portal
 from mimeportal_server.store.schema import deliveries
 
@@ -26,15 +25,15 @@ _PREFIX = "bounce+"
 _ERROR = 500  # characters kept of what a report says
 
 
-def return_path(portal: Portal, tx: Connection, by: Caller, message_id: int) -> str:
-    """The return path of a message that one of our people composed: at this address alone a bounce of it counts.
+def return_path(portal: Portal, tx: Connection, person_id: int, message_id: int) -> str:
+    """A return path of a message that somebody composed here: at this address alone a bounce of it counts.
 
     Every recipient may bounce, and some do so weeks later: also after a new password of the sender's, who is not let
     in by it.
     """
     expires = portal.clock.machine() + limits.BOUNCE_DAYS * DAY
     object = str(message_id)
-    token = tokens.issue(tx, PURPOSE, by.person_id, object=object, expires=expires, uses=limits.BOUNCES, lasting=True)
+    token = tokens.issue(tx, PURPOSE, person_id, object=object, expires=expires, uses=limits.BOUNCES, lasting=True)
     return f"{_PREFIX}{token}@{portal.settings.domains[0]}"
 
 
@@ -58,6 +57,8 @@ def sender_of(portal: Portal, tx: Connection, token: str) -> Row[Any, Any, Any] 
 
 def take(portal: Portal, tx: Connection, token: str, octets: bytes) -> None:
     """Mark as bounced what a report that came to this token's address says was not delivered; it is used once more."""
+    from mimeportal_server import mail  # whoever delivers needs no parser
+
     granted = sender_of(portal, tx, token)
     reports = mail.delivery_reports(octets) if granted is not None else ()
     if granted is None or not reports:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
+from typing import Literal
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, literal_column, select
 
 from mimeportal import limits
 from mimeportal.addresses import domain_of, parse_address
@@ -17,6 +18,23 @@ from mimeportal_server.clock import HOUR, moment
 from mimeportal_server.portal import Portal
 from mimeportal_server.store.blobs import name_of
 from mimeportal_server.store.schema import deliveries
+
+# What the portal writes. Each sort has its own limit to one address: none can use up another's, so that whoever gets
+# as many notifications as anybody can cause still gets a mail to set a new password.
+Sort = Literal[
+    "delivery failure",
+    "digest",
+    "download",
+    "large files",
+    "new password",
+    "password set",
+    "read receipt",
+    "reject notice",
+    "report",
+    "scan",
+    "secure message",
+    "temporary password",
+]
 
 
 def queue_reject_notice(
@@ -42,7 +60,7 @@ def queue_reject_notice(
     if text:
         lines += ["", text]
     lines += ["", "This message was written automatically; replies to it are not read."]
-    return queue_written(portal, tx, to=to, subject="Message rejected", lines=lines, answers=answers)
+    return queue_written(portal, tx, "reject notice", to=to, subject="Message rejected", lines=lines, answers=answers)
 
 
 def queue_delivery_failure_notice(
@@ -75,9 +93,10 @@ def queue_delivery_failure_notice(
     ]
     if maybe_delivered:
         lines += ["An earlier try ended without an answer: it may have been delivered then."]
-    if _written_lately(portal, tx, to) == limits.WRITTEN_PER_HOUR - 1:
+    if _written_lately(portal, tx, "delivery failure", to) == limits.WRITTEN_PER_HOUR - 1:
         lines += ["", "More of these notices within this hour are left out; the portal's status shows all."]
-    return queue_written(portal, tx, to=to, subject=f"{verb.capitalize()} message not delivered", lines=lines)
+    subject = f"{verb.capitalize()} message not delivered"
+    return queue_written(portal, tx, "delivery failure", to=to, subject=subject, lines=lines)
 
 
 def queue_report(
@@ -117,13 +136,14 @@ def queue_report(
         date=portal.clock.now(),
     )
     written = compose_message.write(parts, new_id=portal.new_id, outside=False, keep_inline=False)
-    _queue(portal, tx, settings.security_address, written.octets)
+    _queue(portal, tx, "report", settings.security_address, written.octets)
     return settings.security_address
 
 
 def queue_written(
     portal: Portal,
     tx: Connection,
+    sort: Sort,
     *,
     to: str,
     subject: str,
@@ -133,11 +153,11 @@ def queue_written(
 ) -> str:
     """Compose and queue a mail of the portal's own, a line of text each; `queued`, or why it was left out.
 
-    From the one address of portal.toml, with the null return path; at most `limits.WRITTEN_PER_HOUR` to one
-    address. `answers` is the Message-ID it is about, `automatic` what Auto-Submitted says: `auto-generated` for
+    From the one address of portal.toml, with the null return path; at most `limits.WRITTEN_PER_HOUR` of a sort to
+    one address. `answers` is the Message-ID it is about, `automatic` what Auto-Submitted says: `auto-generated` for
     what answers no mail. Raises `UsageError` for line ends or NUL in `to` or `subject`.
     """
-    if _written_lately(portal, tx, to) >= limits.WRITTEN_PER_HOUR:
+    if _written_lately(portal, tx, sort, to) >= limits.WRITTEN_PER_HOUR:
         return "left out: too many notices to this address"
     message = EmailMessage()
     message["From"] = portal.settings.mail_from
@@ -152,11 +172,11 @@ def queue_written(
     # Any next hop can take it: what we write ourselves is never 8-bit, nor are its lines too long.
     plain = text.isascii() and all(len(line) <= 76 for line in text.splitlines())
     message.set_content(text, cte="7bit" if plain else "quoted-printable")
-    _queue(portal, tx, to, bytes(message))
+    _queue(portal, tx, sort, to, bytes(message))
     return "queued"
 
 
-def _queue(portal: Portal, tx: Connection, to: str, octets: bytes) -> None:
+def _queue(portal: Portal, tx: Connection, sort: Sort, to: str, octets: bytes) -> None:
     name = name_of(octets)
     portal.home.blobs.add({name: octets})
     tx.execute(
@@ -164,6 +184,7 @@ def _queue(portal: Portal, tx: Connection, to: str, octets: bytes) -> None:
         {
             "blob": name,
             "kind": "written",
+            "sort": sort,
             "sender": "",
             "recipient": to,
             "state": "queued",
@@ -180,14 +201,15 @@ def _usable(address: str) -> bool:
     return False
 
 
-def _written_lately(portal: Portal, tx: Connection, to: str) -> int:
+def _written_lately(portal: Portal, tx: Connection, sort: Sort, to: str) -> int:
     return int(
         tx.scalar(
             select(func.count())
             .select_from(deliveries)
             .where(
-                deliveries.c.kind == "written",
+                deliveries.c.kind == literal_column("'written'"),  # as the index says it
                 deliveries.c.recipient == to,
+                deliveries.c.sort == sort,
                 deliveries.c.queued > portal.clock.now() - HOUR,
             )
         )

@@ -41,8 +41,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from mimeportal import days
 from mimeportal_server.clock import HOUR
 from mimeportal_server.portal import Portal, set_fact
+from mimeportal_server.store.prepared import Prepared
 from mimeportal_server.store.schema import copies, day_counts, deliveries, facts, holds, messages, people, rejections
 
 # (report, milliseconds, part, event) -> how many
@@ -52,6 +54,12 @@ QUARTER = HOUR // 4  # every zone is ahead of UTC by some of these
 _PER_QUARTER = literal_column(str(QUARTER), Integer)
 _FACT = "counted_zone"
 _ZONE = select(facts.c.value).where(facts.c.name == _FACT)
+_NUMBERS = upsert(day_counts)
+_ADD = Prepared(
+    _NUMBERS.on_conflict_do_update(
+        index_elements=[*day_counts.primary_key], set_={"number": day_counts.c.number + _NUMBERS.excluded.number}
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +232,7 @@ def _add(tx: Connection, counts: Counter[tuple[str, str, str, str]]) -> None:
         for (report, day, part, event), number in counts.items()
         if number
     ]
-    if rows:
-        statement: Any = upsert(day_counts)
-        key = [day_counts.c[name] for name in ("report", "day", "part", "event")]
-        more = {"number": day_counts.c.number + statement.excluded.number}
-        tx.execute(statement.on_conflict_do_update(index_elements=key, set_=more), rows)
+    _ADD.run(tx, rows)
 
 
 def day_of(zone: str, at: int) -> str:
@@ -240,17 +244,14 @@ def day_of(zone: str, at: int) -> str:
 def _day_of_quarter(zone: str, quarter: int) -> str:
     # Midnights of every zone lie on a quarter of an hour, but for those of long ago.
     moment = datetime.fromtimestamp(quarter * QUARTER / 1000, UTC)
-    return moment.astimezone(ZoneInfo(zone)).date().isoformat()
+    return days.day_of(moment, ZoneInfo(zone)).isoformat()
 
 
 # -- made anew, and read ---------------------------------------------------------------------------------------
 
 
 def scan(portal: Portal, tx: Connection) -> Counter[tuple[str, str, str, str]]:
-    """(report, day, part, event) -> how many, counted from the rows themselves.
-
-    What was refused is forgotten after some days (portal-rules C.12): of that the sums know more.
-    """
+    """(report, day, part, event) -> how many, counted from the rows themselves."""
     zone = portal.settings.time_zone
     found: Counter[tuple[str, str, str, str]] = Counter()
     for source in SOURCES:
@@ -260,17 +261,7 @@ def scan(portal: Portal, tx: Connection) -> Counter[tuple[str, str, str, str]]:
             if row.by:
                 found[source.report, day, row.part, row.by] += row.number
                 found[source.report, day, row.part, "seconds"] += row.seconds
-    for key, number in kept(tx).items():
-        if key[3] == "rejected" and key[0] == "traffic":
-            found[key] = max(found[key], number)
     return found
-
-
-def kept(tx: Connection) -> Counter[tuple[str, str, str, str]]:
-    """(report, day, part, event) -> how many, as the sums have it."""
-    columns = (day_counts.c.report, day_counts.c.day, day_counts.c.part, day_counts.c.event)
-    rows = tx.execute(select(*columns, day_counts.c.number))
-    return Counter({(row.report, row.day, row.part, row.event): row.number for row in rows})
 
 
 def recount(portal: Portal, tx: Connection) -> None:

@@ -169,6 +169,7 @@ class _Deciding:
                         messages.c.blob,
                         messages.c.no_notice,
                         messages.c.mime_message_id,
+                        messages.c.bounces_to,
                         people.c.address.label("operator"),
                     )
                     .join(messages, messages.c.id == holds.c.message_id)
@@ -250,7 +251,7 @@ class _Deciding:
             sender_lists.put(tx, row.person_id, *entry, list, source=f"hold {item.decision}", now=self._now)
             told["entry"] = detail["entry"] = entry[0]
         if following == "released":
-            self._queue(row)
+            self._queue(tx, row)
             if _senders(row) in self._blocked:
                 detail["sender_blocked"] = "yes"
         elif item.notify:
@@ -270,14 +271,19 @@ class _Deciding:
         self._acts.append(audit.Act(item.decision, "done", "hold", row.id, detail))
         return told
 
-    def _queue(self, row: Row[Any]) -> None:
+    def _queue(self, tx: Connection, row: Row[Any]) -> None:
+        sender = row.from_address
+        if row.bounces_to is not None:  # as it would have left had nothing held it (promises C.6)
+            from mimeportal_server import bounces
+
+            sender = bounces.return_path(self._portal, tx, row.bounces_to, row.message_id)
         self._queued.append(
             {
                 "message_id": row.message_id,
                 "hold_id": row.id,
                 "blob": row.blob,
                 "kind": "released",
-                "sender": row.from_address,
+                "sender": sender,
                 "recipient": row.recipient,
                 "state": "queued",
                 "queued": self._now,

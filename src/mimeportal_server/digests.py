@@ -20,7 +20,7 @@ from mimeportal import limits
 from mimeportal.untrusted import visible
 from mimeportal_server import compose, tokens
 from mimeportal_server.clock import DAY, milliseconds, moment
-from mimeportal_server.holds import still_held
+from mimeportal_server.hold_conditions import still_held
 from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.store.schema import digests, facts, holds, people
 
@@ -99,7 +99,7 @@ def _write(portal: Portal, tx: Connection, person_id: int) -> int:
     lines += ["", "Whoever has this mail can decide on these messages: do not pass it on."]
     subject = f"Held messages: {count} new"
     told = compose.queue_written(
-        portal, tx, to=listed[0].address, subject=subject, lines=lines, automatic="auto-generated"
+        portal, tx, "digest", to=listed[0].address, subject=subject, lines=lines, automatic="auto-generated"
     )
     if told != "queued":
         return 0

@@ -192,21 +192,21 @@ class _Answering:
 
     def _call(self, endpoint: Endpoint[Any, Any]) -> Answer:
         portal, request = self._portal, self._request
-        size, token, octets = limits.DEFAULT_PAGE_SIZE, None, b""
+        size, token, body = limits.DEFAULT_PAGE_SIZE, None, list[bytes]()
         most = self._door.most_octets(endpoint)
         if endpoint.form == "form":
-            items = [_form(_body(request, most))]
+            items = [_form(_whole(request, most))]
         elif endpoint.form == "query":
             items = [_form(request.query.encode())]
         elif endpoint.form == "bytes":
             items = _items(_document(request.headers.get(ARGUMENT, "").encode()), endpoint)
-            octets = _body(request, most)
+            body = _pieces(request, most)
         else:
-            document = _document(_body(request, most))
+            document = _document(_whole(request, most))
             items = _items({"data": [document]} if endpoint.form == "json" else document, endpoint)
             size, token = _paging(document, portal.settings.limits["page_size"])
         self._items = sum(len(item[endpoint.counted]) for item in items) if endpoint.counted else len(items)
-        call = Call(self._caller, items, size, token, self._request_id, request, self._faults, octets)
+        call = Call(self._caller, items, size, token, self._request_id, request, self._faults, body)
         try:
             return _operation(endpoint.name)(portal, call)
         except InvalidToken:
@@ -264,7 +264,11 @@ def _operation(name: str) -> Operation:
     return operations[name]
 
 
-def _body(request: Request, most: int) -> bytes:
+def _whole(request: Request, most: int) -> bytes:
+    return b"".join(_pieces(request, most))  # one alone is not copied
+
+
+def _pieces(request: Request, most: int) -> list[bytes]:
     pieces: list[bytes] = []
     length = 0
     for piece in request.body:
@@ -272,7 +276,8 @@ def _body(request: Request, most: int) -> bytes:
         length += len(piece)
         if length > most:
             raise Refused("err_request_too_large", f"A body has at most {most} octets.", status=413)
-    return b"".join(pieces)  # one alone is not copied
+    request.body = pieces  # the same list, so that an operation can let go of them
+    return pieces
 
 
 def _form(body: bytes) -> JsonObject:

@@ -1,4 +1,4 @@
-"""Drafts: messages that their writer has not sent yet, and that nobody else sees."""
+"""Drafts: messages that their writer has not sent yet, and that nobody else sees; counted as their mail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from mimeportal import limits
 from mimeportal.messages.contract import writing as contract
 from mimeportal.wire import JsonObject, format_date
-from mimeportal_server import audit, requested, uploads
+from mimeportal_server import audit, requested, room, uploads
 from mimeportal_server.clock import moment
 from mimeportal_server.listing import Keyset
 from mimeportal_server.people import Caller
@@ -43,6 +43,7 @@ def save(portal: Portal, call: Call) -> Answer:
     raw = call.items[0]
     item = contract.SaveDraftItem.model_validate(raw)
     message = {key: value for key, value in raw.items() if key not in _OWN}
+    content = json.dumps(message)  # ASCII: as many octets as characters
     person, now = call.caller.person_id, portal.clock.now()
     with portal.write(call.caller) as tx:
         known = requested.earlier(tx, call.caller, item.request_id, raw)
@@ -50,12 +51,15 @@ def save(portal: Portal, call: Call) -> Answer:
             return Answer([known])
         files = {uploads.find(portal, tx, call.caller, id, field).id for id, field in _uploads(message)}
         if item.id is not None:
-            number = int(owned(portal, tx, call.caller, item.id).id)
+            earlier = owned(portal, tx, call.caller, item.id)
+            number = int(earlier.id)
+            room.take(portal, tx, person, len(content) - len(earlier.content))
             tx.execute(delete(draft_files).where(draft_files.c.draft_id == number))
-            tx.execute(update(drafts).where(drafts.c.id == number).values(content=json.dumps(message), changed=now))
+            tx.execute(update(drafts).where(drafts.c.id == number).values(content=content, changed=now))
         else:
             _refuse_above(tx, person)
-            made = tx.execute(insert(drafts), {"person_id": person, "content": json.dumps(message), "changed": now})
+            room.take(portal, tx, person, len(content))
+            made = tx.execute(insert(drafts), {"person_id": person, "content": content, "changed": now})
             assert made.inserted_primary_key is not None
             number = int(made.inserted_primary_key[0])
         if files:
@@ -80,7 +84,7 @@ def remove(portal: Portal, call: Call) -> Answer:
     return Answer([{"id": item.id, "outcome": "done" if row is not None else "already"}])
 
 
-def owned(portal: Portal, tx: Connection, caller: Caller, id: str) -> Row[tuple[object, ...]]:
+def owned(portal: Portal, tx: Connection, caller: Caller, id: str) -> Row[Any]:
     """A draft of the caller's. Raises `Refused` for what is another's or not there, alike; `InvalidToken`."""
     row = _find(tx, caller, portal.sealer.number(_KIND, id))
     if row is None:
@@ -88,15 +92,16 @@ def owned(portal: Portal, tx: Connection, caller: Caller, id: str) -> Row[tuple[
     return row
 
 
-def take(tx: Connection, draft: Row[tuple[object, ...]]) -> None:
+def take(tx: Connection, draft: Row[Any]) -> None:
     """Remove a draft as it was read. Raises `Refused` when it changed since."""
     tx.execute(delete(draft_files).where(draft_files.c.draft_id == draft.id))
     unchanged = (drafts.c.id == draft.id, drafts.c.content == draft.content)
     if not tx.execute(delete(drafts).where(*unchanged)).rowcount:
         raise Refused("draft_changed", "The draft was changed or sent meanwhile: look at it again.")
+    room.give_back(tx, draft.person_id, len(draft.content))
 
 
-def _find(tx: Connection, caller: Caller, number: int) -> Row[tuple[object, ...]] | None:
+def _find(tx: Connection, caller: Caller, number: int) -> Row[Any] | None:
     return tx.execute(select(drafts).where(drafts.c.id == number, drafts.c.person_id == caller.person_id)).first()
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, true, update
 
-from mimeportal import limits
 from mimeportal.auth import flows
 from mimeportal_server import (
     audit,
@@ -19,7 +18,9 @@ from mimeportal_server import (
     digests,
     largefile_keeping,
     largefile_scan,
+    ranking,
     requested,
+    room,
     searching,
     secure_access,
 )
@@ -35,8 +36,6 @@ from mimeportal_server.store.schema import (
     login_failures,
     mailbox,
     messages,
-    people,
-    rejections,
     secure_messages,
     signed_requests,
     tokens,
@@ -65,9 +64,9 @@ def sweep(portal: Portal, *, scan: bool = True) -> Counter[str]:
         uploading.sweep(portal)
         _remove_strays(portal)
         _forget_log_ins(portal)
-        _forget_rejections(portal)
         with portal.write() as tx:
             requested.forget(tx, now=portal.clock.now())
+            ranking.forget(tx, now=portal.clock.now())
         counts += digests.send_due(portal)
         counts += largefile_keeping.sweep(portal)
     if scan:
@@ -165,8 +164,7 @@ def _give_back(tx: Connection, message_ids: Sequence[int]) -> None:
         .group_by(copies.c.person_id)
     ).all()
     for row in kept:
-        person = people.c.id == row.person_id
-        tx.execute(update(people).where(person).values(octets=people.c.octets - row.octets))
+        room.give_back(tx, row.person_id, row.octets)
 
 
 def _marked(portal: Portal) -> Iterator[list[Any]]:
@@ -207,13 +205,6 @@ def _forget_log_ins(portal: Portal) -> None:
         tx.execute(delete(login_failures).where(login_failures.c.at < now - DAY))
         tx.execute(delete(tokens).where(tokens.c.expires < now - DAY))  # until then it is told that they expired
         tx.execute(delete(bindings).where(bindings.c.expires < now - _REFRESHED * DAY))
-
-
-def _forget_rejections(portal: Portal) -> None:
-    """Forget what was refused once it is told no more (portal-rules C.12), and once its day has been exported."""
-    edge = portal.clock.now() - (limits.REJECTION_DAYS + limits.REPORT_GRACE_DAYS) * DAY
-    with portal.write() as tx:
-        tx.execute(delete(rejections).where(rejections.c.at < edge))
 
 
 def _remove_strays(portal: Portal) -> None:

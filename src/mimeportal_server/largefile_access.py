@@ -118,6 +118,7 @@ def _notify(portal: Portal, tx: Connection, row: Row[Any], recipients: Iterable[
         notified = compose.queue_written(
             portal,
             tx,
+            "large files",
             to=recipient.address,
             subject=f"{row.sender} has sent you {_counted(len(files))}",
             lines=_notification(portal, row, files, f"{portal.settings.public_url}{PATH}/link/{link}"),
@@ -311,9 +312,8 @@ def _tell_sender(portal: Portal, tx: Connection, found: Fetched, now: int) -> No
         "",
         "This message was written automatically; replies to it are not read.",
     ]
-    compose.queue_written(
-        portal, tx, to=found.send.sender, subject="Large file downloaded", lines=lines, automatic="auto-generated"
-    )
+    to, subject = found.send.sender, "Large file downloaded"
+    compose.queue_written(portal, tx, "download", to=to, subject=subject, lines=lines, automatic="auto-generated")
 
 
 def merged(parts: Iterable[list[int]]) -> list[list[int]]:

@@ -36,13 +36,6 @@ _SENTENCES: dict[Event, str] = {
 }
 
 
-def forbidden() -> Refused:
-    """Whose mailbox is named is not this caller's."""
-    return Refused(
-        "err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address", status=403
-    )
-
-
 def facts(row: Row[Any]) -> Facts:
     return Facts(row.state, row.touched, row.sent, row.expires)
 

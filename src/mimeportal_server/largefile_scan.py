@@ -80,5 +80,5 @@ def _tell_sender(portal: Portal, tx: Connection, row: Row[Any], reason: str) -> 
         "They were deleted. This message was written automatically; replies to it are not read.",
     ]
     compose.queue_written(
-        portal, tx, to=row.sender, subject="Large files not sent", lines=lines, automatic="auto-generated"
+        portal, tx, "scan", to=row.sender, subject="Large files not sent", lines=lines, automatic="auto-generated"
     )

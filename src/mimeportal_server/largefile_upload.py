@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +14,8 @@ from mimeportal.errors import UsageError
 from mimeportal.largefiles import contract
 from mimeportal.patterns import fold
 from mimeportal.untrusted import clean, safe_name
-from mimeportal_server import largefile_access, people, requested
+from mimeportal_server import largefile_access, people, requested, room
+from mimeportal_server.asked import forbidden
 from mimeportal_server.largefile_rows import (
     FILE_KIND,
     changed,
@@ -22,7 +23,6 @@ from mimeportal_server.largefile_rows import (
     find,
     find_file,
     following,
-    forbidden,
     record,
     told,
 )
@@ -95,10 +95,12 @@ def create(portal: Portal, call: Call) -> Answer:
 def chunk(portal: Portal, call: Call) -> Answer:
     """Take one chunk: what was taken before may come again, and is the same."""
     item = contract.ChunkItem.model_validate(call.items[0])
-    octets = call.octets
-    digest = hashlib.sha256(octets).digest()
-    if digest.hex() != item.sha256.lower():
-        raise Refused("err_largefile_chunk", "This chunk is not what its SHA-256 says.", field="sha256", retryable=True)
+    length = crc32 = 0
+    for piece in call.body:
+        length += len(piece)
+        crc32 = zlib.crc32(piece, crc32)
+    if crc32 != item.crc32:
+        raise Refused("err_largefile_chunk", "This chunk is not what its CRC-32 says.", field="crc32", retryable=True)
     number = portal.sealer.number(FILE_KIND, item.file)
     try:
         with portal.home.large_files.writing(number) as writing:
@@ -106,10 +108,10 @@ def chunk(portal: Portal, call: Call) -> Answer:
             with portal.database.read() as tx:
                 file, row = find_file(portal, tx, call.caller, item.file)
             following(portal, row, "upload")
-            if not 0 <= item.index < chunks_of(file.size) or len(octets) != length_of(file.size, item.index):
+            if not 0 <= item.index < chunks_of(file.size) or length != length_of(file.size, item.index):
                 sentence = f"Chunk {item.index} of this file has another length, or there is none."
                 raise Refused(_NOT_ALLOWED, sentence, field="index")
-            writing.put(item.index, octets, digest)
+            writing.put(item.index, call.body, crc32)
     except Vanished:
         raise _not_uploaded(portal, call, item.file) from None
     except InUse:
@@ -251,8 +253,7 @@ def let_go(portal: Portal, tx: Connection, row: Row[Any], state: str, reason: st
     """Note that the octets of a send go, and give back their room; the files that are deleted after the commit."""
     values = {"state": state, "reason": reason, "purged": portal.clock.now()}
     tx.execute(update(largefiles).where(largefiles.c.id == row.id).values(values))
-    person = persons.c.id == row.person_id
-    tx.execute(update(persons).where(person).values(octets=persons.c.octets - row.size))
+    room.give_back(tx, row.person_id, row.size)
     return [int(file.id) for file in files_of(tx, row.id)]
 
 
@@ -323,10 +324,7 @@ def _check_preferences(portal: Portal, item: contract.CreateItem) -> tuple[int, 
 
 def _take_room(portal: Portal, tx: Connection, owner: Row[Any], size: int) -> None:
     """Count a send against its owner's quota and the disk. Raises `Refused` where there is no room."""
-    most = portal.settings.limits["person_octets"]
-    if owner.octets + size > most:
-        sentence = f"{size} octets more than the {owner.octets} that are kept would be over the {most} allowed."
-        raise Refused("err_largefile_quota", sentence, field="files")
+    room.take(portal, tx, owner.id, size)
     # What other uploads have yet to bring is as good as taken.
     pending = tx.execute(
         select(largefile_files.c.id, largefile_files.c.size)
@@ -335,7 +333,6 @@ def _take_room(portal: Portal, tx: Connection, owner: Row[Any], size: int) -> No
     )
     to_come = sum(file.size - portal.home.large_files.arrived(file.id, file.size) for file in pending)
     portal.home.refuse_if_full(size + to_come)
-    tx.execute(update(persons).where(persons.c.id == owner.id).values(octets=persons.c.octets + size))
 
 
 def _make_files(portal: Portal, tx: Connection, number: int, files: Sequence[tuple[str, int]]) -> None:

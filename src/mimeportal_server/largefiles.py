@@ -9,7 +9,7 @@ from mimeportal.largefiles import contract
 from mimeportal.untrusted import safe_name
 from mimeportal.wire import format_date
 from mimeportal_server import largefile_access, largefile_upload, people, ranges
-from mimeportal_server.asked import date_given
+from mimeportal_server.asked import date_given, forbidden
 from mimeportal_server.clock import milliseconds, moment
 from mimeportal_server.largefile_rows import (
     changed,
@@ -17,7 +17,6 @@ from mimeportal_server.largefile_rows import (
     find,
     find_file,
     following,
-    forbidden,
     has_status,
     record,
     require_content,
@@ -63,7 +62,7 @@ def list_(portal: Portal, call: Call) -> Answer:
             if item.status not in contract.STATUSES:
                 known = ",".join(contract.STATUSES)
                 raise Refused("err_validation_value_not_allowed", f"Field must be one of [{known}]", field="status")
-            conditions.append(has_status(portal, item.status))  # type: ignore[arg-type]
+            conditions.append(has_status(portal, item.status))
         if item.search is not None:
             if len(item.search) > limits.PATTERN:
                 raise Refused("err_validation_value_not_allowed", "The text is too long.", field="search")

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, case, false, func, or_, select
 from mimeportal import limits
 from mimeportal.messages.contract import finder as contract
 from mimeportal.patterns import fold
-from mimeportal.wire import JsonObject, format_date
-from mimeportal_server import audit, bounces, mailbox, mailbox_content, reporting, tracking, undelivered, writing
+from mimeportal.wire import ROUTES, JsonObject, format_date
+from mimeportal_server import audit, mailbox, mailbox_content, reporting, tracked_facts, tracking, undelivered, writing
 from mimeportal_server.asked import administrators_only, date_given, first_search, not_allowed
 from mimeportal_server.clock import DAY, HOUR, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
@@ -68,7 +68,7 @@ def _filters(item: contract.SearchItem, status: ColumnElement[str]) -> list[Colu
         conditions.append(messages.c.remote_ip == str(ip))
     if options.url:
         raise not_allowed("This portal does not search for URLs.", "advancedTrackAndTraceOptions.url")
-    for routes in (_several(item.route, contract.ROUTES, "route"), _several(options.route, contract.ROUTES, "route")):
+    for routes in (_several(item.route, ROUTES, "route"), _several(options.route, ROUTES, "route")):
         if routes:
             conditions.append(messages.c.route.in_(routes))
     statuses = _several(item.status, contract.STATUSES, "status")
@@ -108,7 +108,7 @@ def info(portal: Portal, call: Call) -> Answer:
     item = contract.InfoItem.model_validate(call.items[0])
     if not call.caller.administrator:
         undelivered.require_own_bounced(portal, call, item)
-    return Answer([tracking.info(portal, call, item)])
+    return Answer([tracked_facts.info(portal, call, item)])
 
 
 # -- what waits ------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def processing(portal: Portal, call: Call) -> Answer:
     if "bulk_processing" in _several(item.type, ("processing", "bulk_processing"), "type"):
         conditions.append(false())  # nothing here is processed in bulk
     if "ignore_filters" not in call.faults:
-        conditions += search_condition(item.search_by, _PROCESSING_FIELDS)
+        conditions += search_condition(item.search_by, _processing_fields(portal))
         for entry in item.filter_by or []:
             conditions += _processing_filter(entry)
     orders = _several(item.sort_order, ("asc", "desc", "ascending", "descending"), "sortOrder")
@@ -133,6 +133,7 @@ def processing(portal: Portal, call: Call) -> Answer:
     keyset = Keyset(portal, call, "messages.processing", deliveries.c.id, descending=not ascending)
     query = select(
         deliveries,
+        messages.c.envelope_from,
         messages.c.from_header,
         messages.c.subject,
         messages.c.has_attachments,
@@ -149,7 +150,7 @@ def _processing_row(portal: Portal, row: Any) -> JsonObject:
     waits = row.not_before and format_date(moment(row.not_before + portal.clock.offset))
     return {
         "id": portal.sealer.id("delivery", row.id),
-        "fromEnv": {"emailAddress": bounces.shown(portal, row.sender)},
+        "fromEnv": {"emailAddress": row.envelope_from or ""},  # who wrote it: its return path may be a secret of ours
         "fromHeader": {"emailAddress": portal.settings.mail_from if row.kind == "written" else row.from_header or ""},
         "to": {"emailAddress": row.recipient},
         "subject": row.subject or "",
@@ -170,7 +171,7 @@ def _processing_filter(entry: Mapping[str, Any]) -> list[ColumnElement[bool]]:
     named = {str(entry["fieldName"]): entry.get("value")} if "fieldName" in entry else dict(entry)
     conditions: list[ColumnElement[bool]] = []
     if named.get("route") not in (None, ""):
-        routes = _several(str(named["route"]), contract.ROUTES, "filterBy.route")
+        routes = _several(str(named["route"]), ROUTES, "filterBy.route")
         conditions += [messages.c.route.in_(routes)] if routes else []
     if named.get("attachments") is not None:
         conditions.append(messages.c.has_attachments == (fold(str(named["attachments"])) == "true"))
@@ -213,13 +214,17 @@ def queues(portal: Portal, call: Call) -> Answer:
 
 # -- conditions ------------------------------------------------------------------------------------------------
 
-_PROCESSING_FIELDS: Mapping[str, Sequence[Any]] = {
-    "fromaddress": (deliveries.c.sender, messages.c.from_header),
-    "toaddress": (deliveries.c.recipient,),
-    "subject": (func.lower(messages.c.subject),),
-    "info": (func.lower(deliveries.c.error),),
-    "remoteip": (messages.c.remote_ip,),
-}
+
+def _processing_fields(portal: Portal) -> Mapping[str, Sequence[Any]]:
+    """What a search compares with, by the names of fields: what the rows show."""
+    written = case((deliveries.c.kind == "written", portal.settings.mail_from), else_=messages.c.from_header)
+    return {
+        "fromaddress": (messages.c.envelope_from, written),
+        "toaddress": (deliveries.c.recipient,),
+        "subject": (func.lower(messages.c.subject),),
+        "info": (func.lower(deliveries.c.error),),
+        "remoteip": (messages.c.remote_ip,),
+    }
 
 
 OPERATIONS: Mapping[str, Callable[[Portal, Call], Answer]] = {

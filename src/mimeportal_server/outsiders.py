@@ -49,7 +49,7 @@ def _send_temporary(portal: Portal, tx: Connection, person_id: int, address: str
         "",
         _PERSONAL,
     ]
-    _write(portal, tx, address, "Secure Messaging Password Notification", lines)
+    _write(portal, tx, "temporary password", address, "Secure Messaging Password Notification", lines)
 
 
 def may_begin(portal: Portal, person: Row[Any]) -> bool:
@@ -101,10 +101,7 @@ def _send_reset(portal: Portal, tx: Connection, person: Row[Any]) -> str:
         "",
         _PERSONAL,
     ]
-    subject = "Set a new password"
-    return compose.queue_written(
-        portal, tx, to=person.address, subject=subject, lines=lines, automatic="auto-generated"
-    )
+    return _write(portal, tx, "new password", person.address, "Set a new password", lines)
 
 
 def by_token(portal: Portal, purpose: str, secret: str, address: str, new: str, *, peer: str, request_id: str) -> bool:
@@ -129,11 +126,11 @@ def _tell(portal: Portal, tx: Connection, address: str) -> None:
         f"A new password for the secure portal of {portal.settings.domains[0]} was set by a reset mail.",
         "If it was not you, somebody else reads your mail: tell the sender of your messages.",
     ]
-    _write(portal, tx, address, "Your password was reset", lines)
+    _write(portal, tx, "password set", address, "Your password was reset", lines)
 
 
-def _write(portal: Portal, tx: Connection, to: str, subject: str, lines: list[str]) -> str:
-    return compose.queue_written(portal, tx, to=to, subject=subject, lines=lines, automatic="auto-generated")
+def _write(portal: Portal, tx: Connection, sort: compose.Sort, to: str, subject: str, lines: list[str]) -> str:
+    return compose.queue_written(portal, tx, sort, to=to, subject=subject, lines=lines, automatic="auto-generated")
 
 
 def let_set_password(portal: Portal, passed: passwords.Passed) -> str:

@@ -33,7 +33,14 @@ class Call:
     request_id: str
     request: Request = field(default_factory=lambda: Request("POST", ""))
     faults: frozenset[str] = frozenset()  # of the lab: what this answer is to get wrong on purpose
-    octets: bytes = b""  # the body, where the operation takes octets
+    body: list[bytes] = field(default_factory=list)  # where the operation takes octets: their pieces, as they came
+
+    @property
+    def octets(self) -> bytes:
+        """The body in one; its pieces are let go of."""
+        if len(self.body) != 1:
+            self.body[:] = [b"".join(self.body)]
+        return self.body[0]
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select, update
 
 from mimeportal import limits
-from mimeportal.addresses import normalise
+from mimeportal.addresses import ENTRY_TYPES, SENDER_PARTS, normalise
 from mimeportal.messages.contract import writing as contract
 from mimeportal.wire import Failure, JsonObject, format_date
 from mimeportal_server import audit, compose, mail, requested, sender_lists, tracking
@@ -96,7 +96,7 @@ def block(portal: Portal, call: Call) -> Answer:
 def _entry(portal: Portal, row: Row[Any], form: str, part: str) -> tuple[str, str] | Refusal:
     if row.folder == "sent":
         return Refusal("own_message", "It was sent from here: there is nobody to block or report.")
-    if form not in contract.FORMS or part not in contract.SENDER_PARTS:
+    if form not in ENTRY_TYPES or part not in SENDER_PARTS:
         return Refusal("err_validation_value_not_allowed", "form is address or domain, senderPart header or envelope.")
     return entry_for(portal, form, part, row.from_header, row.envelope_from)
 

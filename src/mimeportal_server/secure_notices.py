@@ -50,7 +50,13 @@ def notify(
         ]
         lines = [line for paragraph in paragraphs if paragraph for line in (*_wrapped(paragraph), "")]
         told[copy.id] = compose.queue_written(
-            portal, tx, to=copy.address, subject=_NOTIFICATION, lines=lines, automatic="auto-generated"
+            portal,
+            tx,
+            "secure message",
+            to=copy.address,
+            subject=_NOTIFICATION,
+            lines=lines,
+            automatic="auto-generated",
         )
         facts = {"recipient": copy.address, "notice": told[copy.id]}
         outcome = "done" if told[copy.id] == "queued" else "left out"
@@ -73,8 +79,9 @@ def receipt(portal: Portal, tx: Connection, found: Found, copy: Row[Any], *, cal
         page(portal, message.id) if message.direction == "inbound" else f"Subject: {visible(message.subject)}",
         f"Sent: {moment(message.sent):%Y-%m-%d at %H:%M} UTC",
     ]
+    to, subject = message.sender, "Your secure message was opened"
     told = compose.queue_written(
-        portal, tx, to=message.sender, subject="Your secure message was opened", lines=lines, automatic="auto-generated"
+        portal, tx, "read receipt", to=to, subject=subject, lines=lines, automatic="auto-generated"
     )
     facts = {"recipient": copy.address, "notice": told}
     act = audit.Act("receipt", "done" if told == "queued" else "left out", "secure", message.id, facts)

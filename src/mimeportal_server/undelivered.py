@@ -89,7 +89,7 @@ def refused(portal: Portal, call: Call) -> Answer:
     """get-rejections (6.11): refused at the SMTP door, or dropped for a recipient who blocks the sender; of today.
 
     With `admin` everybody's, for administrators; else what was meant for the caller, or for a mailbox that they may
-    use. Kept for 7 days (portal-rules C.12).
+    use. Told for 7 days (portal-rules C.12).
     """
     item = finder.RejectionsItem.model_validate(first_search(call.items[0]))
     if item.admin and not call.caller.administrator:

@@ -8,13 +8,13 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, ins
 
 from mimeportal import limits
 from mimeportal.messages.contract import writing as contract
-from mimeportal_server import arrival, audit
+from mimeportal_server import audit, room
 from mimeportal_server.asked import not_allowed
 from mimeportal_server.clock import HOUR
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.store.blobs import name_of
-from mimeportal_server.store.schema import draft_files, people, uploads
+from mimeportal_server.store.schema import draft_files, uploads
 from mimeportal_server.tokens import InvalidToken
 
 _KIND = "upload"
@@ -39,10 +39,7 @@ def upload(portal: Portal, call: Call) -> Answer:
         portal.home.blobs.add_missing({name: call.octets})  # no sweep can let go of them from here on
         number = _number(person, name)
         if tx.scalar(select(uploads.c.id).where(uploads.c.id == number)) is None:
-            kept = tx.scalar(select(people.c.octets).where(people.c.id == person)) or 0
-            if kept + size > portal.settings.limits["person_octets"]:
-                raise Refused("mailbox_full", f"{arrival.FULL.capitalize()}: it has no room for {size:,} octets more.")
-            tx.execute(update(people).where(people.c.id == person).values(octets=people.c.octets + size))
+            room.take(portal, tx, person, size)
             row = {"id": number, "person_id": person, "blob": name, "size": size, "added": now}
             tx.execute(insert(uploads), row)
             act = audit.Act("upload", "done", "upload", number)
@@ -84,7 +81,7 @@ def sweep(portal: Portal) -> None:
     with portal.write() as tx:
         for row in tx.execute(select(uploads).where(_lapsed(portal))).all():
             tx.execute(delete(uploads).where(uploads.c.id == row.id))
-            tx.execute(update(people).where(people.c.id == row.person_id).values(octets=people.c.octets - row.size))
+            room.give_back(tx, row.person_id, row.size)
 
 
 def _lapsed(portal: Portal) -> ColumnElement[bool]:

@@ -22,6 +22,7 @@ from mimeportal_cli.main import cli
 from mimeportal_server import apps, passwords, people
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal as ServerPortal
+from mimeportal_server.portal import set_fact
 from mimeportal_server.serving import Server
 
 WIDTH = 100
@@ -168,6 +169,15 @@ def at_home(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setenv("MIMEPORTAL_URL", f"local:{path}")
     monkeypatch.setenv("MIMEPORTAL_USER", ANN)
     return path
+
+
+def advance(home: Path, days: float) -> None:
+    """Move the time of a home on; this machine's stays where it is."""
+    portal = ServerPortal(Home.open(home))
+    with portal.database.write() as tx:
+        set_fact(tx, "lab", "1")
+        set_fact(tx, "clock_offset", str(int(days * 86_400_000)))
+    portal.close()
 
 
 @pytest.fixture

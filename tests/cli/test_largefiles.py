@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import Run, Served, plain
+from cli.conftest import Run, Served, advance, plain
 from conftest import ANN
 from mimeportal import limits
 from mimeportal.largefiles import uploading
 from mimeportal_server.home import Home
-from mimeportal_server.portal import Portal, set_fact
+from mimeportal_server.portal import Portal
 
 SEND = ("--to", "out@elsewhere.example", "--subject", "Plans")
 
@@ -36,14 +36,6 @@ def kept() -> Callable[[], list[str]]:
     """Names of what is kept of uploads."""
     folder = Path(os.environ["MIMEPORTAL_CONFIG_DIR"]) / "cache"
     return lambda: [path.name for path in folder.glob("upload-*")] if folder.is_dir() else []
-
-
-def advance(home: Path, days: float) -> None:
-    portal = Portal(Home.open(home))
-    with portal.database.write() as tx:
-        set_fact(tx, "lab", "1")
-        set_fact(tx, "clock_offset", str(int(days * 86_400_000)))
-    portal.close()
 
 
 class TestSend:

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class TestFormats:
 
     def test_table_is_the_rule_on_a_terminal(self, write: Write) -> None:
         code, out, _ = write(rows("a", "bb"), "--no-color", terminal=True)
-        assert (code, out) == (0, "NAME  SIZE\na     0\nbb    1\n")
+        assert (code, out) == (0, "NAME  SIZE\na        0\nbb       1\n")
 
     def test_json_is_one_array(self, write: Write) -> None:
         _, out, _ = write(rows("a", HOSTILE), "-o", "json")
@@ -142,19 +143,30 @@ class TestColumns:
 
         said: list[str] = []
         columns = ("id", "date", "direction", "from_address", "to", "status", "expires", "definition", "subject")
-        row = ["#4eww3tab", "2026-11-28 18:24", "outbound", "ann@example.com", "client@elsewhere.example", "recalled",
+        cells = ["#4eww3tab", "2026-11-28 18:24", "outbound", "ann@example.com", "client@elsewhere.example", "recalled",
                "2026-12-28 18:24", "Default Secure Messaging Definition", "An offer"]  # fmt: skip
-        table = Table(said.append, columns, lambda record: list(record), 80)
-        table.row(row)
+        table = Table(said.append, columns, lambda record: list(record.values()), 80)
+        table.row(dict(zip(columns, cells, strict=True)))
         table.end()
         heading, line = "".join(said).splitlines()
         assert line.startswith("#4eww3tab  ")
-        assert len(line) <= len(heading) <= 80
+        assert max(len(line), len(heading)) <= 80
+
+    def test_numbers_and_days_are_never_cut(self, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "30")
+        records = [
+            {"name": "x" * 50, "size": 1234567890, "when": date(2026, 11, 3)},
+            {"name": None, "size": None, "when": None},
+        ]
+        _, out, _ = write(records, "-o", "table", "--columns", "name,size,when", "--no-color", terminal=True)
+        title, first, second = out.splitlines()
+        assert first == "xxxxx…  1234567890  2026-11-03"
+        assert (title, second) == ("NAME          SIZE  WHEN", "")
 
     def test_widths_of_the_first_page_hold(self, write: Write) -> None:
         _, out, _ = write(rows(*["aaa"] * 200, "b", "c"), "--no-color", terminal=True)
         assert {line.index(" ") for line in out.splitlines()[1:200]} == {3}
-        assert out.splitlines()[-1] == "c     201"
+        assert out.splitlines()[-1] == "c      201"
         assert out.count("NAME") == 1
 
 

@@ -7,6 +7,8 @@ import fcntl
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -68,6 +70,16 @@ def day(back: int) -> str:
     return (datetime.now(UTC).date() - timedelta(back)).isoformat()
 
 
+def at(home: Path, days: int) -> None:
+    """So many days from now."""
+    from mimeportal_server.home import Home
+    from mimeportal_server.portal import Portal
+
+    portal = Portal(Home.open(home))
+    portal.set_offset(days * 86_400_000)
+    portal.close()
+
+
 class TestShow:
     def test_held_per_day_and_reason(self, run: Run, home: Path) -> None:
         done = run("reports", "show", "held", "--since", "12d", "-o", "csv")
@@ -76,6 +88,14 @@ class TestShow:
         assert (rows[day(10)]["held"], rows[day(8)]["released"], rows[day(8)]["rejected"]) == ("3", "1", "1")
         assert list(rows[day(0)])[:6] == ["day", "reason", "held", "released", "rejected", "expired"]
         assert done.err == f"days {day(12)} to {day(0)} (UTC)\n"
+
+    def test_headings_give_way_to_what_stands_below(self, on_terminal: Run, home: Path) -> None:
+        done = on_terminal("reports", "show", "held", "--day", day(8), "--no-color")
+        _, title, row = done.out.splitlines()
+        assert len(title) == 100
+        assert title.endswith("SECONDS TO D…")
+        assert row.startswith(day(8))
+        assert row.endswith("172800")
 
     def test_on_a_terminal(self, on_terminal: Run, home: Path) -> None:
         done = on_terminal("reports", "show", "held", "--day", day(8))
@@ -112,12 +132,7 @@ class TestShow:
 
     def test_days_by_the_portal_s_own_time(self, run: Run, home: Path) -> None:
         """`--since` looks back from the portal's now, which a lab may have set."""
-        from mimeportal_server.home import Home
-        from mimeportal_server.portal import Portal
-
-        portal = Portal(Home.open(home))
-        portal.set_offset(20 * 86_400_000)
-        portal.close()
+        at(home, 20)
         done = run("reports", "show", "held", "--since", "1d", "--columns", "day")
         assert done.lines == [day(-19), day(-20)]
 
@@ -128,6 +143,13 @@ class TestShow:
             (("--since", "+7d"), "looks back"),
             (("--since", "today", "--until", "yesterday"), "end of the time lies before its start"),
             (("--since", "1990-01-01"), "at most 3,700 days"),
+            (("--day", "0001-01-02"), "no reports of 0001-01-02"),
+            (("--day", "9999-01-01"), "no reports of 9999-01-02"),
+            (("--until", "9999-12-30"), "no reports of 9999-12-30"),
+            (("--since", "0001-12-31"), "no reports of 0001-12-31"),
+            (("--since", "9998-12-31", "--until", "9999-01-02"), "no reports of 9999-01-02"),
+            (("--day", "9999-12-31"), "Not a time"),
+            (("--day", "0001-01-01"), "Not a time"),
             (("--rows", "--chart", "a.png"), "no numbers to draw"),
             (("--chart", "a.jpg"), "no format of a chart"),
             (("--columns", "what"), "There is no column"),
@@ -140,6 +162,11 @@ class TestShow:
         assert (done.code, done.out) == (2, "")
         assert told in done.err
         assert len(done.err.rstrip("\n").split("\n")) >= 3
+
+    @pytest.mark.parametrize("name", ["0002-01-01", "9998-12-31"])
+    def test_the_first_and_the_last_day(self, run: Run, home: Path, name: str) -> None:
+        done = run("reports", "show", "logins", "--day", name)
+        assert (done.code, done.out) == (0, f"{name}\t\t0\t0\n")
 
     def test_it_is_for_administrators(self, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MIMEPORTAL_USER", ANN)
@@ -165,6 +192,21 @@ class TestCharts:
         text = path.read_text()
         assert "Held messages per day: 3 held in all" in text
         assert f"{day(10)}   3" in text
+
+    def test_weeks_are_called_weeks_and_days_days(self, run: Run, home: Path) -> None:
+        """More than 35 days are drawn by week, and the table below has each of them."""
+        for since, weekly in (("35d", True), ("34d", False)):
+            run("reports", "page", "held", "--since", since, "-w", "page.html")
+            picture, table = Path("page.html").read_text().split("</figure>")
+            days = int(since[:-1]) + 1
+            span = f"{day(days - 1)} to {day(0)} (UTC)"
+            assert f"<caption>{span}</caption>" in table
+            assert table.count("<tr><td>") == days, "one reason a day"
+            assert ("a week" in picture) is weekly
+            bars = [picture.count(f"{day(back)}   ") for back in range(days + 7)]
+            assert (sum(map(bool, bars)) <= 7) is weekly
+        chart = run("reports", "show", "held", "--since", "35d", "--chart", "-").out.splitlines()
+        assert chart[1] == f"{day(35)} to {day(0)} (UTC), each bar a week from Monday on"
 
     def test_a_page_needs_nothing_else(self, run: Run, home: Path, tmp_path: Path) -> None:
         path = tmp_path / "senders.html"
@@ -214,6 +256,29 @@ class TestCharts:
         assert not Path("a.png").exists()
 
 
+FULL = """
+import resource, sys, zipfile
+from pathlib import Path
+from mimeportal.reports import contract, files
+form, when = sys.argv[1:]
+def full():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+if when == "late":  # not for what a workbook lays down on the way, but for itself
+    zip = zipfile.ZipFile.write
+    zipfile.ZipFile.write = lambda *given: (full(), zip(*given))
+rows = [["2026-11-03", f"door {number}", number, number * 7919 % 104729] for number in range(20_000)]
+def batches():
+    yield rows[:1]
+    if when == "early":
+        full()
+    yield rows
+try:
+    files.FORMS[form](Path(f"day.{form}"), contract.LoginRow, "logins", batches())
+except OSError as fault:
+    print("OSError", end="")
+"""
+
+
 def export(run: Run, *arguments: str, names: tuple[str, ...] = ("held", "releases"), folder: str = "out") -> Any:
     return run("reports", "export", *names, "--dir", folder, *arguments)
 
@@ -249,9 +314,9 @@ class TestExport:
     def test_one_range_twice_is_equal(self, run: Run, home: Path, form: str) -> None:
         for folder in ("a", "b"):
             done = export(run, "--since", "12d", "--until", day(5), "--format", form, names=NAMES, folder=folder)
-            assert done.code == 3, "what was refused is kept for 9 days"
+            assert done.code == 0, "a local portal keeps every day"
         assert contents(Path("a")) == contents(Path("b"))
-        assert len(contents(Path("a"))) == 1 + len(NAMES) * (7 + 2) - 4
+        assert len(contents(Path("a"))) == 1 + len(NAMES) * (7 + 1), "a manifest each"
 
     def test_last_takes_seven_days_and_then_what_is_new(self, run: Run, home: Path) -> None:
         assert len(export(run, "--since", "last").lines) == 14
@@ -261,41 +326,70 @@ class TestExport:
         assert contents(Path("out")) == before
 
     def test_it_catches_up_after_days_off(self, run: Run, home: Path) -> None:
-        from mimeportal_server.home import Home
-        from mimeportal_server.portal import Portal
-
         first = export(run, "--since", "last", names=("held",)).lines
-        portal = Portal(Home.open(home))
-        portal.set_offset(4 * 86_400_000)
-        portal.close()
+        at(home, 4)
         later = export(run, "--since", "last", names=("held",)).lines
         assert len(later) == 4
         both = [date.fromisoformat(Path(line).stem) for line in (*first, *later)]
         assert both == [both[0] + timedelta(number) for number in range(11)]
 
+    def test_an_explicit_range_begins_no_series(self, run: Run, home: Path) -> None:
+        """Somebody who fetched one day of long ago does not get all days since by the next `last`."""
+        assert export(run, "--since", "40d", "--until", day(39), names=("held",)).lines
+        assert not Path("out/held/watermark.json").exists()
+        names = [Path(line).stem for line in export(run, "--since", "last", names=("held",)).lines]
+        assert len(names) == 7
+        assert names[0] in (day(7), day(8)), "of the days that are closed"
+
+    def test_an_explicit_range_moves_a_mark_that_it_has_come_to(self, run: Run, home: Path) -> None:
+        mark = Path("out/held/watermark.json")
+        for since, until, after in ((12, 10, 10), (6, 4, 10), (10, 6, 4)):
+            if not mark.exists():
+                mark.parent.mkdir(parents=True)
+                mark.write_text(json.dumps({"csv": day(12)}))
+            export(run, "--since", day(since), "--until", day(until), names=("held",))
+            assert json.loads(mark.read_text()) == {"csv": day(after)}
+
     def test_a_gap_is_caught_up(self, run: Run, home: Path) -> None:
-        export(run, "--since", "12d", "--until", day(10), names=("held",))
-        export(run, "--since", "6d", "--until", day(4), names=("held",))
+        export(run, "--since", "last", "--until", day(6), names=("held",))
+        export(run, "--since", "4d", "--until", day(3), names=("held",))
         done = export(run, "--since", "last", names=("held",))
         names = [Path(line).stem for line in done.lines]
-        assert names[:6] == [day(back) for back in (10, 9, 8, 7, 4, 3)]
-        assert ", 2 were there" in done.last
+        assert names[:3] == [day(back) for back in (6, 5, 3)]
+        assert ", 1 were there" in done.last
+
+    def test_each_format_has_a_mark_of_its_own(self, run: Run, home: Path) -> None:
+        export(run, "--since", "last", names=("held",))
+        export(run, "--since", "last", "--until", day(5), "--format", "json", names=("held",))
+        marks = json.loads(Path("out/held/watermark.json").read_text())
+        assert (marks["json"], marks["csv"]) == (day(5), max(marks.values()))
 
     def test_today_is_open_and_fetched_again(self, run: Run, home: Path) -> None:
-        done = export(run, "--since", "1d", "--include-today", names=("held",))
+        done = export(run, "--since", "last", "--include-today", names=("held",))
         assert f"out/held/{day(0)}.csv" in done.lines
         noted = json.loads(Path("out/held/manifest.json").read_text())["days"]["csv"][day(0)]
         assert noted["open"] is True
         assert "of days that are not closed" in done.last
         assert f"out/held/{day(0)}.csv" in export(run, "--since", "1d", "--include-today", names=("held",)).lines
-        from mimeportal_server.home import Home
-        from mimeportal_server.portal import Portal
-
-        portal = Portal(Home.open(home))
-        portal.set_offset(2 * 86_400_000)
-        portal.close()
+        at(home, 2)
         assert f"out/held/{day(0)}.csv" in export(run, "--since", "last", names=("held",)).lines
         assert "open" not in json.loads(Path("out/held/manifest.json").read_text())["days"]["csv"][day(0)]
+
+    def test_days_that_a_clock_ran_ahead_to_are_fetched_again(self, run: Run, home: Path) -> None:
+        """They were empty when they were written, and are not for ever."""
+        at(home, 5)
+        early = {Path(line).stem for line in export(run, "--since", "last", names=("held",)).lines}
+        assert day(-1) in early
+        at(home, 0)
+        mark = json.loads(Path("out/held/watermark.json").read_text())
+        assert mark["csv"] > day(0)
+        assert export(run, "--since", "last", names=("held",)).lines == []
+        noted = json.loads(Path("out/held/manifest.json").read_text())["days"]["csv"]
+        assert {name for name, what in noted.items() if what.get("open")} >= {day(0), day(-1), day(-2)}
+        at(home, 3)
+        again = {Path(line).stem for line in export(run, "--since", "last", names=("held",)).lines}
+        assert {day(0), day(-1)} <= again
+        assert day(2) not in again, "it was over"
 
     def test_refresh_and_files_that_are_gone(self, run: Run, home: Path) -> None:
         since = ("--since", day(9), "--until", day(7))
@@ -380,7 +474,7 @@ class TestExport:
             monkeypatch.setenv("MIMEPORTAL_URL", server.http_url)
             monkeypatch.setenv("MIMEPORTAL_CLIENT_ID", app.client_id)
             monkeypatch.setenv("MIMEPORTAL_CLIENT_SECRET", app.client_secret)
-            assert export(run, "--since", "12d", "--until", day(5), names=NAMES, folder="http").code == 3
+            assert export(run, "--since", "12d", "--until", day(5), names=NAMES, folder="http").code == 0
         assert contents(Path("embedded")) == contents(Path("http"))
 
     def test_a_profile_has_a_folder_of_its_own(self, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -404,6 +498,9 @@ class TestExport:
             (("--since", "soon"), "Not a time"),
             (("--since", "last", "--format", "doc"), "doc"),
             (("--since", "2026-11-03", "--until", "2026-11-03"), "until"),
+            (("--since", "0001-01-02"), "no reports of 0001-01-02"),
+            (("--since", "9999-12-30"), "no reports of 9999-12-30"),
+            (("--since", "last", "--until", "9999-12-30"), "no reports of 9999-12-30"),
             (("--since", "last", "--dir", ""), "--dir"),
         ],
     )
@@ -458,6 +555,37 @@ class TestExport:
         assert {line.split("/")[1] for line in done.lines} == {"traffic"}
         assert not list(Path("out/held").iterdir())
         monkeypatch.undo()
+
+    @pytest.mark.parametrize(("form", "when"), [*((form, "early") for form in exporting.FORMATS), ("xlsx", "late")])
+    def test_a_disk_that_is_full_in_the_middle_of_a_file(self, form: str, when: str, tmp_path: Path) -> None:
+        """An `OSError`, in silence: neither words of a library on stderr nor a file of its own that stays."""
+        done = subprocess.run(
+            [sys.executable, "-c", FULL, form, when], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert (done.stdout, done.stderr) == ("OSError", "")
+        assert [path.name for path in tmp_path.iterdir()] == [f"day.{form}"]
+
+    def test_what_a_kill_leaves_of_a_workbook(self, run: Run, home: Path) -> None:
+        left = Path(f"out/held/.{day(2)}.xlsx.123.part.abc.part")
+        left.mkdir(parents=True)
+        (left / "rows").write_text("")
+        assert export(run, "--since", "2d", "--format", "xlsx", names=("held",)).code == 0
+        assert not [path for path in Path("out/held").iterdir() if path.name.startswith(".")]
+
+    def test_a_manifest_that_finds_no_room(self, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        export(run, "--since", "3d", names=("held",))
+        before = contents(Path("out"))
+        put = exporting._put
+
+        def full(part: Path, path: Path) -> None:
+            if path.suffix == ".json":
+                raise OSError(28, "No space left on device")
+            put(part, path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(exporting, "_put", full)
+            assert export(run, "--since", "3d", "--refresh", names=("held",)).code == 1
+        assert contents(Path("out")) == before
 
     def test_a_day_whose_name_something_else_has(self, run: Run, home: Path) -> None:
         Path(f"out/held/{day(2)}.xlsx").mkdir(parents=True)

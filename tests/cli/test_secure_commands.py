@@ -177,11 +177,11 @@ def test_recalled_at_the_very_moment_of_an_answer(served: Served, carl: str) -> 
     """Either the answer came first, and stays, or it is refused: never an answer to what was recalled before."""
     home = f"local:{served.path}"
     with Portal.open(home, user="ann@example.com") as ann, Portal.open(home, user=carl) as outside:
-        ids = [ann.secure.send([carl], f"m{number}", "t").id for number in range(8)]
+        ids = [ann.secure.send(to=[carl], subject=f"m{number}", body="t").id for number in range(8)]
 
         def answer(id: str) -> bool:
             with suppress(NotFoundError):  # recalled
-                return bool(outside.secure.reply(id, "yes"))
+                return bool(outside.secure.reply(id, body="yes"))
             return False
 
         with ThreadPoolExecutor(4) as pool:

@@ -65,7 +65,7 @@ def test_an_app_asks_for_the_mailbox_of_its_user(served: Served) -> None:
             assert plan.run().totals == {"done": 1}
         assert stand(served, "own") == {}
         assert portal.account.set_preferences(language="de").email_address == ANN
-        assert portal.account.preferences(ANN).language == portal.account.preferences().language == "de"
+        assert portal.account.preferences(mailbox=ANN).language == portal.account.preferences().language == "de"
         assert portal.account.contacts().first(1) == []
 
 

@@ -14,9 +14,16 @@ import pytest
 from conftest import ADMIN, ANN, BOB, Lab
 from mimeportal import limits
 from mimeportal.credentials import Credentials
-from mimeportal.errors import ApiError, MimeportalError, NotFoundError, NotOfferedError, UnavailableError, UsageError
+from mimeportal.errors import (
+    ApiError,
+    ChangedFileError,
+    MimeportalError,
+    NotFoundError,
+    NotOfferedError,
+    UnavailableError,
+    UsageError,
+)
 from mimeportal.largefiles import Progress, Upload, uploading
-from mimeportal.largefiles.uploading import ChangedFileError
 from mimeportal.portal import Portal
 from mimeportal.retry import Policy
 from mimeportal.transport_http import HttpTransport
@@ -357,9 +364,9 @@ ACTS: dict[str, Act] = {
     "resume": lambda portal: portal.largefiles.resume({}),
     "list": lambda portal: portal.largefiles.list(),
     "get": lambda portal: portal.largefiles.get("x"),
-    "extend": lambda portal: portal.largefiles.extend("x", datetime.now(UTC)),
+    "extend": lambda portal: portal.largefiles.extend("x", until=datetime.now(UTC)),
     "expire": lambda portal: portal.largefiles.expire("x"),
-    "resubmit": lambda portal: portal.largefiles.resubmit("x", [OUT]),
+    "resubmit": lambda portal: portal.largefiles.resubmit("x", to=[OUT]),
     "cancel": lambda portal: portal.largefiles.cancel("x"),
     "download": lambda portal: portal.largefiles.download("x", "y"),
 }
@@ -391,10 +398,10 @@ class TestManaging:
             sent = portal.largefiles.send([tmp_path / "a"], **TO)
             assert portal.largefiles.expire(sent.id).status == "expired"
             assert sent.kept_until is not None
-            assert portal.largefiles.extend(sent.id, sent.kept_until).status == "active"
+            assert portal.largefiles.extend(sent.id, until=sent.kept_until).status == "active"
             with pytest.raises(ApiError, match="the latest allowed date"):
-                portal.largefiles.extend(sent.id, sent.kept_until + timedelta(seconds=1))
-            assert portal.largefiles.resubmit(sent.id, [BOB]).to == (OUT, BOB)
+                portal.largefiles.extend(sent.id, until=sent.kept_until + timedelta(seconds=1))
+            assert portal.largefiles.resubmit(sent.id, to=[BOB]).to == (OUT, BOB)
             shown = portal.largefiles.get(sent.id)
             assert [(to.address, to.notified) for to in shown.recipients] == [(OUT, "queued"), (BOB, "queued")]
 

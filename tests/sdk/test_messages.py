@@ -97,7 +97,7 @@ class TestTrack:
             ({"to": "example.com", "status": "held"}, ["two", "one"]),
             ({"to": "example.com", "status": ["held", "delivery"]}, ["three", "two", "one"]),
             ({"to": "example.com", "route": "outbound"}, []),
-            ({"to": "example.com", "attachments": True}, []),
+            ({"to": "example.com", "has_attachments": True}, []),
             ({"subject": "t"}, ["three", "two"]),
             ({"subject": "*o"}, ["two"]),
             ({"sender_ip": "192.0.2.1"}, []),
@@ -168,7 +168,7 @@ class TestTrack:
     def test_what_travels_to_mimecast(self, mailed: Lab) -> None:
         portal, around = between(mailed, "api1")
         with portal:
-            list(portal.messages.track(subject="*two*", to=BOB, status="held", attachments=False, route="Inbound"))
+            list(portal.messages.track(subject="*two*", to=BOB, status="held", has_attachments=False, route="Inbound"))
         (asked,) = around.asked(SEARCH)
         assert asked["advancedTrackAndTraceOptions"] == {"to": BOB}, "a wildcard stands nowhere at the start"
         assert asked["route"] == ["inbound"]
@@ -199,7 +199,7 @@ class TestTrack:
             {"from_": ""},
             {"to": 5},
             {"subject": "\udcff"},
-            {"attachments": "yes"},
+            {"has_attachments": "yes"},
             {"since": "7d"},
             {"until": NAIVE},
         ],
@@ -282,7 +282,7 @@ class TestQueuesAndLogs:
         portal, _ = between(lab, "api2", lambda path, document, forward: answered(told))
         since = datetime(2026, 1, 1, tzinfo=UTC)
         with portal:
-            lengths = portal.messages.queues(since, since + timedelta(days=1))
+            lengths = portal.messages.queues(since=since, until=since + timedelta(days=1))
         assert [(entry.direction, entry.date, entry.count) for entry in lengths] == [
             ("inbound", since, 7),
             ("outbound", since, 2),
@@ -291,7 +291,7 @@ class TestQueuesAndLogs:
     def test_wrong_times(self, lab: Lab) -> None:
         since = datetime(2026, 1, 1, tzinfo=UTC)
         with lab.client(ADMIN) as portal, pytest.raises(UsageError):
-            portal.messages.queues(since, since)
+            portal.messages.queues(since=since, until=since)
 
     @APIS
     def test_rejected(self, lab: Lab, api: str) -> None:

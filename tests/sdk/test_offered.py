@@ -41,7 +41,7 @@ HELD = Hold(
 )
 # One call, which asks each API by what that has.
 EACH_ITS_OWN = {"/siem/v1/batch/events/cg", "/api/audit/get-siem-logs"}
-SIEM = (datetime(2026, 8, 1, tzinfo=UTC), datetime(2026, 8, 2, tzinfo=UTC))
+SIEM = {"since": datetime(2026, 8, 1, tzinfo=UTC), "until": datetime(2026, 8, 2, tzinfo=UTC)}
 BOTH, FIRST, SECOND = ("api1", "api2"), ("api1",), ("api2",)
 Call = Callable[[Portal], Any]
 
@@ -58,8 +58,8 @@ OFFERED: dict[str, tuple[tuple[str, ...], Call]] = {
     "/api/archive/search": (BOTH, lambda portal: list(portal.messages.search("invoice", mailbox="ann@example.com"))),
     "/api/audit/get-audit-events": (BOTH, lambda portal: list(portal.reports.audit())),
     "/api/audit/get-categories": (BOTH, lambda portal: portal.reports.audit_categories()),
-    "/api/audit/get-siem-logs": (FIRST, lambda portal: list(portal.reports.siem_events("receipt", *SIEM))),
-    "/siem/v1/batch/events/cg": (SECOND, lambda portal: list(portal.reports.siem_events("receipt", *SIEM))),
+    "/api/audit/get-siem-logs": (FIRST, lambda portal: list(portal.reports.siem_events("receipt", **SIEM))),
+    "/siem/v1/batch/events/cg": (SECOND, lambda portal: list(portal.reports.siem_events("receipt", **SIEM))),
     "/api/email/get-email-queues": (BOTH, lambda portal: portal.messages.queues()),
     "/api/email/send-email": (
         BOTH,
@@ -96,7 +96,7 @@ OFFERED: dict[str, tuple[tuple[str, ...], Call]] = {
         BOTH,
         lambda portal: portal.account.add_delegate("bob@example.com", mailbox="ann@example.com"),
     ),
-    "/api/user/find-delegate-users": (BOTH, lambda portal: list(portal.account.delegates("ann@example.com"))),
+    "/api/user/find-delegate-users": (BOTH, lambda portal: list(portal.account.delegates(mailbox="ann@example.com"))),
     "/api/user/get-delegated-access": (FIRST, lambda portal: portal.account.delegated_access()),
     "/api/user/get-most-used-contacts": (BOTH, lambda portal: list(portal.account.contacts())),
     "/api/user/remove-delegate-user": (
@@ -139,7 +139,7 @@ MORE: dict[str, tuple[str, Call]] = {
     ),
     "status": (
         "/api/message-finder/search",
-        lambda portal: list(portal.messages.track(to="ann@example.com", status=["held"], attachments=True)),
+        lambda portal: list(portal.messages.track(to="ann@example.com", status=["held"], has_attachments=True)),
     ),
     "report held": ("/api/gateway/get-held-release-logs", lambda portal: list(portal.reports.held())),
     "report releases": ("/api/gateway/get-held-release-logs", lambda portal: list(portal.reports.releases())),

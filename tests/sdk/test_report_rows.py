@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import insert, select
 
-from conftest import ADMIN, ANN, BOB, SPAM, Lab, mail_of
+from conftest import ADMIN, ANN, BOB, SPAM, Lab, absent, mail_of
 from mimeportal import errors, limits
 from mimeportal.portal import Portal
 from mimeportal.reports import charts, contract
@@ -107,13 +108,16 @@ class TestEverywhere:
         assert any("spam 0" in row.info and row.user == ANN for row in rows)
 
     def test_queues(self, portal: Portal) -> None:
-        rows = list(portal.reports.queues(portal.reports.calendar().today))
+        rows = list(portal.reports.queues(since=portal.reports.calendar().today))
         assert len(rows) in (46, 48, 50)
         assert {row.direction for row in rows} == {"inbound", "outbound"}
 
     def test_every_day_is_told(self, portal: Portal) -> None:
         today = portal.reports.calendar().today
-        for rows in (portal.reports.traffic(today - timedelta(3)), portal.reports.held(today - timedelta(3))):
+        for rows in (
+            portal.reports.traffic(since=today - timedelta(3)),
+            portal.reports.held(since=today - timedelta(3)),
+        ):
             assert {row.day for row in rows} == {today - timedelta(back) for back in range(4)}
 
     def test_it_is_for_administrators(self, story: Lab, portal: Portal) -> None:
@@ -134,7 +138,7 @@ class TestOfALocalPortal:
     def test_rows_behind_the_numbers(self, story: Lab) -> None:
         portal = story.client(ADMIN)
         today = portal.reports.calendar().today
-        rows = list(portal.reports.rows("held", today, today + timedelta(1)))
+        rows = list(portal.reports.rows("held", since=today, until=today + timedelta(1)))
         assert [row.event for row in rows] == ["held"] * 4 + ["released", "rejected"]
         assert isinstance(rows[0].at, datetime)
         with pytest.raises(errors.UsageError):
@@ -184,8 +188,8 @@ class TestSecureMessages:
     def test_numbers_and_their_rows(self, lab: Lab) -> None:
         carl, dora = "carl@elsewhere.example", "dora@other.example"
         ann = lab.client(ANN)
-        ann.secure.send([carl], "one", "Hello.", cc=[dora])
-        sent = ann.secure.send([carl], "two", "Hello.")
+        ann.secure.send(to=[carl], subject="one", body="Hello.", cc=[dora])
+        sent = ann.secure.send(to=[carl], subject="two", body="Hello.")
         ann.close()
         lab.advance(days=1)
         outside = lab.client(carl)
@@ -197,13 +201,13 @@ class TestSecureMessages:
         ann.close()
         portal = lab.client(ADMIN)
         today = portal.reports.calendar().today
-        rows = list(portal.reports.secure_messages(today - timedelta(2)))
+        rows = list(portal.reports.secure_messages(since=today - timedelta(2)))
         told = {(row.day, row.direction): (row.processed, row.delivered, row.read, row.recalled) for row in rows}
         assert len(rows) == 3 * 3, "zero days and directions too"
         assert told[today - timedelta(1), "outbound"] == (2, 3, 0, 0)
         assert told[today, "outbound"] == (0, 0, 1, 1)
         assert sum(map(sum, told.values())) == 7
-        followed = list(portal.reports.rows("secure-messages", today - timedelta(2), today + timedelta(1)))
+        followed = list(portal.reports.rows("secure-messages", since=today - timedelta(2), until=today + timedelta(1)))
         assert [(row.event, row.to_address, row.actor) for row in followed] == [
             ("processed", "", ""),
             ("processed", "", ""),
@@ -235,11 +239,11 @@ class TestLargeFiles:
             done = {"file_id": file, "recipient_id": recipient, "begun": now, "covered": "[]", "completed": now}
             tx.execute(insert(largefile_downloads), done)
         today = portal.reports.calendar().today
-        rows = {row.day: row for row in portal.reports.largefiles(today, today + timedelta(8))}
+        rows = {row.day: row for row in portal.reports.largefiles(since=today, until=today + timedelta(8))}
         assert (rows[today].sent, rows[today].bytes, rows[today].downloaded) == (2, 10_000, 1)
         assert sent.expires is not None
         assert {row.day for row in rows.values() if row.expiring} == {today + timedelta(1), today + timedelta(7)}
-        followed = list(portal.reports.rows("largefiles", today, today + timedelta(1)))
+        followed = list(portal.reports.rows("largefiles", since=today, until=today + timedelta(1)))
         assert [(row.event, row.actor) for row in followed] == [
             ("sent", ""), ("sent", ""), ("downloaded", "out@elsewhere.example")
         ]  # fmt: skip
@@ -276,6 +280,10 @@ class TestDays:
             (date(1999, 11, 3), None),
             (datetime(2026, 11, 3), None),  # noqa: DTZ001
             ("2026-11-03", None),
+            (date.min, date(1, 1, 3)),
+            (date(9999, 1, 1), date.max),
+            (datetime.max.replace(tzinfo=UTC) - timedelta(1), datetime.max.replace(tzinfo=UTC)),
+            (datetime(9998, 12, 31, 1, tzinfo=UTC), datetime(9999, 1, 1, 1, tzinfo=UTC)),
         ],
     )
     def test_what_is_no_time(self, since: Any, until: Any) -> None:
@@ -289,11 +297,13 @@ class TestDays:
 
 
 def test_rows_go_to_pandas_and_polars(story: Lab) -> None:
-    """The lines that docs/reports.md has for it, where these are installed."""
-    pandas = pytest.importorskip("pandas")
+    """The lines that docs/reports.md has for it."""
+    try:
+        pandas, polars = import_module("pandas"), import_module("polars")
+    except ImportError as fault:
+        absent(str(fault.name))
     portal = story.client(ADMIN)
     frame = pandas.DataFrame(row.model_dump() for row in portal.reports.held())
     assert frame["held"].sum() == 4
-    polars = pytest.importorskip("polars")
     assert polars.DataFrame([row.model_dump() for row in portal.reports.held()])["held"].sum() == 4
     portal.close()

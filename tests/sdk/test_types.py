@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import assert_type
 
+import pytest
+
 from conftest import ANN, Lab, mail_of
-from mimeportal import BulkResult, Hold, HoldFilter, MimeportalError, Outcome, Pages, Portal, Report, SenderEntry
-from mimeportal.account.contract import AccountRow, WhoAmIRow
-from mimeportal.bulk import Plan
-from mimeportal.holds import HeldMessage
-from mimeportal.holds.client import HoldsClient
-from mimeportal.holds.contract import ReleaseLogRow, StateRow, SummaryRow
+from mimeportal import (
+    BulkResult,
+    Hold,
+    HoldFilter,
+    MailboxMessage,
+    MimeportalError,
+    Outcome,
+    Pages,
+    Plan,
+    Portal,
+    Report,
+    SecureMessage,
+    SenderEntry,
+    UsageError,
+    Verdict,
+)
+from mimeportal.account import AccountRow, WhoAmIRow
+from mimeportal.holds import HeldMessage, HoldsClient, HoldState, ReleaseLogEntry, SummaryRow
 from mimeportal.largefiles import LargeFile
-from mimeportal.messages import MailboxMessage, Message, SentMessage
-from mimeportal.report import Verdict
-from mimeportal.secure import SecureMessage
+from mimeportal.messages import Message, SentMessage
 from mimeportal.selection import Item
 from mimeportal.senders import SenderChange, SendersClient
 
@@ -41,11 +53,11 @@ def test_reading(lab: Lab) -> None:
         assert_type(HoldFilter().matches(hold), bool)
         message = portal.holds.get(hold.id)
         assert_type(message, HeldMessage)
-        assert_type(message.headers, list[tuple[str, str]])
+        assert_type(message.headers, tuple[tuple[str, str], ...])
         assert_type(portal.holds.download(hold.id), Iterator[bytes])
         assert_type(portal.holds.summary(), Sequence[SummaryRow])
-        assert_type(portal.holds.states([hold.id]), Sequence[StateRow])
-        assert_type(portal.holds.log(), Pages[ReleaseLogRow])
+        assert_type(portal.holds.states([hold.id]), Sequence[HoldState])
+        assert_type(portal.holds.log(), Pages[ReleaseLogEntry])
         assert_type(portal.account.show(), AccountRow)
         assert_type(portal.account.whoami(), WhoAmIRow)
         assert_type(portal.account.code, str)
@@ -93,6 +105,32 @@ def test_mailbox(lab: Lab) -> None:
         assert_type(portal.messages.search("hello"), Pages[MailboxMessage])
         assert_type(portal.messages.get(message.id), Message)
         assert_type(portal.messages.raw(message.id), Iterator[bytes])
-        assert_type(portal.messages.send(to=ANN, subject="s", body="t"), SentMessage)
+        sent = portal.messages.send(to=ANN, subject="s", body="t", attachments=[("a.txt", b"a")])
+        assert_type(sent, SentMessage)
+        assert_type(sent.date, datetime | None)
         assert_type(portal.secure.list(folder="sent"), Pages[SecureMessage])
         assert_type(portal.largefiles.list(), Pages[LargeFile])
+
+
+def test_what_a_checker_refuses_is_refused(lab: Lab) -> None:
+    """Each line would be an error of mypy's but for its comment; a comment that is not needed is one too."""
+    with Portal.open(lab.url, user=ANN) as portal:
+        calls: list[Callable[[], object]] = [
+            lambda: portal.holds.list(colour="red"),  # type: ignore[call-arg]
+            lambda: portal.holds.list(queue="mine"),  # type: ignore[arg-type]
+            lambda: portal.holds.list(subject=5),  # type: ignore[arg-type]
+            lambda: portal.holds.list(since="7d"),  # type: ignore[arg-type]
+            lambda: portal.holds.release(["x"], permit="everybody"),  # type: ignore[arg-type]
+            lambda: portal.holds.plan("delete", ids=["x"]),  # type: ignore[arg-type]
+            lambda: portal.holds.plan("release", ids=["x"], quietly=True),  # type: ignore[call-arg]
+            lambda: portal.messages.list("spam"),  # type: ignore[arg-type]
+            lambda: portal.messages.send(too=ANN),  # type: ignore[call-arg]
+            lambda: portal.messages.part("x", "html"),  # type: ignore[arg-type]
+            lambda: portal.senders.add(["a@b.example"], "black"),  # type: ignore[arg-type]
+            lambda: portal.senders.list(type="person"),  # type: ignore[arg-type]
+            lambda: portal.secure.list(folder="junk"),  # type: ignore[arg-type]
+            lambda: portal.largefiles.list(status="gone"),  # type: ignore[arg-type]
+        ]
+        for call in calls:
+            with pytest.raises(UsageError):
+                call()

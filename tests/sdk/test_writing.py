@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from asking import asking
 from conftest import ADMIN, ANN, BOB, MOD, Lab, mail_of
 from mimeportal import limits
 from mimeportal.errors import ApiError, ForbiddenError, NotFoundError, NotOfferedError, UsageError
@@ -109,7 +111,8 @@ def test_a_message_as_others_read_it(lab: Lab, ann: Portal) -> None:
     assert [address.addr_spec for address in message["Cc"].addresses] == [BOB]
     assert message["Subject"].startswith("Grüße, a subject so long")
     assert message["Message-ID"] == sent.message_id
-    assert message["Date"] == sent.date
+    assert sent.date
+    assert parsedate_to_datetime(message["Date"]) == sent.date
     assert (message["X-Project"], message["Reply-To"]) == ("Gärten", BOB)
     body = shown(message.get_body())
     assert body == "Viele Grüße\n" + "a long line " * 30 + "\nFrom here\n.\n"
@@ -140,11 +143,28 @@ def test_nobody_is_shown_the_return_path(lab: Lab, ann: Portal) -> None:
         shown += [*admin.messages.processing(), *delivery_rows(lab.server)]
         delivery.deliver(lab.server)
         today = datetime.fromtimestamp(lab.time, UTC).date()
-        counted = list(admin.reports.rows("traffic", today, today + timedelta(days=1)))
+        counted = list(admin.reports.rows("traffic", since=today, until=today + timedelta(days=1)))
         shown += counted
     assert counted
     assert got.from_address == ANN
     assert token not in repr(shown)
+
+
+def test_what_is_on_its_way_is_found_by_its_writer_and_not_by_the_return_path(lab: Lab, ann: Portal) -> None:
+    ann.messages.send(to=OUT, body="Hello")
+    ann.secure.send(to=[OUT], subject="s", body="t")
+    with lab.server.database.read() as tx:
+        token = tx.scalars(select(deliveries.c.sender)).first().partition("@")[0].removeprefix("bounce+")
+
+    def found(text: str) -> list[str]:
+        search = {"searchBy": {"fieldName": "fromAddress", "value": text}}
+        with asking(lab) as door:
+            rows = door("/api/gateway/find-processing-messages", search, by=ADMIN).row["messages"]
+        return [row["fromEnv"]["emailAddress"] for row in rows]
+
+    assert found(ANN) == [ANN]
+    assert found("no-reply@example.com") == [""], "what the portal wrote has a null return path"
+    assert found(token[:20]) == found("bounce+") == []
 
 
 def test_html_alone_gets_a_text(lab: Lab, ann: Portal) -> None:
@@ -305,7 +325,7 @@ def test_a_reply(lab: Lab, ann: Portal) -> None:
 def test_prefixes_are_not_doubled(lab: Lab, ann: Portal, subject: str) -> None:
     id = received(lab, ann, mail_of(subject=subject))
     assert ann.messages.compose_reply(id).subject == subject
-    assert ann.messages.compose_forward(id, OUT).subject == f"Fwd: {subject}"
+    assert ann.messages.compose_forward(id, to=OUT).subject == f"Fwd: {subject}"
 
 
 def test_a_reply_to_what_one_sent_goes_to_whom_it_went(lab: Lab, ann: Portal) -> None:
@@ -338,7 +358,7 @@ def test_a_forward(lab: Lab, ann: Portal, whole: bool) -> None:
         subject="Plan", body=body, extra='MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b"\n'
     )
     id = received(lab, ann, original)
-    ann.messages.forward(id, OUT, body="fyi", whole=whole)
+    ann.messages.forward(id, to=OUT, body="fyi", whole=whole)
     (octets,) = left(lab, OUT)
     message = read(octets)
     assert message["Subject"] == "Fwd: Plan"
@@ -541,7 +561,7 @@ def test_a_full_mailbox_refuses_the_whole(lab: Lab, ann: Portal) -> None:
         ann.messages.send(to=[ADMIN, BOB, OUT], body="x", request_id="one")
     assert caught.value.code == "mailbox_full"
     assert caught.value.what.endswith(f"no room in the mailbox of {BOB}.")
-    assert "without whoever is full" in str(caught.value.remedy)
+    assert "Leave out whoever is full" in str(caught.value.remedy)
     assert count(lab) == 0
     with lab.server.write() as tx:
         tx.execute(people_table.update().where(people_table.c.address == BOB).values(octets=0))
@@ -558,8 +578,6 @@ def test_many_through_send_email_each_by_itself(lab: Lab) -> None:
 
 
 def send_email(lab: Lab, items: Sequence[dict[str, Any]]) -> Any:
-    from asking import asking
-
     with asking(lab) as door:
         return door("/api/email/send-email", *items, by=ANN).json
 
@@ -595,13 +613,14 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, lab: Lab, ann: Por
 def test_an_upload_lapses_after_a_day_unless_a_draft_names_it(lab: Lab, ann: Portal) -> None:
     kept, lapsed = (ann.messages.upload((name, name.encode() * 1000)) for name in ("kept", "lapsed"))
     draft = ann.messages.save_draft(to=OUT, attachments=[kept])
-    assert octets_of(lab) == 4000 + 6000
+    own = octets_of(lab) - 4000 - 6000
+    assert 0 < own < 1000, "the draft itself counts too"
     lab.advance(days=2)
     with lab.client() as later, pytest.raises(ApiError) as caught:
         later.messages.send(to=OUT, attachments=[lapsed])
     assert caught.value.code == "upload_not_found"
     keeping.sweep(lab.server)
-    assert octets_of(lab) == 4000
+    assert octets_of(lab) == 4000 + own
     with lab.client() as later:
         later.messages.send_draft(draft.id)
     files = [part.get_content() for part in read(left(lab, OUT)[0]).iter_attachments()]
@@ -706,6 +725,37 @@ def test_there_is_an_end_to_drafts(ann: Portal, monkeypatch: pytest.MonkeyPatch)
         ann.messages.save_draft(subject="one")
     with pytest.raises(ApiError, match="2 drafts"):
         ann.messages.save_draft(subject="too many")
+
+
+def test_drafts_count_as_mail_of_their_writer(lab: Lab, ann: Portal) -> None:
+    def kept(octets: int | None = None) -> int:
+        with lab.server.write() as tx:
+            mine = people_table.c.address == ANN
+            if octets is not None:
+                tx.execute(people_table.update().where(mine).values(octets=octets))
+            return int(tx.scalar(select(people_table.c.octets).where(mine)) or 0)
+
+    text = "x" * 10_000
+    draft = ann.messages.save_draft(to=BOB, body=text)
+    assert 10_000 < kept() < 11_000
+    ann.messages.save_draft(to=BOB, body=text * 2, id=draft.id)
+    assert 20_000 < kept() < 21_000
+    ann.messages.save_draft(to=BOB, body="short", id=draft.id)
+    assert kept() < 1_000
+    ann.messages.remove_draft(draft.id)
+    assert kept() == 0
+
+    draft = ann.messages.save_draft(to=BOB, body=text)
+    before = kept(limits.PERSON_OCTETS - 5_000)
+    for refused in ({"id": None}, {"id": draft.id, "subject": text[:900]}):
+        with pytest.raises(ApiError, match="The mailbox is full: it has no room for ") as caught:
+            ann.messages.save_draft(to=BOB, body=text * 2, **refused)
+        assert caught.value.code == "mailbox_full"
+        assert "let go of drafts" in caught.value.remedy
+    assert kept() == before
+    assert [one.message.body for one in ann.messages.drafts()] == [text], "the one before is as it was"
+    ann.messages.send_draft(draft.id)
+    assert kept() < before
 
 
 def test_a_backup_has_what_drafts_name(lab: Lab, ann: Portal, tmp_path: Path) -> None:

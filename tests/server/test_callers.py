@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -278,7 +279,7 @@ ITEMS: dict[str, Callable[[str, Stranger], Any]] = {
     "messages.block": lambda _, stranger: {"id": got(stranger)},
     "messages.report": lambda _, stranger: {"id": got(stranger), "type": "spam", "requestId": "r-1"},
     "largefiles.create": lambda *_: described({"plan.pdf": UPLOADED}),
-    "largefiles.chunk": lambda _, stranger: {"file": large(stranger).file(), "index": 0, "sha256": sha256(UPLOADED)},
+    "largefiles.chunk": lambda _, stranger: {"file": large(stranger).file(), "index": 0, "crc32": zlib.crc32(UPLOADED)},
     "largefiles.check": lambda _, stranger: {"file": large(stranger, chunks=True).file(), "sha256": sha256(UPLOADED)},
     "largefiles.finish": lambda _, stranger: {"id": large(stranger, checked=True).id},
     "largefiles.pause": lambda _, stranger: {"id": large(stranger).id},
@@ -303,7 +304,7 @@ ITEMS: dict[str, Callable[[str, Stranger], Any]] = {
     "secure.expire": lambda _, stranger: {"id": did(stranger, "secure.send", secret())["id"]},
     "secure.notify": lambda _, stranger: {"id": did(stranger, "secure.send", secret())["id"]},
 }
-# Octets that are known by their SHA-256: whatever comes again puts down the same, or is found out by the check.
+# Octets of a file that is known by its SHA-256: what comes again puts down the same, or is found out by the check.
 SAME_AGAIN = {"largefiles.chunk", "largefiles.check"}
 NEW = {"to": [{"emailAddress": BOB}], "subject": "Hello"}
 UPLOADED = b"%PDF-1.4"
@@ -341,7 +342,7 @@ def secret(*, option: str | None = None) -> Any:
 def secret_from_bob(stranger: Stranger) -> str:
     """A secure message that waits in the portal for the person."""
     with stranger.lab.client(BOB) as bob:
-        return bob.secure.send(to=ANN, subject="Plans", text="Hello", option="no-print").id
+        return bob.secure.send(to=ANN, subject="Plans", body="Hello", option="no-print").id
 
 
 def deleted(stranger: Stranger) -> str:

@@ -139,8 +139,9 @@ class TestRefusedChunks:
     def sending(self, ask: Asking) -> Sending:
         return begin(ask, {"a.bin": BIG})
 
-    def test_another_sha256(self, sending: Sending) -> None:
-        told = sending.chunk(sending.file(), 0, BIG[:CHUNK], digest=sha256(b"other"))
+    @pytest.mark.parametrize("crc32", [0, 7, -1, 1 << 40])
+    def test_another_crc32(self, sending: Sending, crc32: int) -> None:
+        told = sending.chunk(sending.file(), 0, BIG[:CHUNK], crc32=crc32)
         assert told.code == "err_largefile_chunk"
         assert told.json["fail"][0]["errors"][0]["retryable"] is True
         assert sending.do("missing", file=sending.file()).row["missing"] == [[0, 2]]
@@ -291,7 +292,7 @@ class TestRefusedSends:
     def test_over_the_quota(self, ask: Asking) -> None:
         with ask.portal.database.write() as tx:
             tx.execute(update(people).where(people.c.address == ANN).values(octets=limits.PERSON_OCTETS - 5))
-        assert ask(f"{PATH}/create", described({"a": b"123456"}), by=ANN).code == "err_largefile_quota"
+        assert ask(f"{PATH}/create", described({"a": b"123456"}), by=ANN).code == "mailbox_full"
         assert ask(f"{PATH}/create", described({"a": b"12345"}), by=ANN).rows
 
     def test_a_lowered_limit_holds(self, ask: Asking) -> None:

@@ -84,7 +84,7 @@ def test_of_another_mailbox(lab: Lab) -> None:
     assert lab.client(ADMIN).account.set_preferences(mailbox=ANN, language="de").email_address == ANN
     assert lab.client(ANN).account.preferences().language == "de"
     with pytest.raises(ForbiddenError):
-        lab.client(BOB).account.preferences(ANN)
+        lab.client(BOB).account.preferences(mailbox=ANN)
     with pytest.raises(ForbiddenError):
         lab.client(BOB).account.set_preferences(mailbox=ANN, language="fr")
     with pytest.raises(UsageError, match="at once"):

@@ -11,6 +11,7 @@ and everybody's own. A cell of `OBJECTS` has one sign per level, in that order:
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from hashlib import sha256
@@ -736,7 +737,8 @@ def test_sends_that_are_not_yours_and_sends_that_are_not_there_answer_alike(worl
     kind = "largefile-file" if act in ("send a chunk", "what is missing", "check", "fetch") else "largefile"
     never = world.ask.portal.sealer.id(kind, 987_654_321)
     named = {"file" if kind == "largefile-file" else "id": never}
-    more = {"sha256": digest_of(b"octets"), "until": _in_days(world, 60), "to": [BOB], "requestId": "again", "index": 0}
+    named |= {"crc32": zlib.crc32(b"octets")} if act == "send a chunk" else {"sha256": digest_of(b"octets")}
+    more = {"until": _in_days(world, 60), "to": [BOB], "requestId": "again", "index": 0}
     one = SEND_ACTS[act](world, BOB)
     if act == "send a chunk":
         other = chunk(world.ask, {**named, **more}, b"octets", BOB)

@@ -253,6 +253,19 @@ def test_only_the_portals_people(lab: Lab, door: SmtpDoor) -> None:
     assert {(row.sender, row.remote_ip, row.remote_host) for row in refused} == {(EVE, "127.0.0.1", "sender.example")}
 
 
+def test_a_refusal_is_found_however_its_addresses_were_written(lab: Lab, door: SmtpDoor) -> None:
+    client = lab.client()
+    client.senders.add([EVE], list="blocked")
+    with Talk(door) as talk:
+        assert talk(f"MAIL FROM:<{EVE.upper()}>").startswith("250")
+        for written in (ANN.upper(), ANN.replace("ann", '"ann"')):
+            assert talk(f"RCPT TO:<{written}>").startswith("550 5.7.1")
+        assert talk("RSET").startswith("250")
+        assert talk(f"MAIL FROM:<{EVE.upper()}> SIZE={limits.MESSAGE + 1}").startswith("552")
+    assert [(row.from_address, row.to_address) for row in client.messages.rejected()] == [(EVE, ANN)] * 2
+    assert {row.sender for row in rows(lab, rejections)} == {EVE}
+
+
 def test_the_fifth_unknown_recipient_ends_the_connection(lab: Lab, door: SmtpDoor) -> None:
     with Talk(door) as talk:
         replies = talk.envelope(*(f"nobody{number}@example.com" for number in range(4)))
@@ -389,25 +402,25 @@ def test_what_cannot_be_stored_is_not_acknowledged(
 
 def test_one_message_that_breaks_the_writer_breaks_no_other(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages that wait together share a commit; when one of them fails, the rest is stored all the same."""
-    from mimeportal_server import arrival
+    from mimeportal_server import arrival, incoming
 
-    parse, accept = arrival.incoming, arrival.accept
+    parse, accept = incoming.parse, arrival.accept
     first, together = threading.Event(), threading.Event()
     sizes: list[int] = []
 
-    def parsing(octets: bytes, *given: object, **more: object) -> arrival.Incoming:
+    def parsing(octets: bytes, *given: object, **more: object) -> incoming.Incoming:
         if octets.startswith(b"poison"):
             raise ValueError("no message")
         return parse(octets, *given, **more)  # type: ignore[arg-type]
 
-    def accepting(portal: object, batch: list[arrival.Incoming], **more: object) -> object:
+    def accepting(portal: object, batch: list[incoming.Incoming], **more: object) -> object:
         sizes.append(len(batch))
         if len(sizes) == 1:
             first.set()
             assert together.wait(30)
         return accept(portal, batch, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(arrival, "incoming", parsing)
+    monkeypatch.setattr(incoming, "parse", parsing)
     monkeypatch.setattr(arrival, "accept", accepting)
     with door_of(lab) as door, ThreadPoolExecutor(8) as pool:
 
@@ -427,13 +440,13 @@ def test_one_message_that_breaks_the_writer_breaks_no_other(lab: Lab, monkeypatc
 
 
 def test_what_waits_together_shares_a_commit(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mimeportal_server import arrival
+    from mimeportal_server import arrival, incoming
 
     accept = arrival.accept
     first, together = threading.Event(), threading.Event()
     sizes: list[int] = []
 
-    def accepting(portal: object, batch: list[arrival.Incoming], **more: object) -> object:
+    def accepting(portal: object, batch: list[incoming.Incoming], **more: object) -> object:
         sizes.append(len(batch))
         if len(sizes) == 1:
             first.set()
@@ -706,12 +719,12 @@ def test_mistakes_over_tls_end_the_connection(
 def test_passwords_are_asked_for_over_tls_or_on_loopback_only(
     lab: Lab, tls: SmtpDoor, trusting: ssl.SSLContext, password: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mimeportal_server import smtp_session
+    from mimeportal_server import smtp_connection
 
     def far(_: str) -> SimpleNamespace:
         return SimpleNamespace(is_loopback=False)
 
-    monkeypatch.setattr(smtp_session.ipaddress, "ip_address", far)
+    monkeypatch.setattr(smtp_connection.ipaddress, "ip_address", far)
     with Talk(tls) as talk:
         assert "AUTH" not in talk("EHLO x")
         assert talk(f"AUTH PLAIN {plain(ANN, password)}").startswith("538")
@@ -789,10 +802,11 @@ def test_too_many_mistakes_end_the_connection(door: SmtpDoor) -> None:
     assert told[-1].startswith("421 4.7.0")
 
 
-def test_refusals_of_one_network_are_recorded_up_to_a_limit(
-    lab: Lab, door: SmtpDoor, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limit", ["SMTP_REJECTIONS", "SMTP_REJECTIONS_OF_ALL"])
+def test_refusals_are_recorded_up_to_a_limit(
+    lab: Lab, door: SmtpDoor, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(limits, "SMTP_REJECTIONS", 10)
+    monkeypatch.setattr(limits, limit, 10)
     for _ in range(3):
         with Talk(door) as talk:
             for _ in range(10):

@@ -95,15 +95,18 @@ class TestVisible:
 
 class TestCell:
     @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "\t=1", "\rx", "\n=1", "\u00a0@x"])
-    def test_no_cell_is_a_formula(self, text: str) -> None:
+    @pytest.mark.parametrize("width", ["half", "full"])
+    def test_no_cell_is_a_formula(self, text: str, width: str) -> None:
+        if width == "full":
+            text = text.translate({ord(sign): ord(sign) + 0xFEE0 for sign in "=+-@"}).replace(" ", "\u3000")
         assert cell(text).startswith("'")
 
-    @pytest.mark.parametrize("text", ["", "plain", "a=b", "'quoted'", "1-2", "two\nlines", "a@b.example"])
+    @pytest.mark.parametrize("text", ["", "plain", "a=b", "'quoted'", "1-2", "two\nlines", "a@b.example", "a\uff1db"])
     def test_other_text_is_itself(self, text: str) -> None:
         assert cell(text) == text
         assert uncell(text) == text
 
-    @given(st.text("'=+-@ ab\\tr\n"))
+    @given(st.text("'=+-@\uff1d\uff0b\uff0d\uff20 \u3000ab\\tr\n"))
     def test_uncell_undoes_cell_where_it_is_tempting(self, text: str) -> None:
         assert uncell(cell(text)) == text
 
@@ -114,10 +117,10 @@ class TestCell:
     @given(ANY_TEXT)
     def test_nothing_that_acts_is_left_but_newlines(self, text: str) -> None:
         assert all(shows(character) for character in cell(text).replace("\n", ""))
-        assert cell(text).lstrip()[:1] not in {"=", "+", "-", "@"}
+        assert cell(text).lstrip()[:1] not in set("=+-@\uff1d\uff0b\uff0d\uff20")
 
     def test_through_a_csv_file_and_back(self) -> None:
-        texts = ["=cmd|' /C calc'!A0", 'a "b"\nc', "'=1", "-", "''-"]
+        texts = ["=cmd|' /C calc'!A0", 'a "b"\nc', "'=1", "-", "''-", "\u3000\uff1d1"]
         stream = io.StringIO()
         csv.writer(stream).writerow([cell(text) for text in texts])
         stream.seek(0)
@@ -369,6 +372,11 @@ class TestHtmlPage:
         assert "content=\"default-src 'none'; img-src data:\"" in page
         assert r"<title>&lt;b&gt;&amp;\x1b</title>" in page
         assert "<p>x</p>" in page
+
+    def test_it_fits_a_phone_and_has_a_main_part(self) -> None:
+        page = html_page("<p>x</p>", title="x")
+        assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+        assert page.count("<main") == page.count("</main>") == 1
 
     def test_images_only_when_asked_for(self) -> None:
         assert "img-src data: https: http:" in html_page("", title="", csp_images=True)

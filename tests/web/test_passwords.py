@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 
 from browsing import Shown, Visitor, chromium, links_in, set_password, written_to
 from conftest import ANN, BOB
+from mimeportal import limits
 from mimeportal.errors import AuthenticationError
 from mimeportal.portal import Portal
 from mimeportal.transport_http import HttpTransport
@@ -122,6 +123,19 @@ class TestReset:
         assert visitor.log_in(CLIENT, GOOD).status == 303
         told = written_to(served.lab, CLIENT)[-1]
         assert told["Subject"] == "Your password was reset"
+
+    def test_no_other_mail_uses_up_its_limit(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+        most = limits.RESETS_PER_HOUR
+        monkeypatch.setattr(limits, "WRITTEN_PER_HOUR", most)
+        with served.lab.client(ANN) as ann:
+            sent = ann.secure.send(to=[CLIENT], subject="s", body="t")
+            told = [ann.secure.notify(sent.id)[0].notice for _ in range(most)]
+            assert told == ["queued"] * (most - 1) + ["left out: too many notices to this address"]
+        for _ in range(most + 1):
+            ask_reset(served, CLIENT)
+        mails(served, CLIENT, 2 * most)
+        written = [message["Subject"] for message in written_to(served.lab, CLIENT)]
+        assert written.count("Set a new password") == most
 
     def test_the_mail(self, served: Served) -> None:
         link = reset_link(served)

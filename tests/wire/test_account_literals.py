@@ -23,7 +23,7 @@ class TestClient:
 
     def test_delegates(self) -> None:
         transport = Recorded("find-delegate-users")
-        assert list(Portal(transport).account.delegates(ANN)) == [Delegate(ANN, BOB, ID)]
+        assert list(Portal(transport).account.delegates(mailbox=ANN)) == [Delegate(ANN, BOB, ID)]
         transport.asked("find-delegate-users")
 
     def test_a_delegate_is_added(self) -> None:

@@ -104,16 +104,16 @@ class TestClient:
         transport = Recorded("get-message-detail", "get-hold-message-list", ID=ID)
         message = Portal(transport).holds.get(ID)
         transport.asked("get-message-detail", ID=ID)
-        assert message.headers == [
+        assert message.headers == (
             ("Subject", "Your invoice of July"),
             ("Received", "from a.example by b.example"),
             ("Received", "from c.example by a.example"),
-        ]
+        )
         (attachment,) = message.attachments
         assert (attachment.name, attachment.content_type, attachment.size) == ("invoice.txt", "text/plain", 12)
         assert attachment.id == "eNqrVipOTS5KLVGyUjI0MjYxNTO3AAIAM0kFDg"
         assert attachment.sha256 == "b1946ac92492d2347c6235b4d2611184" * 2
-        assert (message.text, message.html, message.notes) == (None, None, [])
+        assert (message.text, message.html, message.notes) == (None, None, ())
 
     def test_every_field_of_a_message_detail(self) -> None:
         transport = Recorded("get-message-detail", ID=ID)
@@ -150,13 +150,13 @@ class TestClient:
         )
         (row,) = log
         transport.asked("get-held-release-logs")
-        assert (row.status, row.route, row.released) == ("released", "inbound", "2015-11-25T14:49:18+0000")
-        assert (row.operator, row.subject, row.size, row.attachments) == (ADMIN, "Your invoice of July", 7543, True)
-        assert row.from_env.email_address == "bounce-17@lists.sender.example"
-        assert (row.from_hdr.email_address, row.from_hdr.displayable_name) == ("billing@sender.example", "Billing")
-        assert [to.email_address for to in row.to] == [ANN]
+        assert (row.status, row.route) == ("released", "inbound")
+        assert row.released == datetime(2015, 11, 25, 14, 49, 18, tzinfo=UTC)
+        assert (row.operator, row.subject, row.size, row.has_attachments) == (ADMIN, "Your invoice of July", 7543, True)
+        assert (row.from_address, row.from_header) == ("bounce-17@lists.sender.example", "billing@sender.example")
+        assert row.to_addresses == (ANN,)
         assert (row.held_reason, row.held_group) == ("High-Confidence Impersonation Protection", "user")
-        assert (row.policy, row.message_info, row.reject_reason) == ("Default Impersonation Definition", "", "")
+        assert (row.policy, row.info, row.reject_reason) == ("Default Impersonation Definition", "", "")
         assert (row.spam_score, row.detection_level) == (12, "relaxed")
 
     def test_permit_or_block(self) -> None:

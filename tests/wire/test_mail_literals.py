@@ -33,7 +33,7 @@ class TestClient:
                 subject="invoice",
                 route="inbound",
                 status="held",
-                attachments=True,
+                has_attachments=True,
                 search_reason="looking for an invoice",
                 since=SINCE,
                 until=UNTIL,
@@ -114,7 +114,7 @@ class TestClient:
 
     def test_queues(self) -> None:
         transport = Recorded("get-email-queues", **WINDOW)
-        lengths = Portal(transport).messages.queues(SINCE, UNTIL)
+        lengths = Portal(transport).messages.queues(since=SINCE, until=UNTIL)
         transport.asked("get-email-queues", **WINDOW)
         moment = datetime(2022, 8, 1, 13, tzinfo=UTC)
         assert [(entry.direction, entry.date, entry.count) for entry in lengths] == [
@@ -135,7 +135,7 @@ class TestClient:
         (row,) = transport.answers["/api/gateway/get-held-release-logs"]["answer"]["data"][0]["heldReleaseLogs"]
         row["operator"] = {"email": ADMIN}
         (told,) = Portal(transport).holds.log(since=SINCE, until=UNTIL)
-        assert told.operator == {"email": ADMIN}
+        assert told.operator == ADMIN
 
 
 INVOICE = mail_of(

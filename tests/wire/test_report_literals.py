@@ -28,20 +28,22 @@ ARRIVED = datetime(2022, 8, 1, 13, 10, 54, tzinfo=UTC)
 class TestClient:
     def test_audit_events(self) -> None:
         transport = Recorded("get-audit-events", **WINDOW)
-        (event,) = Portal(transport).reports.audit_events(SINCE, UNTIL, query="ann", categories=["authentication_logs"])
+        (event,) = Portal(transport).reports.audit_events(
+            since=SINCE, until=UNTIL, query="ann", categories=["authentication_logs"]
+        )
         transport.asked("get-audit-events", **WINDOW)
         assert event.to_json() == literal("get-audit-events")["answer"]["data"][0]
 
     def test_the_report_of_the_audit(self) -> None:
         transport = Recorded("get-audit-events", **WINDOW)
-        (row,) = Portal(transport).reports.audit(SINCE.date(), UNTIL.date())
+        (row,) = Portal(transport).reports.audit(since=SINCE.date(), until=UNTIL.date())
         assert (row.time, row.user, row.action, row.category) == (ARRIVED, ANN, "User Logged On", "authentication_logs")
         assert row.info.startswith("Successful authentication for")
         assert (row.outcome, row.door, row.object) == ("", "", "")
 
     def test_log_ins(self) -> None:
         transport = Recorded("get-audit-events", **WINDOW)
-        (row,) = Portal(transport).reports.logins(SINCE.date(), UNTIL.date())
+        (row,) = Portal(transport).reports.logins(since=SINCE.date(), until=UNTIL.date())
         assert (row.day, row.door, row.succeeded, row.failed) == (SINCE.date(), "Web", 1, 0)
 
     def test_categories(self) -> None:
@@ -110,11 +112,11 @@ LINES = b"".join(json.dumps(event).encode() + b"\n" for event in FILE["events"])
 
 class TestSiem:
     def events(self, octets: bytes) -> list[siem.Batch]:
-        return list(Portal(Siem(files={URL: octets})).reports.siem_events("process", SINCE, UNTIL))
+        return list(Portal(Siem(files={URL: octets})).reports.siem_events("process", since=SINCE, until=UNTIL))
 
     def test_batch_files(self) -> None:
         transport = Siem(files={URL: gzip.compress(LINES)})
-        batches = list(Portal(transport).reports.siem_events("process", SINCE, UNTIL))
+        batches = list(Portal(transport).reports.siem_events("process", since=SINCE, until=UNTIL))
         assert [batch.events for batch in batches] == [FILE["events"]]
         assert transport.asked == [
             ("GET", FILE["path"], FILE["query"] | {"dateRangeEndsAt": "2022-08-02"}),
@@ -128,12 +130,12 @@ class TestSiem:
     def test_it_goes_on_where_it_was(self) -> None:
         transport = Siem()
         resume = FILE["answer"]["@nextPage"]
-        assert list(Portal(transport).reports.siem_events("process", SINCE, UNTIL, resume=resume)) == []
+        assert list(Portal(transport).reports.siem_events("process", since=SINCE, until=UNTIL, resume=resume)) == []
         assert [query.get("nextPage") for _, _, query in transport.asked] == [resume]
 
     def test_traffic(self) -> None:
         transport = Siem(files={URL: gzip.compress(LINES * 3)})
-        rows = list(Portal(transport).reports.traffic(date(2022, 8, 1), date(2022, 8, 3)))
+        rows = list(Portal(transport).reports.traffic(since=date(2022, 8, 1), until=date(2022, 8, 3)))
         told = {(row.day.day, row.direction): (row.processed, row.held, row.blocked) for row in rows}
         assert len(told) == 6
         assert told[1, "inbound"] == (3, 3, None)
@@ -170,19 +172,19 @@ class TestSiem:
                 return answer({"value": [{"url": "https://evil.example/x"}], "isCaughtUp": True})
 
         with pytest.raises(MimeportalError) as refused:
-            list(Portal(Elsewhere()).reports.siem_events("process", SINCE, UNTIL))
+            list(Portal(Elsewhere()).reports.siem_events("process", since=SINCE, until=UNTIL))
         assert "evil.example" in refused.value.what
 
     def test_log_files_of_api_1(self) -> None:
         transport = Siem("api1")
-        (batch,) = Portal(transport).reports.siem_events("receipt", SINCE, UNTIL)
+        (batch,) = Portal(transport).reports.siem_events("receipt", since=SINCE, until=UNTIL)
         request = literal("get-siem-logs")["request"]
         token = {"token": "eNqrVipOTS4tSs1MUbJS"}
         assert [body for _, _, body in transport.asked] == [request, {"data": [{**request["data"][0], **token}]}]
         (event,) = batch.events
         assert event["timestamp"] == int(ARRIVED.timestamp() * 1000)
         assert (event["direction"], event["action"], event["recipients"]) == ("Inbound", "Rej", ANN)
-        rows = list(Portal(Siem("api1")).reports.traffic(date(2022, 8, 1), date(2022, 8, 2)))
+        rows = list(Portal(Siem("api1")).reports.traffic(since=date(2022, 8, 1), until=date(2022, 8, 2)))
         assert [(row.direction, row.rejected) for row in rows] == [("inbound", 1), ("outbound", 0), ("internal", 0)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from wire.literal import Recorded, assert_same_shape, literal
 UPLOAD = "eNpVj81ugzAQhN9lr0QYDLF"
 ANSWERED = SentMessage(
     message_id="<Mimecast.1533.1800763b993@us-sl-69.us.Mimecast.lan>",
-    date="Fri, 08 Apr 2022 00:16:57 -0400",
+    date=datetime(2022, 4, 8, 4, 16, 57, tzinfo=UTC),
     id="",
     recipients=4,
 )

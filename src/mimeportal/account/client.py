@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mimeportal import limits
 from mimeportal.account import contract
 from mimeportal.account.contract import AccountRow, PreferencesRow, WhoAmIRow
 from mimeportal.addresses import parse_address
 from mimeportal.errors import UsageError
-from mimeportal.paging import PageOf, Pages
+from mimeportal.paging import PageOf, Pages, page_size_of
 from mimeportal.patterns import TextPattern
 from mimeportal.transport import Session, not_offered
 
@@ -27,7 +26,7 @@ class AccountClient:
         self._session = session
 
     def show(self) -> AccountRow:
-        """The account of whoever asks (mimecast-api-portal 5.6)."""
+        """The account of whoever asks (mimecast-api-portal 5.6). Raises `ForbiddenError` where they may not see it."""
         return self._session.one(contract.SHOW, contract.AccountItem())
 
     def whoami(self) -> WhoAmIRow:
@@ -51,7 +50,7 @@ class AccountClient:
 
     # -- preferences -------------------------------------------------------------------------------------
 
-    def preferences(self, mailbox: str | None = None) -> PreferencesRow:
+    def preferences(self, *, mailbox: str | None = None) -> PreferencesRow:
         """What the caller, or the owner of a mailbox that they may use, prefers; `chosen` names what is no default.
 
         Raises `ForbiddenError` for a mailbox that is not the caller's, `NotOfferedError` on Mimecast.
@@ -64,10 +63,10 @@ class AccountClient:
         *,
         language: str | None = None,
         time_zone: str | None = None,
-        date_format: str | None = None,
-        time_format: str | None = None,
-        first_day_of_week: str | None = None,
-        home_page: str | None = None,
+        date_format: contract.DateFormat | None = None,
+        time_format: contract.TimeFormat | None = None,
+        first_day_of_week: contract.Day | None = None,
+        home_page: contract.HomePage | None = None,
         signature: str | None = None,
         unset: Sequence[str] = (),
         mailbox: str | None = None,
@@ -103,13 +102,19 @@ class AccountClient:
     # -- contacts ----------------------------------------------------------------------------------------
 
     def contacts(
-        self, search: str | None = None, *, everyone: bool = False, mailbox: str | None = None
+        self,
+        search: str | None = None,
+        *,
+        everyone: bool = False,
+        mailbox: str | None = None,
+        page_size: int | None = None,
     ) -> Pages[Contact]:
         """Those whom the caller, or the owner of `mailbox`, wrote to, the most used first; with `everyone` the portal's
         people, by address.
 
         `search` is part of an address or a name; with `*` a glob. On Mimecast the caller's most used contacts, as it
-        sorts them; `everyone` and `mailbox` raise `NotOfferedError` there.
+        sorts them; `everyone` and `mailbox` raise `NotOfferedError` there. Raises `UsageError`, `ForbiddenError` for a
+        mailbox that is not the caller's.
         """
         from mimeportal.account.persons import Contact
 
@@ -119,13 +124,12 @@ class AccountClient:
             doing = "the contacts of another mailbox" if mailbox is not None else "a list of all addresses"
             raise not_offered(doing, self._session.api)
         whose = self._session.mailbox_of(mailbox) if ours else None
+        size = page_size_of(page_size)
         item = contract.FindContactsItem(mailbox=whose, everyone=everyone or None, search=search or None)
 
         def fetch(token: str | None) -> PageOf[Contact]:
             if ours:
-                answer = self._session.call(
-                    contract.FIND_CONTACTS, [item], page_size=limits.PAGE_SIZE, page_token=token
-                )
+                answer = self._session.call(contract.FIND_CONTACTS, [item], page_size=size, page_token=token)
             else:
                 answer = self._session.call(contract.MOST_USED_CONTACTS)
             found = [Contact.from_row(row) for row in answer.rows]
@@ -140,7 +144,7 @@ class AccountClient:
 
     # -- delegates ---------------------------------------------------------------------------------------
 
-    def delegates(self, mailbox: str | None = None) -> Pages[Delegate]:
+    def delegates(self, *, mailbox: str | None = None, page_size: int | None = None) -> Pages[Delegate]:
         """Who may act as the owner of the caller's mailbox, or of `mailbox` for administrators (portal-rules C.8).
 
         Raises `ForbiddenError` for another's mailbox: a delegate does not see or grant delegations. An app has no
@@ -150,9 +154,10 @@ class AccountClient:
 
         whose = self._whose(mailbox)
         item = contract.FindDelegatesItem(primary_address=whose)
+        size = page_size_of(page_size)
 
         def fetch(token: str | None) -> PageOf[Delegate]:
-            answer = self._session.call(contract.FIND_DELEGATES, [item], page_size=limits.PAGE_SIZE, page_token=token)
+            answer = self._session.call(contract.FIND_DELEGATES, [item], page_size=size, page_token=token)
             page = answer.page
             rows = [Delegate.from_row(row, whose) for row in answer.rows]
             return PageOf(rows, page.total_count if page else None, page.next if page else None)
@@ -177,7 +182,7 @@ class AccountClient:
         from mimeportal.account.persons import DelegateChange
 
         whose, delegate = self._whose(mailbox), parse_address(address)
-        found = next((one for one in self.delegates(whose) if one.address.lower() == delegate), None)
+        found = next((one for one in self.delegates(mailbox=whose) if one.address.lower() == delegate), None)
         if found is None:
             return DelegateChange(whose, delegate, "already")
         self._session.one(contract.REMOVE_DELEGATE, contract.RemoveDelegateItem(id=found.id))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from mimeportal.wire import Endpoint, Item, Offer, Row
 
 # What a preference may be; the first is the default (portal-rules C.9).
-DATE_FORMATS = ("yyyy-MM-dd", "dd/MM/yyyy", "MM/dd/yyyy", "dd.MM.yyyy", "dd MMM yyyy")
-TIME_FORMATS = ("24h", "12h")
-DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-HOME_PAGES = ("inbox", "sent", "search", "holds", "bounced", "rejected", "senders", "largefiles", "secure")
+DateFormat = Literal["yyyy-MM-dd", "dd/MM/yyyy", "MM/dd/yyyy", "dd.MM.yyyy", "dd MMM yyyy"]
+DATE_FORMATS: tuple[DateFormat, ...] = get_args(DateFormat)
+TimeFormat = Literal["24h", "12h"]
+TIME_FORMATS: tuple[TimeFormat, ...] = get_args(TimeFormat)
+Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+DAYS: tuple[Day, ...] = get_args(Day)
+HomePage = Literal["inbox", "sent", "search", "holds", "bounced", "rejected", "senders", "largefiles", "secure"]
+HOME_PAGES: tuple[HomePage, ...] = get_args(HomePage)
 
 
 class AccountItem(Item):
@@ -36,7 +41,8 @@ class WhoAmIItem(Item):
 class WhoAmIRow(Row):
     """The caller as the portal knows them: address, role, whose held mail they moderate, as whom they may act.
 
-    The time zone, the formats and the first day of the week are those the caller prefers, else the account's.
+    The time zone, the formats and the first day of the week are those the caller prefers, else the account's. `now` is
+    what time it is at the portal, whose clock decides.
     """
 
     email_address: str
@@ -49,6 +55,7 @@ class WhoAmIRow(Row):
     first_day_of_week: str = DAYS[0]
     account_code: str = ""
     domains: list[str] = []
+    now: datetime | None = None
 
 
 class PasswordItem(Item):

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mimeportal.lazy import exported
+
 if TYPE_CHECKING:
     from mimeportal.auth.client import AuthClient
+    from mimeportal.auth.contract import AppRow, DiscoverRow, LoginRow, TokenRow
 
-__all__ = ["AuthClient"]
+_HOMES = {
+    "AppRow": "contract",
+    "AuthClient": "client",
+    "DiscoverRow": "contract",
+    "LoginRow": "contract",
+    "TokenRow": "contract",
+}
+
+__all__ = [
+    "AppRow",
+    "AuthClient",
+    "DiscoverRow",
+    "LoginRow",
+    "TokenRow",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from mimeportal.auth import client
+    return exported(__name__, _HOMES, name)
 
-        return getattr(client, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return __all__

@@ -56,11 +56,14 @@ class AuthClient:
         return self._session.one(contract.LOGIN, item, headers=headers)
 
     def logout(self, access_key: str) -> None:
-        """End a binding: the caller's own."""
+        """End a binding: the caller's own. Raises `ForbiddenError` for another's."""
         self._session.call(contract.LOGOUT, [contract.LogoutItem(access_key=access_key)])
 
     def app(self) -> AppRow:
-        """The application of a local portal for people who log in with a password. Not offered on Mimecast."""
+        """The application of a local portal for people who log in with a password.
+
+        Raises `NotOfferedError` on Mimecast.
+        """
         return self._session.one(contract.APP, contract.AppItem())
 
     def _headers(self, app_id: str | None) -> dict[str, str]:

@@ -39,11 +39,11 @@ def read(portal: Portal, id: str) -> HeldMessage:
     told = finder.info(matching[0].id, content=True)
     return HeldMessage(
         hold=hold,
-        headers=list(told.headers),
+        headers=told.headers,
         text=told.text or None,
         html=told.html or None,
-        attachments=[_attachment(entry) for entry in told.attachments or ()],
-        notes=["Told by the message finder, for this app may not read held messages."],
+        attachments=tuple(_attachment(entry) for entry in told.attachments or ()),
+        notes=("Told by the message finder, for this app may not read held messages.",),
     )
 
 

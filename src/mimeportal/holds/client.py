@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from mimeportal import limits
+from mimeportal.addresses import EntryType, SenderPart
 from mimeportal.errors import ForbiddenError, UsageError
 from mimeportal.holds import asking, contract
-from mimeportal.holds.contract import FindHoldsItem, ListHoldsItem, ReleaseLogRow, SearchBy, StateRow, SummaryRow
+from mimeportal.holds.contract import FindHoldsItem, ListHoldsItem, LogStatus, Queue, SearchBy, SummaryRow
 from mimeportal.holds.hold import (
     Attachment,
     HeldMessage,
     Hold,
+    HoldConditions,
     HoldFilter,
     check_moment,
     checked_id,
@@ -24,15 +26,17 @@ from mimeportal.holds.hold import (
     checked_text,
     narrowed,
 )
-from mimeportal.paging import PageOf, Pages
+from mimeportal.holds.log import HoldState, ReleaseLogEntry
+from mimeportal.paging import PageOf, Pages, page_size_of
 from mimeportal.patterns import TextPattern
 from mimeportal.transport import Session, no_such, not_offered
 from mimeportal.wire import format_date
 
 if TYPE_CHECKING:
     from mimeportal.bulk import BulkResult, Plan
+    from mimeportal.holds.deciding import Decision, DecisionOptions
     from mimeportal.portal import Portal
-    from mimeportal.report import Outcome, Report
+    from mimeportal.report import OnOutcomes, Report
 
 _WINDOW = timedelta(days=60)  # sent to Mimecast where no --since is given: its own default is unknown
 
@@ -46,16 +50,19 @@ class HoldsClient:
 
     # -- reading ---------------------------------------------------------------------------------------
 
-    def list(self, filter: HoldFilter | None = None, *, page_size: int = 0, **conditions: Any) -> Pages[Hold]:
+    def list(
+        self, filter: HoldFilter | None = None, *, page_size: int | None = None, **conditions: Unpack[HoldConditions]
+    ) -> Pages[Hold]:
         """Held messages, newest first, lazily, page by page.
 
-        Conditions may be given as a `HoldFilter` or by its field names. Raises `UsageError` for unknown
-        names, `ForbiddenError` for a queue or mailbox that is not the caller's.
+        Conditions may be given as a `HoldFilter` or by its field names; `page_size` is how many rows are fetched at
+        once, 1 to 500. Raises `UsageError` for unknown names, `ForbiddenError` for a queue or mailbox that is not the
+        caller's, `NotOfferedError` for the moderated queue on Mimecast.
         """
         wanted = self._completed(narrowed(HoldFilter, filter, conditions))
         queue = wanted.queue or "personal"
         another = self._of_another(queue)
-        size = _page_size(page_size)
+        size = page_size_of(page_size)
 
         asked: ListHoldsItem | None = None
 
@@ -77,11 +84,15 @@ class HoldsClient:
 
         return Pages(fetch)
 
-    def lookup(self, ids: Iterable[str], *, queue: str | None = None) -> Iterator[Hold]:
-        """The holds with these ids that are still held, in any order; others are left out."""
+    def lookup(self, ids: Iterable[str], *, queue: Queue | None = None) -> Iterator[Hold]:
+        """The holds with these ids that are still held, in any order; others are left out.
+
+        Where the portal finds none by its id, as on Mimecast, all of `queue` is read for them. Raises `UsageError` for
+        what is no id.
+        """
         return self._found(map(checked_id, checked_ids(ids)), queue)
 
-    def _found(self, wanted: Iterator[str], queue: str | None) -> Iterator[Hold]:
+    def _found(self, wanted: Iterator[str], queue: Queue | None) -> Iterator[Hold]:
         if self._session.offers(contract.FIND):
             while chunk := list(islice(wanted, limits.LOCAL_BATCH)):
                 item = FindHoldsItem(ids=chunk)
@@ -115,21 +126,24 @@ class HoldsClient:
         hold = next(iter(self.lookup([id])), None)
         return HeldMessage(
             hold=hold,
-            headers=[(header.name, value) for header in detail.headers for value in header.values],
+            headers=tuple((header.name, value) for header in detail.headers for value in header.values),
             text=detail.text_body,
             html=detail.html_body,
-            attachments=[*map(Attachment.from_row, detail.attachments)],
-            notes=detail.notes,
+            attachments=tuple(map(Attachment.from_row, detail.attachments)),
+            notes=tuple(detail.notes),
         )
 
     def download(self, id: str) -> Iterator[bytes]:
-        """The stored octets of a held message, or of one attachment by its id, piece by piece."""
+        """The stored octets of a held message, or of one attachment by its id, piece by piece.
+
+        Raises `NotFoundError`, and `LostAnswerError` while it is read where they break off.
+        """
         item = contract.FileItem(id=checked_id(id))
         with no_such("held message or attachment"):
             return self._session.stream(contract.FILE, item)
 
     def summary(self) -> Sequence[SummaryRow]:
-        """How many messages are held under each policy definition."""
+        """How many messages are held under each policy definition (portal-rules B.36). Raises `ForbiddenError`."""
         return self._session.call(contract.SUMMARY).rows
 
     def log(
@@ -137,17 +151,21 @@ class HoldsClient:
         *,
         since: datetime | None = None,
         until: datetime | None = None,
-        status: str | None = None,
+        status: LogStatus | None = None,
         search: str | None = None,
-        page_size: int = 0,
-    ) -> Pages[ReleaseLogRow]:
-        """What left the hold queue: released, rejected, expired; the last month unless `since` is given."""
+        page_size: int | None = None,
+    ) -> Pages[ReleaseLogEntry]:
+        """What left the hold queue: released, rejected, expired; the last month unless `since` is given.
+
+        `since` is included, `until` is not. `search` is part of an address, the subject, the reason or the operator;
+        with `*` a glob. Raises `UsageError`, `ForbiddenError` where the caller may not see the log.
+        """
         for name, moment in (("since", since), ("until", until)):
             check_moment(name, moment)
         for name, text in (("status", status), ("search", search)):
             if text is not None:
                 checked_text(name, text)
-        size = _page_size(page_size)
+        size = page_size_of(page_size)
         item = contract.ReleaseLogItem(
             start=format_date(since) if since else None,
             end=format_date(until) if until else None,
@@ -156,23 +174,26 @@ class HoldsClient:
         )
         pattern = TextPattern.parse(search) if search else None
 
-        def matches(row: ReleaseLogRow) -> bool:
-            if status and row.status != status:
+        def matches(entry: ReleaseLogEntry) -> bool:
+            if status and entry.status != status:
                 return False
-            return pattern is None or any(pattern.matches(text) for text in _log_texts(row))
+            return pattern is None or any(map(pattern.matches, entry.searched))
 
-        def fetch(token: str | None) -> PageOf[ReleaseLogRow]:
+        def fetch(token: str | None) -> PageOf[ReleaseLogEntry]:
             answer = self._session.call(contract.LOG, [item], page_size=size, page_token=token)
             page = answer.page
-            rows = [row for row in answer.rows if matches(row)]
+            rows = [entry for row in answer.rows if matches(entry := ReleaseLogEntry.from_row(row))]
             return PageOf(rows, page.total_count if page else None, page.next if page else None)
 
         return Pages(fetch)
 
-    def states(self, ids: Sequence[str]) -> Sequence[StateRow]:
-        """The state of 1 to 500 holds: state, by whom, when, in which request. Not offered on Mimecast."""
+    def states(self, ids: Iterable[str]) -> Sequence[HoldState]:
+        """The states of 1 to 500 holds, decided ones too; what is not there or not the caller's is left out.
+
+        Raises `UsageError` for more at once, `NotOfferedError` on Mimecast.
+        """
         item = contract.StatesItem(ids=[checked_id(id) for id in checked_ids(ids)])
-        return self._session.call(contract.STATES, [item]).rows
+        return [HoldState.from_row(row) for row in self._session.call(contract.STATES, [item]).rows]
 
     # -- deciding --------------------------------------------------------------------------------------
 
@@ -180,31 +201,38 @@ class HoldsClient:
         self,
         ids: Iterable[str | Hold],
         *,
-        permit: str | None = None,
-        sender_part: str = "header",
+        permit: EntryType | None = None,
+        sender_part: SenderPart = "header",
         report: Report | None = None,
-        on_outcomes: Callable[[Sequence[Outcome]], None] | None = None,
+        on_outcomes: OnOutcomes | None = None,
     ) -> BulkResult:
-        """Release these held messages; `permit` (`address`, `domain`) also permits their senders.
+        """Release these held messages to their recipients; `permit` also permits their senders (portal-rules B.13).
 
-        Acts at once and reports per item in the result; only what stops everything is raised.
+        Permitted is the address or the whole domain of the From header, which is what the person saw, or with
+        `sender_part` of the envelope. Acts at once and tells per item in the result what became of it; `report` keeps
+        it, `on_outcomes` is called after each batch. Raises only what stops everything: `UsageError`,
+        `AuthenticationError`, `UnavailableError`, and `NotOfferedError` for a whole domain on Mimecast.
         """
         plan = self.plan("release", ids=ids, permit=permit, sender_part=_unless_default(sender_part))
-        return self._run(plan, report, on_outcomes)
+        return plan.carry_out(self._session.transport.parallel, report=report, on_outcomes=on_outcomes)
 
     def reject(
         self,
         ids: Iterable[str | Hold],
         *,
-        block: str | None = None,
-        sender_part: str = "header",
+        block: EntryType | None = None,
+        sender_part: SenderPart = "header",
         notify: bool = False,
         message: str | None = None,
         reason_type: str | None = None,
         report: Report | None = None,
-        on_outcomes: Callable[[Sequence[Outcome]], None] | None = None,
+        on_outcomes: OnOutcomes | None = None,
     ) -> BulkResult:
-        """Reject these held messages; `block` also blocks their senders; `notify` tells the senders."""
+        """Reject these held messages; `block` also blocks their senders, `notify` tells them (portal-rules B.17, B.19).
+
+        What the notice says is `message`; `reason_type` is one of `mimeportal.holds.contract.REASON_TYPES`. More than
+        25 notices want a `plan()` with `notify_many`. Raises as `release`, and `DeclinedError` for more notices.
+        """
         plan = self.plan(
             "reject",
             ids=ids,
@@ -214,17 +242,17 @@ class HoldsClient:
             message=message,
             reason_type=reason_type,
         )
-        return self._run(plan, report, on_outcomes)
+        return plan.carry_out(self._session.transport.parallel, report=report, on_outcomes=on_outcomes)
 
     def plan(
         self,
-        verb: str,
+        verb: Decision,
         *,
         ids: Iterable[str | Hold | Mapping[str, Any]] | None = None,
         filter: HoldFilter | None = None,
         retry_from: Path | None = None,
         limit: int | None = None,
-        **options: Any,
+        **options: Unpack[DecisionOptions],
     ) -> Plan:
         """Freeze a selection for `release` or `reject` without changing anything.
 
@@ -270,17 +298,6 @@ class HoldsClient:
             return deciding.retry_rules(self._portal, Path(str(retry_from)))
         return deciding.plan_rules(self._portal, rule_files.load(rules), filter or HoldFilter(), limit)
 
-    def _run(
-        self, plan: Plan, report: Report | None, on_outcomes: Callable[[Sequence[Outcome]], None] | None
-    ) -> BulkResult:
-        with plan:
-            result = plan.run(report=report, concurrency=self._session.transport.parallel, on_outcomes=on_outcomes)
-        if result.interrupted:
-            raise KeyboardInterrupt
-        if result.stopped:
-            raise result.stopped
-        return result
-
     # -- how a list is asked for -----------------------------------------------------------------------
 
     def _completed(self, wanted: HoldFilter) -> HoldFilter:
@@ -309,14 +326,8 @@ class HoldsClient:
         return queue == "personal" and not self._portal.is_person
 
 
-def _unless_default(sender_part: str) -> str | None:
+def _unless_default(sender_part: SenderPart) -> SenderPart | None:
     return None if sender_part == "header" else sender_part
-
-
-def _page_size(wanted: object) -> int:
-    if not isinstance(wanted, int) or wanted < 0:
-        raise UsageError(f"page_size takes a number of rows, not {wanted!r}.")
-    return wanted or limits.PAGE_SIZE
 
 
 def _check_limit(limit: object, retry_from: Path | None) -> None:
@@ -330,12 +341,3 @@ def _check_limit(limit: object, retry_from: Path | None) -> None:
             why="What it leaves out would be forgotten: the plan beside the report would no longer name it.",
             remedy="Take the report up whole.",
         )
-
-
-def _log_texts(row: ReleaseLogRow) -> Iterator[str]:
-    yield row.subject
-    yield row.from_env.email_address
-    yield row.from_hdr.email_address
-    yield from (address.email_address for address in row.to)
-    yield row.held_reason
-    yield str(row.operator or "")

@@ -6,7 +6,7 @@ every queue at once, a decision together with its sender list entry, and the sta
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
@@ -22,7 +22,10 @@ REASON_TYPES = (
     "MESSAGE GOES AGAINST EMAIL POLICIES",
 )
 
-QUEUES = ("personal", "moderated", "admin")
+Queue = Literal["personal", "moderated", "admin"]
+QUEUES: tuple[Queue, ...] = get_args(Queue)
+# How a message leaves the hold queue.
+LogStatus = Literal["released", "rejected", "expired"]
 LEVELS = ("user", "moderator", "administrator")
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from mimeportal import limits
-from mimeportal.addresses import domain_of, normalise
+from mimeportal.addresses import ENTRY_TYPES, SENDER_PARTS, EntryType, SenderPart, domain_of, normalise
 from mimeportal.bulk import Plan, Worker
 from mimeportal.errors import DeclinedError, UsageError
 from mimeportal.holds import contract
@@ -24,8 +24,24 @@ if TYPE_CHECKING:
     from mimeportal.holds.rules import Rule
     from mimeportal.portal import Portal
 
-_FORMS = ("address", "domain")
-_PARTS = ("header", "envelope")
+Decision = Literal["release", "reject"]
+
+
+class DecisionOptions(TypedDict, total=False):
+    """The options of a decision: `permit` goes with `release`, all but `sender_part` of the others with `reject`.
+
+    `notify_many` allows more than 25 notices.
+    """
+
+    permit: EntryType | None
+    block: EntryType | None
+    sender_part: SenderPart | None
+    notify: bool
+    message: str | None
+    reason_type: str | None
+    notify_many: bool
+
+
 _OPTIONS = {
     "release": frozenset({"permit", "sender_part"}),
     "reject": frozenset({"block", "sender_part", "notify", "message", "reason_type"}),
@@ -50,7 +66,7 @@ def plan(
     context = _context(portal)
     left_out: Counter[str] = Counter()
     if retry_from is not None:
-        selection = retry_selection(retry_from, actions=frozenset({verb}), context=context)
+        selection = retry_selection(retry_from, actions=frozenset({verb}), context=context, entry_of=_entry)
     elif ids is not None:
         # Written out, the default differs from another recorded one.
         typed = given | ({"sender_part": "header"} if options.get("sender_part") == "header" else {})
@@ -103,7 +119,7 @@ def retry_rules(portal: Portal, report: Path) -> Plan:
                     remedy=f"Run `mimeportal holds {line.get('action')} --retry-from {report}`.",
                 )
     context = _context(portal)
-    selection = retry_selection(report, actions=frozenset(_OPTIONS), context=context)
+    selection = retry_selection(report, actions=frozenset(_OPTIONS), context=context, entry_of=_entry)
     return _finished(selection, portal, context, Counter(), None, notify_many=False)
 
 
@@ -120,9 +136,9 @@ def checked_options(verb: str, options: Mapping[str, Any], session: Session) -> 
         if key not in _OPTIONS[verb]:
             raise UsageError(f"{key} has no meaning with {verb}.")
     for key in ("permit", "block"):
-        if key in given and given[key] not in _FORMS:
+        if key in given and given[key] not in ENTRY_TYPES:
             raise UsageError(f"{key} takes address or domain, not {given[key]!r}.")
-    if given.get("sender_part", "header") not in _PARTS:
+    if given.get("sender_part", "header") not in SENDER_PARTS:
         raise UsageError(f"sender_part takes header or envelope, not {given['sender_part']!r}.")
     if "message" in given and "notify" not in given:
         raise UsageError(

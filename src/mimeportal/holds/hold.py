@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from mimeportal.addresses import address_filter, normalise
 from mimeportal.errors import UsageError
-from mimeportal.holds.contract import HoldRow
+from mimeportal.holds.contract import HoldRow, Queue
 from mimeportal.patterns import TextPattern, fold
-from mimeportal.wire import AttachmentRow, told_date
+from mimeportal.wire import ROUTES, AttachmentRow, Route, told_date
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,6 @@ class Hold:
 HOLD_FIELDS = tuple(entry.name for entry in fields(Hold))
 
 
-ROUTES = ("inbound", "outbound", "internal", "external")
-
-
 def checked_id(id: object) -> str:
     """An id as it was given. Raises `UsageError` for what cannot be one."""
     if not isinstance(id, str):
@@ -99,8 +96,34 @@ def checked_text(name: str, value: object) -> None:
         raise UsageError(f"{name} is not UTF-8: {value!r}.", remedy="Type it in UTF-8.") from None
 
 
+class Conditions:
+    """What every filter is: frozen conditions, of which some tests are made once."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tests are functions, which do not travel between processes: they are made anew there.
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}  # type: ignore[arg-type]
+
+
+class HoldConditions(TypedDict, total=False):
+    """The fields of a `HoldFilter`, by name."""
+
+    queue: Queue | None
+    mailboxes: tuple[str, ...]
+    from_: str | None
+    to: str | None
+    subject: str | None
+    search: str | None
+    reason: str | None
+    policy: str | None
+    route: Route | None
+    since: datetime | None
+    until: datetime | None
+    has_attachments: bool | None
+    larger_than: int | None
+
+
 @dataclass(frozen=True)
-class HoldFilter:
+class HoldFilter(Conditions):
     """Which held messages are meant: all conditions that are set must hold.
 
     `queue` is `personal`, `moderated` or `admin`; None is personal for a person, admin for an app.
@@ -109,7 +132,7 @@ class HoldFilter:
     code or id, or part of the text. `since` is included, `until` is not; `larger_than` is in octets.
     """
 
-    queue: str | None = None
+    queue: Queue | None = None
     mailboxes: tuple[str, ...] = ()
     from_: str | None = None
     to: str | None = None
@@ -117,7 +140,7 @@ class HoldFilter:
     search: str | None = None
     reason: str | None = None
     policy: str | None = None
-    route: str | None = None
+    route: Route | None = None
     since: datetime | None = None
     until: datetime | None = None
     has_attachments: bool | None = None
@@ -260,11 +283,11 @@ class HeldMessage:
     """
 
     hold: Hold | None
-    headers: list[tuple[str, str]]
+    headers: tuple[tuple[str, str], ...]
     text: str | None
     html: str | None
-    attachments: list[Attachment]
-    notes: list[str]
+    attachments: tuple[Attachment, ...]
+    notes: tuple[str, ...]
 
 
 def described(hold: Hold) -> dict[str, Any]:

@@ -185,13 +185,15 @@ class MimecastWorker:
     def look(self, items: Sequence[Item]) -> list[Verdict | None]:
         """One pass over the list: still held, or gone with exactly one log row under our actor."""
         wanted = {item.id for item in items}
-        queue = "admin" if not self._portal.is_person else (items[0].described.get("queue") or None)
+        queue: contract.Queue | None = "admin"
+        if self._portal.is_person:
+            queue = items[0].described.get("queue") or None
         held = {hold.id for hold in self._portal.holds.list(queue=queue) if hold.id in wanted}
         seen: Counter[tuple[str, ...]] = Counter()
         for row in self._portal.holds.log(since=self._started - timedelta(minutes=5)):
-            if self._portal.user and self._portal.user in (row.operator, _email(row.operator)):
-                for to in row.to:
-                    seen[(row.status, row.from_env.email_address, to.email_address, row.subject)] += 1
+            if self._portal.user and self._portal.user == row.operator:
+                for to in row.to_addresses:
+                    seen[(row.status, row.from_address, to, row.subject)] += 1
         doubted = Counter(_trace(item) for item in items)
         return [
             None
@@ -211,11 +213,6 @@ class MimecastWorker:
 
 
 _DECIDED = {"release": "released", "reject": "rejected"}
-
-
-def _email(operator: Any) -> str:
-    """The operator of a log row: a text in recordings, an object in one copy of the documents."""
-    return str(operator.get("email") or "") if isinstance(operator, dict) else ""
 
 
 def _untouched(fault: ApiError, what: str = "Not touched.") -> Verdict:

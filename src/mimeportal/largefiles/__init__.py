@@ -4,25 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from mimeportal.largefiles.client import LargefilesClient
-    from mimeportal.largefiles.largefile import LargeFile, LargeFilePreferences, SentFile, SentTo
-    from mimeportal.largefiles.uploading import Progress, Upload
+from mimeportal.lazy import exported
 
-__all__ = ["LargeFile", "LargeFilePreferences", "LargefilesClient", "Progress", "SentFile", "SentTo", "Upload"]
+if TYPE_CHECKING:
+    from mimeportal.largefiles.client import LargefilesClient, Paths
+    from mimeportal.largefiles.contract import Status
+    from mimeportal.largefiles.largefile import LargeFile, LargeFilePreferences, SentFile, SentTo
+    from mimeportal.largefiles.uploading import OnProgress, Progress, Upload
+
+_HOMES = {
+    "LargeFile": "largefile",
+    "LargeFilePreferences": "largefile",
+    "LargefilesClient": "client",
+    "OnProgress": "uploading",
+    "Paths": "client",
+    "Progress": "uploading",
+    "SentFile": "largefile",
+    "SentTo": "largefile",
+    "Status": "contract",
+    "Upload": "uploading",
+}
+
+__all__ = [
+    "LargeFile",
+    "LargeFilePreferences",
+    "LargefilesClient",
+    "OnProgress",
+    "Paths",
+    "Progress",
+    "SentFile",
+    "SentTo",
+    "Status",
+    "Upload",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "LargefilesClient":
-        from mimeportal.largefiles import client
+    return exported(__name__, _HOMES, name)
 
-        return client.LargefilesClient
-    if name in ("Upload", "Progress"):
-        from mimeportal.largefiles import uploading
 
-        return getattr(uploading, name)
-    if name in __all__:
-        from mimeportal.largefiles import largefile
-
-        return getattr(largefile, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return __all__

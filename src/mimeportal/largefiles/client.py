@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from mimeportal.largefiles import contract
 from mimeportal.largefiles.contract import ExtendItem, FindItem, LargeFileItem, ResubmitItem
 from mimeportal.largefiles.largefile import LargeFile, LargeFilePreferences, SentFile, from_row, preferences_of
 from mimeportal.largefiles.uploading import LocalFile, OnProgress, Upload, generated_key, named
-from mimeportal.paging import PageOf, Pages
+from mimeportal.paging import PageOf, Pages, page_size_of
 from mimeportal.patterns import TextPattern
 from mimeportal.wire import format_date
 
@@ -29,7 +29,11 @@ _DOING = "sending and managing large files"
 
 
 class LargefilesClient:
-    """`portal.largefiles`. Mimecast publishes no API for it: there every method raises `NotOfferedError`."""
+    """`portal.largefiles`. Mimecast publishes no API for it: there every method raises `NotOfferedError`.
+
+    What takes an id raises `UsageError` for what is no id, and `NotFoundError` for a send that is not there or not the
+    caller's.
+    """
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
@@ -47,7 +51,7 @@ class LargefilesClient:
         self,
         files: Paths,
         *,
-        to: Sequence[str],
+        to: Iterable[str],
         subject: str,
         body: str = "",
         expire_after: int | None = None,
@@ -67,7 +71,7 @@ class LargefilesClient:
         self,
         files: Paths,
         *,
-        to: Sequence[str],
+        to: Iterable[str],
         subject: str,
         body: str = "",
         expire_after: int | None = None,
@@ -140,9 +144,18 @@ class LargefilesClient:
     # -- managing ----------------------------------------------------------------------------------------
 
     def list(
-        self, *, status: str | None = None, search: str | None = None, mailbox: str | None = None
+        self,
+        *,
+        status: contract.Status | None = None,
+        search: str | None = None,
+        mailbox: str | None = None,
+        page_size: int | None = None,
     ) -> Pages[LargeFile]:
-        """Sends, newest first. `search` is a substring, or a glob with `*`, of the subject, a name or a recipient."""
+        """Sends, newest first. `search` is a substring, or a glob with `*`, of the subject, a name or a recipient.
+
+        `mailbox` is whose, where that is not the caller. Raises `UsageError`, `ForbiddenError` for a mailbox that is
+        not the caller's to use.
+        """
         self._session.require(contract.FIND, _DOING)
         if status is not None and status not in contract.STATUSES:
             raise UsageError(f"There is no status {status!r}.", remedy=f"Use one of: {', '.join(contract.STATUSES)}.")
@@ -150,9 +163,10 @@ class LargefilesClient:
             checked_text("search", search)
         item = FindItem(mailbox=self._session.mailbox_of(mailbox), status=status, search=search)
         pattern = TextPattern.parse(search) if search else None
+        size = limits.DEFAULT_PAGE_SIZE if page_size is None else page_size_of(page_size)
 
         def fetch(token: str | None) -> PageOf[LargeFile]:
-            answer = self._session.call(contract.FIND, [item], page_size=limits.DEFAULT_PAGE_SIZE, page_token=token)
+            answer = self._session.call(contract.FIND, [item], page_size=size, page_token=token)
             found = [from_row(row) for row in answer.rows]
             rows = [
                 large
@@ -170,25 +184,32 @@ class LargefilesClient:
         self._session.require(contract.SHOW, _DOING)
         return from_row(self._session.one(contract.SHOW, LargeFileItem(id=checked_id(id))))
 
-    def extend(self, id: str, until: datetime) -> LargeFile:
-        """Set another end of access, of a send that is active or expired; at the latest 90 days after it was sent."""
+    def extend(self, id: str, *, until: datetime) -> LargeFile:
+        """Set another end of access, of a send that is active or expired; at the latest 90 days after it was sent.
+
+        Raises `UsageError` for a time without a zone, `ApiError` naming the latest time that is allowed, or the status
+        that does not allow it (portal-rules E.14, E.19).
+        """
         self._session.require(contract.EXTEND, _DOING)
         check_moment("until", until)
         return from_row(self._session.one(contract.EXTEND, ExtendItem(id=checked_id(id), until=format_date(until))))
 
     def expire(self, id: str) -> LargeFile:
-        """End the access now."""
+        """End the access now. Raises `ApiError` naming the status of a send that was not sent."""
         self._session.require(contract.EXPIRE, _DOING)
         return from_row(self._session.one(contract.EXPIRE, LargeFileItem(id=checked_id(id))))
 
-    def resubmit(self, id: str, to: Sequence[str]) -> LargeFile:
-        """Send what was sent to these recipients too; expired, it is open again for as many days as at first."""
+    def resubmit(self, id: str, *, to: Iterable[str]) -> LargeFile:
+        """Send what was sent to these recipients too; expired, it is open again for as many days as at first.
+
+        Raises `UsageError` for what is no address, `ApiError` naming the status of a send that was not sent.
+        """
         self._session.require(contract.RESUBMIT, _DOING)
         item = ResubmitItem(id=checked_id(id), request_id=secrets.token_hex(16), to=_addresses(to))
         return from_row(self._session.one(contract.RESUBMIT, item))
 
     def cancel(self, id: str) -> LargeFile:
-        """End an upload that is not complete, whichever process it is of."""
+        """End an upload that is not complete, whichever process it is of. Raises `ApiError` for one that is."""
         self._session.require(contract.CANCEL, _DOING)
         return from_row(self._session.one(contract.CANCEL, LargeFileItem(id=checked_id(id))))
 
@@ -199,7 +220,9 @@ class LargefilesClient:
     ) -> Path:
         """Write one file of one's own send to `target`; `file` is its id or name, where there are several.
 
-        It appears whole or not at all, and a download that was interrupted goes on where it stopped.
+        It appears whole or not at all, and a download that was interrupted goes on where it stopped. `on_progress` is
+        called as octets arrive. Raises `NotFoundError`, `UsageError` where several files are meant or the target is in
+        the way, `LostAnswerError` where it breaks off.
         """
         from mimeportal.largefiles import downloading
 
@@ -227,7 +250,7 @@ def _check_size(file: LocalFile, most: int) -> None:
         )
 
 
-def _addresses(to: Sequence[str]) -> Sequence[str]:
+def _addresses(to: Iterable[str]) -> Sequence[str]:
     if isinstance(to, str):
         raise UsageError(f"to takes several addresses, not {to!r}.", remedy="Put it in a list: [address].")
     for address in to:

@@ -6,10 +6,13 @@ checked whole, and the send is finished: then its recipients are mailed their li
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from mimeportal import limits
 from mimeportal.wire import Api, Endpoint, Item, Offer, Row
 
-STATUSES = ("uploading", "paused", "scanning", "active", "expired", "failed", "cancelled")
+Status = Literal["uploading", "paused", "scanning", "active", "expired", "failed", "cancelled"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class PreferencesItem(Item):
@@ -112,15 +115,18 @@ class LargeFileRow(Row):
 
 
 class ChunkItem(Item):
-    """One chunk of a file, counted from 0; all but the last have the size that largefiles.preferences tells."""
+    """One chunk of a file, counted from 0; all but the last have the size that largefiles.preferences tells.
+
+    `crc32` finds what was damaged on its way; the whole is compared by its SHA-256 (see `CheckItem`).
+    """
 
     file: str
     index: int
-    sha256: str
+    crc32: int
 
 
 class ChunkRow(Row):
-    """A chunk that has arrived and is what its SHA-256 says."""
+    """A chunk that has arrived and is what its CRC-32 says."""
 
     file: str
     index: int

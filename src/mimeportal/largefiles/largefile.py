@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from mimeportal.largefiles.contract import LargeFileRow, PreferencesRow
@@ -29,7 +29,7 @@ class SentTo:
 
     address: str
     notified: str
-    downloads: dict[str, int]
+    downloads: dict[str, int] = field(hash=False)
     last: datetime | None
 
 

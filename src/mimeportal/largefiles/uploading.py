@@ -1,7 +1,8 @@
 """An upload of large files: begun, sent in chunks by several threads, taken up where it stopped, finished.
 
 Whatever happens in between - a kill, a lost network, a restart of either side - what has arrived is not sent again:
-the portal is asked which chunks are missing. Every chunk carries its SHA-256, and each file is compared whole.
+the portal is asked which chunks are missing. Every chunk carries its CRC-32, and each file is compared whole by its
+SHA-256.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import secrets
 import stat
 import threading
 import time
+import zlib
 from base64 import b32encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +23,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from mimeportal import limits
-from mimeportal.errors import ApiError, LostAnswerError, MimeportalError, RateLimitedError, UnavailableError, UsageError
+from mimeportal.errors import (
+    ApiError,
+    ChangedFileError,
+    LostAnswerError,
+    MimeportalError,
+    RateLimitedError,
+    UnavailableError,
+    UsageError,
+)
 from mimeportal.largefiles import contract
 from mimeportal.largefiles.contract import (
     CheckItem,
@@ -107,18 +117,16 @@ class LocalFile:
         """Raise `ChangedFileError` where the file is not what it was."""
         found = os.fstat(file.fileno())
         if (found.st_size, found.st_mtime_ns) != (self.size, self.changed):
-            raise ChangedFileError(self.path)
+            raise changed(self.path)
 
 
-class ChangedFileError(UsageError):
-    """A file is not what it was when its upload began."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"{path} was changed while it was sent.",
-            why="What had arrived belongs to another file; the upload was cancelled, and nobody was told of it.",
-            remedy="Send it again once nobody writes to it.",
-        )
+def changed(path: str) -> ChangedFileError:
+    """What is told of a file that is not what it was when its upload began."""
+    return ChangedFileError(
+        f"{path} was changed while it was sent.",
+        why="What had arrived belongs to another file; the upload was cancelled, and nobody was told of it.",
+        remedy="Send it again once nobody writes to it.",
+    )
 
 
 class Meter:
@@ -274,7 +282,7 @@ class Upload:
                 return
             except ApiError as fault:
                 if fault.code == "err_largefile_changed":
-                    raise ChangedFileError(local.path) from None
+                    raise changed(local.path) from None
                 if fault.code != "err_largefile_incomplete":
                     raise
         raise UnavailableError(
@@ -322,7 +330,7 @@ class Upload:
         return whole.hexdigest()
 
     def _put(self, file: FileRow, index: int, octets: bytes, meter: Meter, stop: threading.Event) -> None:
-        item = ChunkItem(file=file.id, index=index, sha256=hashlib.sha256(octets).hexdigest())
+        item = ChunkItem(file=file.id, index=index, crc32=zlib.crc32(octets))
         content = Chunk(octets)
 
         def put() -> None:
@@ -368,7 +376,7 @@ def _read(source: BinaryIO, length: int, path: str) -> bytes:
     while len(octets) < length:
         more = source.read(length - len(octets))
         if not more:
-            raise ChangedFileError(path)
+            raise changed(path)
         octets += more
     return octets
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mimeportal import limits
 from mimeportal.addresses import address_filter_kind
-from mimeportal.paging import PageOf, Pages
+from mimeportal.paging import PageOf, Pages, page_size_of
 from mimeportal.wire import Endpoint, Item
 
 if TYPE_CHECKING:
@@ -25,11 +24,19 @@ class Asking:
         self._portal = portal
         self._session = portal.session
 
-    def _pages(self, endpoint: Endpoint[Any, Any], asked: Item, read: Callable[[Any], T], wanted: Test[T]) -> Pages[T]:
+    def _pages(
+        self,
+        endpoint: Endpoint[Any, Any],
+        asked: Item,
+        read: Callable[[Any], T],
+        wanted: Test[T],
+        page_size: int | None = None,
+    ) -> Pages[T]:
         self._session.require(endpoint)
+        size = page_size_of(page_size)
 
         def fetch(token: str | None) -> PageOf[T]:
-            answer = self._session.call(endpoint, [asked], page_size=limits.PAGE_SIZE, page_token=token)
+            answer = self._session.call(endpoint, [asked], page_size=size, page_token=token)
             page = answer.page
             found = [row for row in map(read, answer.rows) if wanted(row)]
             return PageOf(found, page.total_count if page else None, page.next if page else None)

@@ -8,12 +8,13 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from mimeportal import limits
 from mimeportal.addresses import parse_address
-from mimeportal.errors import UsageError
+from mimeportal.errors import ChangedFileError, UsageError
 from mimeportal.holds.hold import checked_text
 from mimeportal.messages.contract import writing as contract
 from mimeportal.untrusted import header_value
@@ -135,8 +136,8 @@ class FileContent(Content):
         if room:
             raise self._changed()
 
-    def _changed(self) -> UsageError:
-        return UsageError(
+    def _changed(self) -> ChangedFileError:
+        return ChangedFileError(
             f"{self.path} changed while it was read.",
             why="What was read of it belongs to no one file; no message was sent.",
             remedy="Wait until it is whole, and send it then.",
@@ -163,7 +164,7 @@ class NewFile:
     content_id: str = ""
 
     @classmethod
-    def of(cls, given: Any) -> NewFile:
+    def of(cls, given: Attachable) -> NewFile:
         """A path, or `(name, octets)`. Raises `UsageError`."""
         if isinstance(given, NewFile):
             return given
@@ -186,6 +187,31 @@ def _file_name(name: Any) -> str:
 
 
 # -- the message -----------------------------------------------------------------------------------------------
+
+
+# Recipients: `ann@example.com`, `Ann <ann@example.com>`, several with commas between them, or several of these.
+Recipients = str | Recipient | Iterable[str | Recipient]
+# A file to attach: its path, or its name and its octets.
+Attachable = str | os.PathLike[str] | tuple[str, bytes] | NewFile
+
+
+class MessageFields(TypedDict, total=False):
+    """What `portal.messages.send()` takes by name; the fields of a `NewMessage`, as they may be written."""
+
+    to: Recipients | None
+    cc: Recipients | None
+    bcc: Recipients | None
+    subject: str | None
+    body: str | None
+    html: str | None
+    attachments: Iterable[Attachable] | None
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None
+    mailbox: str | None
+    signature: bool | None
+    inline_as_attachments: bool
+    in_reply_to: str
+    references: str
+    quoted: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,13 +245,13 @@ class NewMessage:
     quoted: str | None = None
 
     @classmethod
-    def of(cls, **given: Any) -> NewMessage:
+    def of(cls, **given: Unpack[MessageFields]) -> NewMessage:
         """A message as `portal.messages.send()` takes it. Raises `UsageError` naming what is wrong."""
         known = {entry.name for entry in fields(cls)}
         for name in given:
             if name not in known:
                 raise UsageError(f"A message has no {name!r}.", remedy=f"Known: {', '.join(sorted(known))}.")
-        values = {**given, **{name: recipients(given.get(name), name) for name in ("to", "cc", "bcc")}}
+        values: dict[str, Any] = {**given, **{name: recipients(given.get(name), name) for name in ("to", "cc", "bcc")}}
         for name in ("body", "html", "quoted", "mailbox", "subject", "in_reply_to", "references"):
             if values.get(name) is not None:
                 checked_text(name, values[name])
@@ -304,11 +330,13 @@ def addresses(given: Iterable[Recipient]) -> list[Address]:
 class SentMessage:
     """What was sent. `id` is its id among the sent messages, "" where the portal does not tell it.
 
+    `message_id` is the Message-ID with its `<>`, `date` that of the Date header, None where the portal does not tell
+    it, `recipients` how many there are.
     `left_out` names images inside the text that recipients outside did not get (guide: they do not display there).
     """
 
     message_id: str
-    date: str
+    date: datetime | None
     id: str = ""
     recipients: int = 0
     left_out: tuple[str, ...] = field(default=())

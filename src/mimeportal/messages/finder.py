@@ -26,7 +26,7 @@ from mimeportal.messages.tracked import (
 from mimeportal.paging import Pages
 from mimeportal.patterns import TextPattern, fold
 from mimeportal.transport import no_such, not_offered
-from mimeportal.wire import format_date
+from mimeportal.wire import ROUTES, Route, format_date
 
 _WINDOW = timedelta(days=30) - timedelta(hours=1)  # the finder takes what is younger than 30 days (7.1)
 _AHEAD = timedelta(minutes=5)  # another machine's clock may be ahead of ours
@@ -45,12 +45,13 @@ class Finder(Asking):
         to: str | None = None,
         subject: str | None = None,
         sender_ip: str | None = None,
-        status: str | Sequence[str] | None = None,
-        route: str | None = None,
+        status: contract.Status | Sequence[contract.Status] | None = None,
+        route: Route | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        attachments: bool | None = None,
+        has_attachments: bool | None = None,
         search_reason: str | None = None,
+        page_size: int | None = None,
     ) -> Pages[TrackedMessage]:
         """Messages that came or left, newest first as far as the portal sorts them, lazily.
 
@@ -72,11 +73,11 @@ class Finder(Asking):
         ):
             if text is not None:
                 checked_text(name, text)
-        if route is not None and fold(route) not in contract.ROUTES:
-            raise UsageError(f"There is no route {route!r}.", remedy=f"Use one of: {', '.join(contract.ROUTES)}.")
-        if attachments is not None and not isinstance(attachments, bool):
-            raise UsageError(f"attachments takes True or False, not {attachments!r}.")
-        tests = _tests(from_, to, subject, sender_ip, statuses, route, since, until, attachments)
+        if route is not None and fold(route) not in ROUTES:
+            raise UsageError(f"There is no route {route!r}.", remedy=f"Use one of: {', '.join(ROUTES)}.")
+        if has_attachments is not None and not isinstance(has_attachments, bool):
+            raise UsageError(f"has_attachments takes True or False, not {has_attachments!r}.")
+        tests = _tests(from_, to, subject, sender_ip, statuses, route, since, until, has_attachments)
         options = contract.AdvancedOptions(
             from_=narrowing(from_), to=narrowing(to), subject=_subject(subject), sender_ip=sender_ip or None
         )
@@ -92,7 +93,7 @@ class Finder(Asking):
             advanced_track_and_trace_options=options if options.to_json() else None,
             route=[fold(route)] if route else None,
             status=list(statuses) or None if self._session.api != "api1" else None,
-            attachments=attachments if self._session.api != "api1" else None,
+            attachments=has_attachments if self._session.api != "api1" else None,
             search_reason=search_reason,
             **_window(since, until, None if local else _WINDOW),
         )
@@ -100,7 +101,7 @@ class Finder(Asking):
         def wanted(message: TrackedMessage) -> bool:
             return all(test(message) for test in tests) and (not message_id or self._has_id(message, message_id))
 
-        return self._pages(contract.SEARCH, asked, TrackedMessage.from_row, wanted)
+        return self._pages(contract.SEARCH, asked, TrackedMessage.from_row, wanted, page_size)
 
     def bounced(
         self,
@@ -111,17 +112,21 @@ class Finder(Asking):
         subject: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        page_size: int | None = None,
     ) -> Pages[TrackedMessage]:
         """Messages that were accepted and could not be delivered, newest first (portal-rules C.10).
 
         Those that the caller sent or would have got, or the owner of `mailbox`; administrators without one see all.
         The last 30 days unless `since`. On Mimecast `track(status="bounced", ...)`, which takes no mailbox. `info()`
-        brings the properties of one; content is not shown.
+        brings the properties of one; content is not shown. Raises `UsageError`, `ForbiddenError` for a mailbox that is
+        not the caller's.
         """
         if not self._session.offers(undelivered.BOUNCED):
             if mailbox is not None:
                 raise not_offered("bounced mail by mailbox: name it as sender or recipient", self._session.api)
-            return self.track(from_=from_, to=to, subject=subject, status="bounced", since=since, until=until)
+            return self.track(
+                from_=from_, to=to, subject=subject, status="bounced", since=since, until=until, page_size=page_size
+            )
         for name, text in (("from_", from_), ("to", to), ("subject", subject)):
             if text is not None:
                 checked_text(name, text)
@@ -133,9 +138,11 @@ class Finder(Asking):
             subject=subject,
             **_window(since, until, None),
         )
-        return self._pages(
-            undelivered.BOUNCED, asked, TrackedMessage.from_row, lambda row: all(test(row) for test in tests)
-        )
+
+        def wanted(row: TrackedMessage) -> bool:
+            return all(test(row) for test in tests)
+
+        return self._pages(undelivered.BOUNCED, asked, TrackedMessage.from_row, wanted, page_size)
 
     def info(self, id: str, *, content: bool = False) -> MessageInfo:
         """All that the portal tells of one tracked message; with `content` its texts and attachments too.
@@ -149,7 +156,7 @@ class Finder(Asking):
     def hold_ids(self, tracked: Iterable[TrackedMessage | str]) -> Iterator[str]:
         """The ids that release or reject those of these messages which are held now; one request each.
 
-        Takes what `track()` gives, or tracking ids. What is not held is left out.
+        Takes what `track()` gives, or tracking ids. What is not held is left out. Raises as `info`.
         """
         for message in checked_ids(tracked):
             if isinstance(message, TrackedMessage) and message.status != "held":
@@ -170,11 +177,17 @@ class Finder(Asking):
     # -- queues and logs ---------------------------------------------------------------------------------
 
     def processing(
-        self, *, since: datetime | None = None, until: datetime | None = None, search: str | None = None
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        search: str | None = None,
+        page_size: int | None = None,
     ) -> Pages[ProcessingMessage]:
         """Messages that are on their way and not yet delivered, newest first; of the last 7 days unless `since`.
 
-        `search` is part of an address, the subject, the status text or the sender's IP; with `*` a glob.
+        `search` is part of an address, the subject, the status text or the sender's IP; with `*` a glob. Raises
+        `UsageError`, `ForbiddenError` where the caller is no administrator.
         """
         for name, moment in (("since", since), ("until", until)):
             check_moment(name, moment)
@@ -187,13 +200,16 @@ class Finder(Asking):
             texts = (row.from_address, row.from_header, row.to_address, row.subject, row.info, row.remote_ip)
             return _within(row.created, since, until) and (pattern is None or any(map(pattern.matches, texts)))
 
-        return self._pages(contract.PROCESSING, asked, ProcessingMessage.from_row, wanted)
+        return self._pages(contract.PROCESSING, asked, ProcessingMessage.from_row, wanted, page_size)
 
-    def queues(self, since: datetime | None = None, until: datetime | None = None) -> Sequence[QueueLength]:
-        """How many messages waited to be delivered, inbound and outbound, over time; the last 24 hours by default."""
+    def queues(self, *, since: datetime | None = None, until: datetime | None = None) -> Sequence[QueueLength]:
+        """How many messages waited to be delivered, inbound and outbound, over time; the last 24 hours by default.
+
+        Raises `UsageError`, `ForbiddenError` where the caller is no administrator.
+        """
         for name, moment in (("since", since), ("until", until)):
             check_moment(name, moment)
-        until = whole(until or datetime.now(UTC))
+        until = whole(until or self._now())
         since = since or until - timedelta(days=1)
         if since >= until:
             raise UsageError("The end of the time lies before its start.", remedy="Give a `since` before `until`.")
@@ -211,11 +227,13 @@ class Finder(Asking):
         search: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        page_size: int | None = None,
     ) -> Pages[Rejection]:
         """Messages that were refused, newest first; of today (UTC) unless `since`, and of the last 7 days at the most.
 
         Those to the caller, or to `mailbox`; administrators and apps without one see all (portal-rules C.12). `search`
-        is part of an address, the type, the text of the refusal or the sender's IP; with `*` a glob.
+        is part of an address, the type, the text of the refusal or the sender's IP; with `*` a glob. Raises
+        `UsageError`, `ForbiddenError` for a mailbox that is not the caller's.
         """
         for name, moment in (("since", since), ("until", until)):
             check_moment(name, moment)
@@ -238,7 +256,7 @@ class Finder(Asking):
                 and (pattern is None or any(map(pattern.matches, texts)))
             )
 
-        return self._pages(contract.REJECTIONS, asked, _rejection, wanted)
+        return self._pages(contract.REJECTIONS, asked, _rejection, wanted, page_size)
 
     def rejection(self, id: str, *, mailbox: str | None = None) -> Rejection:
         """The properties of one message that was refused: it is looked for in the list of the last 7 days.
@@ -246,7 +264,7 @@ class Finder(Asking):
         Raises `NotFoundError` for an id that is not in it.
         """
         checked_id(id)
-        since = datetime.now(UTC) - timedelta(days=limits.REJECTION_DAYS)
+        since = self._now() - timedelta(days=limits.REJECTION_DAYS)
         for found in self.rejected(mailbox=mailbox, since=since):
             if found.id == id:
                 return found
@@ -255,6 +273,11 @@ class Finder(Asking):
             why="It is not in the list of the last 7 days.",
             remedy="List again: mimeportal messages rejected --since 7d",
         )
+
+    def _now(self) -> datetime:
+        """What time it is at the portal, if it tells."""
+        told = self._portal.account.whoami().now if self._session.offers(account.WHOAMI) else None
+        return told or datetime.now(UTC)
 
     def _sees_all(self) -> bool:
         """Whether whoever asks sees everybody's mail: an administrator, or an app on Mimecast."""

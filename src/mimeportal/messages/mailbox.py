@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Unpack
 
 from mimeportal import limits
 from mimeportal.errors import NotOfferedError, UsageError
 from mimeportal.holds.hold import checked_id, checked_ids, checked_text, narrowed
 from mimeportal.messages.asking import Asking, narrowing, whole
 from mimeportal.messages.contract import mailbox as contract
-from mimeportal.messages.message import MailboxMessage, MailFilter, Message
-from mimeportal.paging import Pages
+from mimeportal.messages.message import MailboxMessage, MailConditions, MailFilter, Message
+from mimeportal.paging import Pages, page_size_of
 from mimeportal.transport import no_such
 from mimeportal.wire import format_date
 
@@ -26,11 +26,12 @@ class Mailbox(Asking):
 
     def list(
         self,
-        folder: str = "inbox",
+        folder: contract.Folder = "inbox",
         *,
         mailbox: str | None = None,
         filter: MailFilter | None = None,
-        **conditions: Any,
+        page_size: int | None = None,
+        **conditions: Unpack[MailConditions],
     ) -> Pages[MailboxMessage]:
         """The messages in a folder (`inbox`, `sent`, `junk`), newest first, lazily; of the last 30 days.
 
@@ -45,7 +46,7 @@ class Mailbox(Asking):
         wanted.check()
         whose = self._session.mailbox_of(mailbox)
         if self._session.offers(contract.BROWSE):
-            return self._browsed(wanted, folder=folder, mailbox=whose)
+            return self._browsed(wanted, page_size, folder=folder, mailbox=whose)
         if folder == "junk":
             raise NotOfferedError(
                 "Mimecast tells of no junk folder.",
@@ -63,17 +64,18 @@ class Mailbox(Asking):
         def read(row: contract.MailRow) -> MailboxMessage:
             return MailboxMessage.from_row(row, folder)
 
-        return self._pages(contract.LIST, item, read, wanted.matches)
+        return self._pages(contract.LIST, item, read, wanted.matches, page_size)
 
     def search(
         self,
         words: str | None = None,
         *,
-        folder: str | None = None,
+        folder: contract.Folder | None = None,
         mailbox: str | None = None,
         everyone: bool = False,
         filter: MailFilter | None = None,
-        **conditions: Any,
+        page_size: int | None = None,
+        **conditions: Unpack[MailConditions],
     ) -> Pages[MailboxMessage]:
         """Everything that is kept of a mailbox, or with `everyone` of the account, in which all these words stand.
 
@@ -95,7 +97,9 @@ class Mailbox(Asking):
         wanted.check()
         whose = None if everyone else self._session.mailbox_of(mailbox)
         if self._session.offers(contract.BROWSE):
-            return self._browsed(wanted, folder=folder, mailbox=whose, everyone=everyone or None, words=words)
+            return self._browsed(
+                wanted, page_size, folder=folder, mailbox=whose, everyone=everyone or None, words=words
+            )
         if folder is not None:
             raise NotOfferedError(
                 "Mimecast searches no single folder.",
@@ -111,12 +115,12 @@ class Mailbox(Asking):
             sent_to=narrowing(wanted.to),
             since=wanted.since,
             until=wanted.until,
-            page_size=limits.PAGE_SIZE,
+            page_size=page_size_of(page_size),
         )
         # Without it an app finds nothing, and is not told why (mimecast-api-portal 2.5).
         admin = True if everyone or not self._portal.is_person else None
         item = contract.FindMailItem(admin=admin, query=xml)
-        return self._pages(contract.FIND, item, MailboxMessage.from_found, wanted.matches)
+        return self._pages(contract.FIND, item, MailboxMessage.from_found, wanted.matches, page_size)
 
     def lookup(self, ids: Iterable[str]) -> Iterator[MailboxMessage]:
         """The messages with these ids that the caller may see, in any order; others are left out.
@@ -149,12 +153,12 @@ class Mailbox(Asking):
                 html = self._text(id, "HTML")
         return Message.from_row(detail, id=id, text=text, html=html)
 
-    def _text(self, id: str, type: str) -> str:
+    def _text(self, id: str, type: contract.Part) -> str:
         from mimeportal.untrusted import clean
 
         return clean(b"".join(self.part(id, type)).decode("utf-8", "replace"))
 
-    def part(self, id: str, type: str) -> Iterator[bytes]:
+    def part(self, id: str, type: contract.Part) -> Iterator[bytes]:
         """One part of a message as octets, piece by piece: `HTML`, `PLAIN`, `RFC822` (all of it) or
         `TRANSMISSION_MESSAGE_BODY` (all but its headers).
 
@@ -167,13 +171,13 @@ class Mailbox(Asking):
             return self._session.stream(contract.PART, item)
 
     def raw(self, id: str) -> Iterator[bytes]:
-        """The octets of a message, exactly as they are kept, piece by piece."""
+        """The octets of a message, exactly as they are kept, piece by piece. Raises `NotFoundError`."""
         if self._session.api == "api1":  # whose get-file is known to take attachments alone
             return self.part(id, "RFC822")
         return self._file(id, "message")
 
     def download(self, id: str) -> Iterator[bytes]:
-        """The octets of an attachment, by its id, piece by piece."""
+        """The octets of an attachment, by its id, piece by piece. Raises `NotFoundError`."""
         return self._file(id, "attachment")
 
     def _file(self, id: str, what: str) -> Iterator[bytes]:
@@ -185,6 +189,7 @@ class Mailbox(Asking):
     def _browsed(
         self,
         wanted: MailFilter,
+        page_size: int | None,
         *,
         folder: str | None = None,
         mailbox: str | None = None,
@@ -208,4 +213,4 @@ class Mailbox(Asking):
         def matches(row: MailboxMessage) -> bool:
             return (folder is None or row.folder == folder) and wanted.matches(row)
 
-        return self._pages(contract.BROWSE, item, MailboxMessage.from_row, matches)
+        return self._pages(contract.BROWSE, item, MailboxMessage.from_row, matches, page_size)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property
+from typing import TypedDict
 
 from mimeportal.addresses import address_filter
-from mimeportal.holds.hold import Attachment, check_conditions
+from mimeportal.holds.hold import Attachment, Conditions, check_conditions
 from mimeportal.messages.contract.mailbox import FoundRow, MailDetailRow, MailRow
 from mimeportal.messages.tracked import date_of
 from mimeportal.patterns import TextPattern
@@ -167,8 +168,20 @@ def _correspondent(address: Address) -> Correspondent:
     return Correspondent(address.email_address, address.displayable_name)
 
 
+class MailConditions(TypedDict, total=False):
+    """The fields of a `MailFilter`, by name."""
+
+    from_: str | None
+    to: str | None
+    subject: str | None
+    since: datetime | None
+    until: datetime | None
+    has_attachments: bool | None
+    larger_than: int | None
+
+
 @dataclass(frozen=True)
-class MailFilter:
+class MailFilter(Conditions):
     """Which messages of a mailbox are meant: all conditions that are set must hold.
 
     `from_` and `to` read as promises B.2 says; `subject` is a substring, or a glob with `*`, whatever the case.

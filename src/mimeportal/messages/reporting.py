@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimeportal import limits
-from mimeportal.addresses import domain_of, normalise
+from mimeportal.addresses import ENTRY_TYPES, SENDER_PARTS, EntryType, SenderPart, domain_of, normalise
 from mimeportal.bulk import BulkResult, Keyed, Plan, Worker
 from mimeportal.errors import ApiError, LostAnswerError, UsageError
 from mimeportal.holds.hold import checked_id, checked_ids
 from mimeportal.messages.asking import Asking
 from mimeportal.messages.contract import writing as contract
 from mimeportal.messages.message import MailboxMessage, Message
-from mimeportal.report import DESCRIBED, Context, Verdict, retry_selection
+from mimeportal.report import DESCRIBED, Context, OnOutcomes, Report, Verdict, retry_selection
 from mimeportal.selection import Item, Selection, collect
 from mimeportal.senders import contract as senders
 from mimeportal.transport import Session, no_such, not_offered
@@ -50,34 +50,41 @@ class Reporting(Asking):
     def block(
         self,
         messages: Iterable[str | MailboxMessage | Mapping[str, Any]],
-        form: str = "address",
+        form: EntryType = "address",
         *,
-        sender_part: str = "header",
+        sender_part: SenderPart = "header",
+        report: Report | None = None,
+        on_outcomes: OnOutcomes | None = None,
     ) -> BulkResult:
         """Block the senders of messages: the `address`, or the whole `domain`, for whoever has the message.
 
         Takes what `list()` and `search()` give, or ids. The From header is what the person saw; `sender_part` takes
-        `envelope` too. Every message has an outcome of its own. The senders learn nothing. On Mimecast addresses
-        alone. Raises `UsageError`, `NotOfferedError`.
+        `envelope` too. Every message has an outcome of its own; `report` keeps it, `on_outcomes` is called after each
+        batch. The senders learn nothing. On Mimecast addresses alone. Raises only what stops everything: `UsageError`,
+        `AuthenticationError`, `UnavailableError`, `NotOfferedError`.
         """
-        with self.plan_block(messages, form, sender_part=sender_part) as plan:
-            return plan.run()
+        plan = self.plan_block(messages, form, sender_part=sender_part)
+        return plan.carry_out(self._session.transport.parallel, report=report, on_outcomes=on_outcomes)
 
     def plan_block(
         self,
         messages: Iterable[str | MailboxMessage | Mapping[str, Any]] | None = None,
-        form: str = "address",
+        form: EntryType = "address",
         *,
-        sender_part: str = "header",
+        sender_part: SenderPart = "header",
         limit: int | None = None,
         retry_from: Path | None = None,
     ) -> Plan:
-        """What `block()` would do, frozen: `run()` does it. `retry_from` takes up a report."""
+        """What `block()` would do, frozen: `run()` does it. `limit` keeps the oldest; `retry_from` takes up a report.
+
+        Raises `UsageError`, `NotOfferedError`. The plan must be closed, or used in a `with` statement.
+        """
         context = Context(self._portal.profile, self._portal.account.code, self._portal.user or "app")
         local = self._session.offers(contract.BLOCK)
         worker: Worker = BlockWorker(self._session) if local else MimecastBlockWorker(self._portal)
         if retry_from is not None:
-            return Plan(retry_selection(retry_from, actions=frozenset({_VERB}), context=context), worker, context)
+            undone = retry_selection(retry_from, actions=frozenset({_VERB}), context=context, entry_of=_entry)
+            return Plan(undone, worker, context)
         if messages is None:
             raise UsageError("Whose sender shall be blocked?", remedy="Name messages, or a report to take up.")
         options = self._options(form, sender_part)
@@ -86,10 +93,10 @@ class Reporting(Asking):
             selection.keep_oldest(limit)
         return Plan(selection, worker, context)
 
-    def _options(self, form: str, sender_part: str) -> dict[str, Any]:
-        if form not in contract.FORMS:
+    def _options(self, form: EntryType, sender_part: SenderPart) -> dict[str, Any]:
+        if form not in ENTRY_TYPES:
             raise UsageError(f"form takes address or domain, not {form!r}.")
-        if sender_part not in contract.SENDER_PARTS:
+        if sender_part not in SENDER_PARTS:
             raise UsageError(f"sender_part takes header or envelope, not {sender_part!r}.")
         if form == "domain" and not self._session.offers(contract.BLOCK):
             raise not_offered("blocking a whole domain", self._session.api)
@@ -119,7 +126,7 @@ class Reporting(Asking):
                 continue  # its verdict is that of the act
             yield id, _facts_of(message)
 
-    def report(self, id: str, type: str, *, request_id: str | None = None) -> ReportedMessage:
+    def report(self, id: str, type: contract.ReportType, *, request_id: str | None = None) -> ReportedMessage:
         """Report one message as `spam` or `phishing`: it moves to Junk, its sender is blocked, and the original goes
         to the security team. The sender learns nothing (portal-rules C.15 to C.18).
 
@@ -162,10 +169,15 @@ def _facts_of(message: Message) -> dict[str, Any]:
 
 
 def _item(id: str, options: Mapping[str, Any], facts: Mapping[str, Any]) -> Item:
+    return Item(id, _VERB, options, dict(facts), _entry(facts, options))
+
+
+def _entry(facts: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:
     part = "from_address" if options.get("sender_part") == "envelope" else "from_header"
     address = normalise(str(facts.get(part) or ""))
-    entry = address if options["block"] == "address" else domain_of(address)
-    return Item(id, _VERB, options, dict(facts), entry if "@" in address else None)
+    if "@" not in address:
+        return None
+    return domain_of(address) if options.get("block") == "domain" else address
 
 
 def _recorded(entry: object, options: Mapping[str, Any]) -> Item:

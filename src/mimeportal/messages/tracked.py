@@ -94,14 +94,14 @@ class MessageInfo:
     size: int | None
     remote_ip: str
     remote_host: str
-    deliveries: dict[str, str]
+    deliveries: dict[str, str] = field(hash=False)
     policies: tuple[str, ...]
     headers: tuple[tuple[str, str], ...]
     text: str | None = None
     html: str | None = None
-    attachments: tuple[dict[str, Any], ...] | None = None
-    queue: dict[str, Any] = field(default_factory=dict)
-    document: dict[str, Any] = field(default_factory=dict)
+    attachments: tuple[dict[str, Any], ...] | None = field(default=None, hash=False)
+    queue: dict[str, Any] = field(default_factory=dict, hash=False)
+    document: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_row(cls, row: InfoRow) -> MessageInfo:

@@ -6,15 +6,18 @@ import hashlib
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Unpack
 
 from mimeportal import limits
 from mimeportal.errors import LostAnswerError, UsageError
 from mimeportal.holds.hold import checked_id
 from mimeportal.messages.asking import Asking
 from mimeportal.messages.composing import (
+    Attachable,
     FileContent,
+    MessageFields,
     NewFile,
     NewMessage,
     Recipient,
@@ -23,7 +26,7 @@ from mimeportal.messages.composing import (
 )
 from mimeportal.messages.contract import writing as contract
 from mimeportal.messages.tracked import date_of
-from mimeportal.paging import PageOf, Pages
+from mimeportal.paging import PageOf, Pages, page_size_of
 from mimeportal.transport import no_such, not_offered
 from mimeportal.wire import Address, Content, told_date
 
@@ -78,7 +81,7 @@ class Draft:
 class Writing(Asking):
     """The part of `portal.messages` that writes."""
 
-    def upload(self, file: Any) -> NewFile:
+    def upload(self, file: Attachable) -> NewFile:
         """Upload one file, given as a path or as `(name, octets)`; it can be attached for a day.
 
         Raises `UsageError` for a file that cannot be read, changes meanwhile, or is too large.
@@ -102,7 +105,9 @@ class Writing(Asking):
         item = contract.UploadItem(sha256=sha256, file_size=len(content))
         return self._session.one(contract.UPLOAD, item, content=content).id
 
-    def send(self, message: NewMessage | None = None, *, request_id: str | None = None, **given: Any) -> SentMessage:
+    def send(
+        self, message: NewMessage | None = None, *, request_id: str | None = None, **given: Unpack[MessageFields]
+    ) -> SentMessage:
         """Send a message: a `NewMessage`, or the fields of one: `to`, `cc`, `bcc`, `subject`, `body`, `html`,
         `attachments` (paths, or names with octets), `headers`, `mailbox`, `signature`, ...
 
@@ -125,7 +130,7 @@ class Writing(Asking):
         except LostAnswerError as fault:
             fault.remedy = f"Send it again with --request-id {item.request_id}: it is never sent twice."
             raise
-        return SentMessage(row.message_id, row.message_date_header, row.id, row.recipients, tuple(row.inline_left_out))
+        return _sent(row, row.id, row.recipients, tuple(row.inline_left_out))
 
     def _sent_by_mimecast(self, new: NewMessage, request_id: str | None) -> SentMessage:
         api = self._session.api
@@ -165,7 +170,7 @@ class Writing(Asking):
                 why=fault.why,
                 remedy=f"Look before sending it again: {self._look(new)}",
             ) from None
-        return SentMessage(row.message_id, row.message_date_header, "", len(new.everyone))
+        return _sent(row, "", len(new.everyone))
 
     def _look(self, new: NewMessage) -> str:
         import shlex
@@ -216,42 +221,45 @@ class Writing(Asking):
 
     # -- answering ---------------------------------------------------------------------------------------------
 
-    def reply(self, id: str, *, all: bool = False, request_id: str | None = None, **given: Any) -> SentMessage:
+    def reply(
+        self, id: str, *, all: bool = False, request_id: str | None = None, **given: Unpack[MessageFields]
+    ) -> SentMessage:
         """Answer a message: to its Reply-To, else its From; with `all` also to its other recipients, without
-        oneself. Its text is quoted. Fields are those of `send()`; recipients named here come on top.
+        oneself. Its text is quoted. Fields are those of `send()`; recipients named here come on top. Raises
+        `NotFoundError`, and as `send()`.
         """
         return self.send(self.compose_reply(id, all=all, **given), request_id=request_id)
 
-    def compose_reply(self, id: str, *, all: bool = False, **given: Any) -> NewMessage:
-        """What `reply()` would send."""
+    def compose_reply(self, id: str, *, all: bool = False, **given: Unpack[MessageFields]) -> NewMessage:
+        """What `reply()` would send. Raises `NotFoundError`, `UsageError`."""
         from mimeportal.messages import answering
 
         return answering.reply(self._portal, checked_id(id), all=all, given=given)
 
     def forward(
-        self, id: str, to: Any = None, *, whole: bool = False, request_id: str | None = None, **given: Any
+        self, id: str, *, whole: bool = False, request_id: str | None = None, **given: Unpack[MessageFields]
     ) -> SentMessage:
         """Pass a message on: its text quoted under its headers, its attachments attached again; `whole` attaches the
-        original in its own octets instead. Fields are those of `send()`.
+        original in its own octets instead. Fields are those of `send()`, `to` among them. Raises `NotFoundError`, and
+        as `send()`.
         """
-        return self.send(self.compose_forward(id, to, whole=whole, **given), request_id=request_id)
+        return self.send(self.compose_forward(id, whole=whole, **given), request_id=request_id)
 
-    def compose_forward(self, id: str, to: Any = None, *, whole: bool = False, **given: Any) -> NewMessage:
-        """What `forward()` would send."""
+    def compose_forward(self, id: str, *, whole: bool = False, **given: Unpack[MessageFields]) -> NewMessage:
+        """What `forward()` would send. Raises `NotFoundError`, `UsageError`."""
         from mimeportal.messages import answering
 
-        return answering.forward(self._portal, checked_id(id), whole=whole, given={"to": to, **given})
+        return answering.forward(self._portal, checked_id(id), whole=whole, given=given)
 
     # -- drafts ------------------------------------------------------------------------------------------------
 
-    def drafts(self) -> Pages[Draft]:
+    def drafts(self, *, page_size: int | None = None) -> Pages[Draft]:
         """The caller's own drafts, newest first. Nobody else sees them. Raises `NotOfferedError` on Mimecast."""
         self._session.require(contract.DRAFTS, "drafts")
+        size = page_size_of(page_size)
 
         def fetch(token: str | None) -> PageOf[Draft]:
-            answer = self._session.call(
-                contract.DRAFTS, [contract.DraftsItem()], page_size=limits.PAGE_SIZE, page_token=token
-            )
+            answer = self._session.call(contract.DRAFTS, [contract.DraftsItem()], page_size=size, page_token=token)
             page = answer.page
             rows = [_draft(row) for row in answer.rows]
             return PageOf(rows, page.total_count if page else None, page.next if page else None)
@@ -259,15 +267,23 @@ class Writing(Asking):
         return Pages(fetch)
 
     def draft(self, id: str) -> Draft:
-        """One draft. Raises `NotFoundError`."""
+        """One draft. Raises `NotFoundError`, `NotOfferedError` on Mimecast."""
         self._session.require(contract.DRAFT, "drafts")
         with no_such("draft"):
             return _draft(self._session.one(contract.DRAFT, contract.DraftItem(id=checked_id(id))))
 
     def save_draft(
-        self, message: NewMessage | None = None, *, id: str | None = None, request_id: str | None = None, **given: Any
+        self,
+        message: NewMessage | None = None,
+        *,
+        id: str | None = None,
+        request_id: str | None = None,
+        **given: Unpack[MessageFields],
     ) -> Draft:
-        """Keep a message as a draft, in the place of draft `id` where one is named; fields are those of `send()`."""
+        """Keep a message as a draft, in the place of draft `id` where one is named; fields are those of `send()`.
+
+        It need not be complete. Raises `UsageError`, `NotFoundError`, `NotOfferedError` on Mimecast.
+        """
         self._session.require(contract.SAVE_DRAFT, "drafts")
         item = contract.SaveDraftItem(
             request_id=request_id or str(uuid.uuid4()), id=id, **self._fields(_new(message, given))
@@ -283,7 +299,7 @@ class Writing(Asking):
             return self._submitted(item)
 
     def remove_draft(self, id: str) -> bool:
-        """Throw a draft away; whether it was there."""
+        """Throw a draft away; whether it was there. Raises `NotFoundError`, `NotOfferedError` on Mimecast."""
         self._session.require(contract.REMOVE_DRAFT, "drafts")
         with no_such("draft"):
             row = self._session.one(contract.REMOVE_DRAFT, contract.DraftItem(id=checked_id(id)))
@@ -302,7 +318,7 @@ class Writing(Asking):
         return [Delivery(row.address, row.kind, row.status, row.info, date_of(row.changed)) for row in answer.rows]
 
 
-def _new(message: NewMessage | None, given: dict[str, Any]) -> NewMessage:
+def _new(message: NewMessage | None, given: MessageFields) -> NewMessage:
     if message is None:
         return NewMessage.of(**given)
     if not isinstance(message, NewMessage):
@@ -313,6 +329,16 @@ def _new(message: NewMessage | None, given: dict[str, Any]) -> NewMessage:
     if given:
         raise UsageError("A whole message and single fields exclude each other.", remedy="Leave one of them out.")
     return message
+
+
+def _sent(row: contract.SendEmailRow, id: str, recipients: int, left_out: tuple[str, ...] = ()) -> SentMessage:
+    try:
+        date = parsedate_to_datetime(row.message_date_header)
+    except ValueError:
+        date = None
+    if date is not None:
+        date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    return SentMessage(row.message_id, date, id, recipients, left_out)
 
 
 def _draft(row: contract.DraftRow) -> Draft:

@@ -4,16 +4,76 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from mimeportal.reports.client import ReportsClient
-    from mimeportal.reports.exporting import Export, Exported
+from mimeportal.lazy import exported
 
-__all__ = ["Export", "Exported", "ReportsClient"]
+if TYPE_CHECKING:
+    from mimeportal.reports.client import Calendar, Days, ReportsClient
+    from mimeportal.reports.contract import (
+        AuditEventRow,
+        AuditRow,
+        CategoryRow,
+        CountedRow,
+        HeldRow,
+        LargeFilesRow,
+        LoginRow,
+        QueueRow,
+        RejectionRow,
+        ReleaseRow,
+        SecureMessagesRow,
+        SenderRow,
+        TrafficRow,
+    )
+    from mimeportal.reports.exporting import Export, Exported
+    from mimeportal.reports.siem import Batch
+
+_HOMES = {
+    "AuditEventRow": "contract",
+    "AuditRow": "contract",
+    "Batch": "siem",
+    "Calendar": "client",
+    "CategoryRow": "contract",
+    "CountedRow": "contract",
+    "Days": "client",
+    "Export": "exporting",
+    "Exported": "exporting",
+    "HeldRow": "contract",
+    "LargeFilesRow": "contract",
+    "LoginRow": "contract",
+    "QueueRow": "contract",
+    "RejectionRow": "contract",
+    "ReleaseRow": "contract",
+    "ReportsClient": "client",
+    "SecureMessagesRow": "contract",
+    "SenderRow": "contract",
+    "TrafficRow": "contract",
+}
+
+__all__ = [
+    "AuditEventRow",
+    "AuditRow",
+    "Batch",
+    "Calendar",
+    "CategoryRow",
+    "CountedRow",
+    "Days",
+    "Export",
+    "Exported",
+    "HeldRow",
+    "LargeFilesRow",
+    "LoginRow",
+    "QueueRow",
+    "RejectionRow",
+    "ReleaseRow",
+    "ReportsClient",
+    "SecureMessagesRow",
+    "SenderRow",
+    "TrafficRow",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from mimeportal.reports import client, exporting
+    return exported(__name__, _HOMES, name)
 
-        return getattr(client if name == "ReportsClient" else exporting, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return __all__

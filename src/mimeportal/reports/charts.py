@@ -34,7 +34,8 @@ class Chart:
     """What is drawn: one bar for each of `labels` in each of `series`.
 
     `numbers` stand along the bottom, one with each label, and are of the column `below`; `total` is the sum of the
-    column `counted`, on top. `rows` and `columns` are the table below.
+    column `counted`, on top. `rows` and `columns` are the table below, and `caption` says what those rows are: the
+    picture may show weeks of them, or the largest.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Chart:
     series: dict[str, tuple[int, ...]]
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    caption: str
 
     @property
     def summary(self) -> str:
@@ -74,13 +76,15 @@ def chart(name: str, rows: Sequence[Row], today: Calendar) -> Chart:
     columns = report.columns
     table = tuple(tuple(getattr(row, column) for column in columns) for row in rows)
     if "day" in columns:
-        labels, sums, subtitle = _by_day(report, rows)
-        subtitle = f"{subtitle} ({zone})" if subtitle else zone
+        labels, sums, weekly = _by_day(report, rows)
+        caption = _span(rows, zone)
+        subtitle = f"{caption}, each bar a week from Monday on" if weekly else caption
     else:
         most = [(_text(getattr(row, columns[0])), row) for row in rows[:_LARGEST]]
         labels = [label for label, _ in most]
         sums = {column: [getattr(row, column) or 0 for _, row in most] for column in report.chart}
-        subtitle = f"the {len(labels)} with most of {len(rows)}" if len(rows) > _LARGEST else f"{len(rows)} in all"
+        caption = f"{len(rows)} in all"
+        subtitle = f"the {len(labels)} with most of {len(rows)}" if len(rows) > _LARGEST else caption
     series = {column: tuple(values) for column, values in sums.items()}
     total = sum(getattr(row, report.total) or 0 for row in rows)
     below = report.chart[0]
@@ -95,14 +99,13 @@ def chart(name: str, rows: Sequence[Row], today: Calendar) -> Chart:
         series=series,
         columns=columns,
         rows=table,
+        caption=caption,
     )
 
 
-def _by_day(report: contract.Report, rows: Sequence[Any]) -> tuple[list[str], dict[str, list[int]], str]:
-    """Labels and sums, for each day or, where there are too many, each week from its Monday on."""
+def _by_day(report: contract.Report, rows: Sequence[Any]) -> tuple[list[str], dict[str, list[int]], bool]:
+    """Labels and sums, for each day or, where there are too many, each week from its Monday on; whether it is weeks."""
     days = sorted({row.day for row in rows})
-    if not days:
-        return [], {column: [] for column in report.chart}, ""
     weekly = len(days) > _DAILY
     bars = sorted({_monday(day) for day in days}) if weekly else days
     place = {bar: number for number, bar in enumerate(bars)}
@@ -110,9 +113,11 @@ def _by_day(report: contract.Report, rows: Sequence[Any]) -> tuple[list[str], di
     for row in rows:
         for column in report.chart:
             sums[column][place[_monday(row.day) if weekly else row.day]] += getattr(row, column) or 0
-    labels = [bar.isoformat() for bar in bars]
-    span = f"{days[0]} to {days[-1]}"
-    return labels, sums, f"{span}, by week" if weekly else span
+    return [bar.isoformat() for bar in bars], sums, weekly
+
+
+def _span(rows: Sequence[Any], zone: str) -> str:
+    return f"{rows[0].day} to {rows[-1].day} ({zone})" if rows else zone
 
 
 def _monday(day: date) -> date:
@@ -153,7 +158,8 @@ def picture(chart: Chart, kind: str) -> bytes:
         figure.suptitle(
             f"{_plain(chart.title)}: {chart.total:,} {_plain(chart.counted)} in all", fontsize=14, x=0.01, ha="left"
         )
-        axes.set_title(_plain(chart.subtitle), fontsize=10, color="#444444", loc="left")
+        # Above the legend: beside it, a long one would run into it.
+        axes.set_title(_plain(chart.subtitle), fontsize=10, color="#444444", loc="left", pad=24)
         octets = io.BytesIO()
         figure.savefig(octets, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
     return octets.getvalue()
@@ -179,7 +185,7 @@ def _bars(axes: Any, chart: Chart) -> None:
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.legend(frameon=False, ncols=4, fontsize=9, loc="lower right", bbox_to_anchor=(1.0, 1.0))
+    axes.legend(frameon=False, ncols=4, fontsize=9, loc="lower left", bbox_to_anchor=(-0.01, 1.0))
 
 
 def _pairs(chart: Chart) -> Iterable[tuple[str, int]]:
@@ -209,8 +215,8 @@ _STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto; max-width: 72rem;
   padding: 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .25rem; }
-figure { margin: .5rem 0; overflow-x: auto; } figure svg { width: 100%; height: auto; min-width: 46rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; text-wrap: balance; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .25rem; }
+figure { margin: .5rem 0; } figure svg { width: 100%; height: auto; min-width: 46rem; }
 figcaption { color: #444; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; min-width: 100%; }
 caption { text-align: left; color: #444; padding: .25rem 0; }
@@ -241,7 +247,8 @@ def _section(chart: Chart, number: int) -> str:
     svg = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-labelledby="c{number}"', 1)
     svg = _apart(svg, number)
     return (
-        f"<section>\n<h2>{escape(chart.title)}</h2>\n<figure>\n{svg}"
+        f"<section>\n<h2>{escape(chart.title)}</h2>\n<figure>\n"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Chart: {escape(chart.title)}">\n{svg}</div>\n'
         f'<figcaption id="c{number}">{escape(visible(chart.summary))}</figcaption>\n</figure>\n'
         f"{_table(chart)}</section>\n"
     )
@@ -268,7 +275,7 @@ def _table(chart: Chart) -> str:
     lines = "".join(f"<tr>{cells('td', (visible(_text(value)) for value in row))}</tr>\n" for row in chart.rows)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(chart.title)}">\n<table>\n'
-        f"<caption>{escape(visible(chart.subtitle))}</caption>\n<thead><tr>{head}</tr></thead>\n"
+        f"<caption>{escape(visible(chart.caption))}</caption>\n<thead><tr>{head}</tr></thead>\n"
         f"<tbody>\n{lines}</tbody>\n</table>\n</div>\n"
     )
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from mimeportal import days as calendar
 from mimeportal import limits
 from mimeportal.errors import ApiError, UsageError
 from mimeportal.holds.hold import check_moment
 from mimeportal.paging import PageOf, Pages
 from mimeportal.reports import contract
-from mimeportal.reports.contract import days as calendar
 from mimeportal.wire import Row
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ class Calendar:
                 raise UsageError(f"{name} takes a date or a datetime, not {moment!r}.")
             if isinstance(moment, datetime) and moment.tzinfo is None:
                 raise UsageError(f"{name} has no time zone: {moment}.", remedy="Give one, such as datetime.UTC.")
+            if moment is not None:
+                check_day(moment)
         start = self._day(since, self.today - timedelta(DEFAULT_DAYS))
         end = self._day(until, self.today + timedelta(1))
         if isinstance(until, datetime) and calendar.begin(end, self.zone) < until:
@@ -88,6 +90,8 @@ class Calendar:
                 why=f"The days are {start} to before {end}, in {self.zone_name}.",
                 remedy="Give a `since` before `until`; the day of `until` itself is not included.",
             )
+        for day in (start, end):  # in this zone a moment may be of another day
+            check_day(day)
         if (end - start).days > limits.REPORT_DAYS:
             raise UsageError(
                 f"A report has at most {limits.REPORT_DAYS:,} days.",
@@ -100,6 +104,17 @@ class Calendar:
         if moment is None:
             return default
         return calendar.day_of(moment, self.zone) if isinstance(moment, datetime) else moment
+
+
+def check_day(moment: date) -> None:
+    """Raise `UsageError` for what lies beyond the days that there are reports of."""
+    day = moment.date() if isinstance(moment, datetime) else moment
+    if not calendar.FIRST <= day <= calendar.LAST + timedelta(1):
+        raise UsageError(
+            f"There are no reports of {day}.",
+            why=f"Their days are {calendar.FIRST} to {calendar.LAST}.",
+            remedy="Give a day such as 2026-11-03.",
+        )
 
 
 class ReportsClient:
@@ -116,66 +131,66 @@ class ReportsClient:
         self._session = portal.session
 
     def secure_messages(
-        self, since: date | None = None, until: date | None = None, *, zone: str | None = None
+        self, *, since: date | None = None, until: date | None = None, zone: str | None = None
     ) -> Pages[contract.SecureMessagesRow]:
         """Number and direction of secure messages per day; of a local portal alone."""
         return self._rows("secure-messages", contract.SecureMessagesRow, since, until, zone)
 
     def traffic(
-        self, since: date | None = None, until: date | None = None, *, zone: str | None = None
+        self, *, since: date | None = None, until: date | None = None, zone: str | None = None
     ) -> Pages[contract.TrafficRow]:
         """Messages processed per day, by direction and outcome."""
         return self._rows("traffic", contract.TrafficRow, since, until, zone)
 
     def held(
-        self, since: date | None = None, until: date | None = None, *, zone: str | None = None
+        self, *, since: date | None = None, until: date | None = None, zone: str | None = None
     ) -> Pages[contract.HeldRow]:
         """Held, released, rejected and expired messages per day and reason; who decided, and how long it took."""
         return self._rows("held", contract.HeldRow, since, until, zone)
 
     def releases(
-        self, since: date | None = None, until: date | None = None, *, zone: str | None = None
+        self, *, since: date | None = None, until: date | None = None, zone: str | None = None
     ) -> Pages[contract.ReleaseRow]:
         """The release log: what left the hold queue, oldest first."""
         return self._rows("releases", contract.ReleaseRow, since, until, zone)
 
     def rejections(
-        self, since: date | None = None, until: date | None = None, *, zone: str | None = None
+        self, *, since: date | None = None, until: date | None = None, zone: str | None = None
     ) -> Pages[contract.RejectionRow]:
         """What was refused, oldest first."""
         return self._rows("rejections", contract.RejectionRow, since, until, zone)
 
     def senders(
-        self, since: date | None = None, until: date | None = None, *, zone: str | None = None
+        self, *, since: date | None = None, until: date | None = None, zone: str | None = None
     ) -> Pages[contract.SenderRow]:
         """Senders of held mail over all of the days, most held first; and how many people block or permit them."""
         return self._rows("senders", contract.SenderRow, since, until, zone)
 
     def largefiles(
-        self, since: date | None = None, until: date | None = None, *, zone: str | None = None
+        self, *, since: date | None = None, until: date | None = None, zone: str | None = None
     ) -> Pages[contract.LargeFilesRow]:
         """Large files sent and downloaded per day, and whose access ends; of a local portal alone."""
         return self._rows("largefiles", contract.LargeFilesRow, since, until, zone)
 
     def logins(
-        self, since: date | None = None, until: date | None = None, *, zone: str | None = None
+        self, *, since: date | None = None, until: date | None = None, zone: str | None = None
     ) -> Pages[contract.LoginRow]:
         """Log-ins per day and door, with success and without."""
         return self._rows("logins", contract.LoginRow, since, until, zone)
 
     def audit(
-        self, since: date | None = None, until: date | None = None, *, zone: str | None = None
+        self, *, since: date | None = None, until: date | None = None, zone: str | None = None
     ) -> Pages[contract.AuditRow]:
         """Who did what, when, oldest first."""
         return self._rows("audit", contract.AuditRow, since, until, zone)
 
     def queues(
-        self, since: date | None = None, until: date | None = None, *, zone: str | None = None
+        self, *, since: date | None = None, until: date | None = None, zone: str | None = None
     ) -> Pages[contract.QueueRow]:
         """How many messages waited to be delivered, hour by hour in both directions."""
         return self._rows("queues", contract.QueueRow, since, until, zone)
 
-    def rows(self, report: str, since: date | None = None, until: date | None = None) -> Pages[contract.CountedRow]:
+    def rows(self, report: str, *, since: date | None = None, until: date | None = None) -> Pages[contract.CountedRow]:
         """What the numbers of a report count, each thing by itself, oldest first. Of a local portal alone."""
         known = self.of(report)
         if not known.counted:
@@ -232,7 +247,7 @@ class ReportsClient:
         return contract.REPORTS[name]
 
     def by_name(
-        self, report: str, since: date | None = None, until: date | None = None, *, zone: str | None = None
+        self, report: str, *, since: date | None = None, until: date | None = None, zone: str | None = None
     ) -> Pages[Any]:
         """The rows of a report by its name, such as `secure-messages`: as its own method gives them."""
         return self._rows(report, self.of(report).row, since, until, zone)
@@ -240,7 +255,7 @@ class ReportsClient:
     # -- what Mimecast tells -------------------------------------------------------------------------------------
 
     def audit_events(
-        self, since: datetime, until: datetime, *, query: str | None = None, categories: Sequence[str] = ()
+        self, *, since: datetime, until: datetime, query: str | None = None, categories: Sequence[str] = ()
     ) -> Pages[contract.AuditEventRow]:
         """Audit events of a time, newest first, as Mimecast and a local portal tell them; at most 60 days back.
 
@@ -256,7 +271,7 @@ class ReportsClient:
         """The categories of audit events."""
         return self._session.call(contract.AUDIT_CATEGORIES).rows
 
-    def siem_events(self, kind: str, since: datetime, until: datetime, *, resume: str = "") -> Iterator[siem.Batch]:
+    def siem_events(self, kind: str, *, since: datetime, until: datetime, resume: str = "") -> Iterator[siem.Batch]:
         """SIEM events of one kind (`receipt`, `process`, `delivery`, ...), many at once; of the last 7 days.
 
         From batch files of API 2.0, from log files of 1.0. Whoever keeps the `resume` of the batches that are done
@@ -270,7 +285,7 @@ class ReportsClient:
 
     # -- how they are fetched ------------------------------------------------------------------------------------
 
-    def batches(self, name: str, window: Days) -> Iterator[list[Values]]:
+    def batches(self, name: str, window: Days) -> Iterator[list[list[Any]]]:
         """A report's rows as lists in the order of its columns, times as text, many at once: for files."""
         report = self.of(name)
         if report.endpoint is not None and self._session.offers(report.endpoint):

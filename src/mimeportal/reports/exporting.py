@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimeportal.errors import ForbiddenError, MimeportalError, NotOfferedError, UnavailableError, UsageError
 from mimeportal.reports import contract
-from mimeportal.reports.client import Calendar, Days, ReportsClient
+from mimeportal.reports.client import Calendar, Days, ReportsClient, check_day
 from mimeportal.untrusted import safe_name
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class Export:
             raise UsageError(f"since takes a day or 'last', not {self.since!r}.")
         if self.until is not None and type(self.until) is not date:
             raise UsageError(f"until takes a day, not {self.until!r}.")
+        for day in (self.since, self.until):
+            if isinstance(day, date):
+                check_day(day)
         if isinstance(self.since, date) and self.until is not None and self.until <= self.since:
             raise UsageError(
                 f"The end, {self.until}, lies before the start, {self.since}, or on the same day.",
@@ -159,13 +163,16 @@ class _Exporting:
                 why="Days of two zones overlap.",
                 remedy="Export into another folder.",
             )
+        self._reopen()
         days = self._days()
         if days is None:
             return
         self._folder.mkdir(exist_ok=True)
         _remove_parts(self._folder)
         self._manifest |= {"version": _VERSION, "report": self._report.name, "account": account, "time_zone": zone}
-        self._marks.setdefault(self._plan.format, days.start.isoformat())
+        if self._plan.since == LAST:
+            # An explicit range is no promise to take up what follows it: it moves a mark on, and makes none.
+            self._marks.setdefault(self._plan.format, days.start.isoformat())
         for day in days:
             noted = self._noted.get(day.isoformat())
             if noted is None or noted.get("open") or self._plan.refresh or not self._is_there(noted):
@@ -175,6 +182,24 @@ class _Exporting:
             else:
                 tell(Exported(self._report.name, day, "kept", self._folder / noted["file"], noted["rows"]))
             self._advance(day)
+
+    def _reopen(self) -> None:
+        """Take back what is noted of days that are not over: a clock ran ahead when they were exported.
+
+        Of local portals alone, which have every day to be fetched again.
+        """
+        closed, today = self._today.closed_until.isoformat(), self._today.today.isoformat()
+        mark = self._marks.get(self._plan.format, "")
+        if self._portal.session.api != "local" or self._today.clock:
+            return
+        early = [day for day, noted in self._noted.items() if day >= closed and not noted.get("open")]
+        if max(early, default="") >= today:
+            for day in early:
+                self._noted[day]["open"] = True
+            self._write_manifest()
+        if mark > today:
+            self._marks[self._plan.format] = closed
+            self._write_marks()
 
     def _days(self) -> Days | None:
         """The days of this run; None when none of them is closed."""
@@ -200,15 +225,11 @@ class _Exporting:
             return
         path = self._folder / f"{day.isoformat()}.{self._plan.format}"
         part = self._folder / f".{path.name}.{os.getpid()}.part"
-        try:
+        with _gone_unless_placed(part):
             rows = self._write(part, window)
             _sync(part)
             digest = _digest(part)
             _put(part, path)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink()
-            raise
         noted: dict[str, Any] = {"file": path.name, "rows": rows, "sha256": digest}
         is_open = day >= self._today.closed_until
         self._note(day, {**noted, "open": True} if is_open else noted)
@@ -227,12 +248,17 @@ class _Exporting:
 
     def _note(self, day: date, noted: dict[str, Any]) -> None:
         self._noted[day.isoformat()] = noted
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
         ordered = {form: dict(sorted(days.items())) for form, days in sorted(self._manifest["days"].items())}
         _replace(self._folder / "manifest.json", {**self._manifest, "days": ordered})
 
     def _advance(self, day: date) -> None:
         """Move the watermark past a day that is done for good, where it has come to it."""
         form = self._plan.format
+        if form not in self._marks:
+            return
         mark = date.fromisoformat(self._marks[form])
         noted = self._noted.get(day.isoformat(), {"open": True})
         if day == mark and not noted.get("open"):
@@ -240,7 +266,10 @@ class _Exporting:
             while (done := self._noted.get(mark.isoformat())) is not None and not done.get("open"):
                 mark += timedelta(1)
             self._marks[form] = mark.isoformat()
-            _replace(self._folder / "watermark.json", dict(sorted(self._marks.items())))
+            self._write_marks()
+
+    def _write_marks(self) -> None:
+        _replace(self._folder / "watermark.json", dict(sorted(self._marks.items())))
 
 
 def _account(portal: Portal) -> str:
@@ -326,9 +355,21 @@ def _is_day(text: Any) -> bool:
 
 def _replace(path: Path, content: dict[str, Any]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=1) + "\n", "ascii")
-    _sync(part)
-    _put(part, path)
+    with _gone_unless_placed(part):
+        part.write_text(json.dumps(content, indent=1) + "\n", "ascii")
+        _sync(part)
+        _put(part, path)
+
+
+@contextmanager
+def _gone_unless_placed(part: Path) -> Iterator[None]:
+    """Whatever stops a file on its way leaves nothing of it: a full disk needs the room."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
 
 
 def _sync(path: Path) -> None:
@@ -354,4 +395,7 @@ def _digest(path: Path) -> str:
 def _remove_parts(folder: Path) -> None:
     """What a kill left: only whoever holds the lock writes here, so nobody's part is under way."""
     for part in folder.glob(".*.part"):
-        part.unlink(missing_ok=True)
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)

@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mimeportal import days as calendar
 from mimeportal import limits
 from mimeportal.holds import contract as holds_contract
 from mimeportal.messages.contract import finder
 from mimeportal.paging import PageOf, Pages
 from mimeportal.reports import contract, siem
-from mimeportal.reports.contract import days as calendar
 from mimeportal.transport import not_offered
 from mimeportal.wire import Row, format_date, told_date
 
 if TYPE_CHECKING:
+    from mimeportal.holds.log import ReleaseLogEntry
     from mimeportal.portal import Portal
     from mimeportal.reports.client import Calendar, Days
 
@@ -31,18 +32,14 @@ _KEPT = {
     "audit": (60, "Mimecast tells audit events of 60 days."),
     "logins": (60, "Mimecast tells audit events of 60 days."),
 }
-# What a local portal lets go of: the rest it keeps for ever.
-_REFUSED = limits.REJECTION_DAYS + limits.REPORT_GRACE_DAYS
-_KEPT_LOCALLY = {"rejections": (_REFUSED, f"What was refused is kept for {_REFUSED} days (portal-rules C.12).")}
 _BATCH = 500
 
 
 def absent(portal: Portal, report: contract.Report, day: date, today: Calendar) -> str:
-    """Why the portal does not keep a day any more; "" where it does."""
-    known = _KEPT_LOCALLY if portal.session.api == "local" else _KEPT
-    if report.name not in known:
+    """Why the portal does not keep a day any more; "" where it does: a local portal keeps every one."""
+    if portal.session.api == "local" or report.name not in _KEPT:
         return ""
-    kept, why = known[report.name]
+    kept, why = _KEPT[report.name]
     return why if calendar.begin(day, today.zone) < today.now - timedelta(kept) else ""
 
 
@@ -118,30 +115,28 @@ def _traffic(portal: Portal, window: Days) -> Iterator[Row]:
 
 def _log(portal: Portal, window: Days) -> Iterator[contract.ReleaseRow]:
     found = []
-    for row in portal.holds.log(since=window.since, until=window.until, page_size=limits.PAGE_SIZE):
-        ended = told_date(row.released) if row.released else None
-        if ended is None or window.since <= ended < window.until:
-            found.append(_release(row, ended))
+    for entry in portal.holds.log(since=window.since, until=window.until):
+        if entry.released is None or window.since <= entry.released < window.until:
+            found.append(_release(entry))
     yield from _oldest_first(found, lambda row: row.released)
 
 
-def _release(row: holds_contract.ReleaseLogRow, ended: datetime | None) -> contract.ReleaseRow:
-    operator = row.operator.get("email", "") if isinstance(row.operator, dict) else row.operator
-    expired = row.status != "released" and "xpired" in row.message_info
+def _release(entry: ReleaseLogEntry) -> contract.ReleaseRow:
+    expired = entry.status != "released" and "xpired" in entry.info
     return contract.ReleaseRow(
-        released=ended,
-        status="expired" if expired else row.status,
-        operator=str(operator or ""),
-        from_address=row.from_env.email_address,
-        from_header=row.from_hdr.email_address,
-        to_address=",".join(address.email_address for address in row.to),
-        subject=row.subject,
-        route=row.route.lower(),
-        size=row.size,
-        has_attachments=row.attachments,
-        held_reason=row.held_reason,
-        policy=row.policy,
-        reject_reason=row.reject_reason,
+        released=entry.released,
+        status="expired" if expired else entry.status,
+        operator=entry.operator,
+        from_address=entry.from_address,
+        from_header=entry.from_header,
+        to_address=",".join(entry.to_addresses),
+        subject=entry.subject,
+        route=entry.route,
+        size=entry.size,
+        has_attachments=entry.has_attachments,
+        held_reason=entry.held_reason,
+        policy=entry.policy,
+        reject_reason=entry.reject_reason,
         received=None,
     )
 
@@ -191,7 +186,7 @@ def _queues(portal: Portal, window: Days) -> Iterator[Row]:
     for day in window:
         since = calendar.begin(day, window.zone)
         until = calendar.begin(day + timedelta(1), window.zone)
-        lengths = [row for row in portal.messages.queues(since, until) if since <= row.date < until]
+        lengths = [row for row in portal.messages.queues(since=since, until=until) if since <= row.date < until]
         for length in sorted(lengths, key=lambda row: (row.date, row.direction)):
             yield contract.QueueRow(date=length.date, direction=length.direction, count=length.count)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
+from mimeportal import days as calendar
 from mimeportal.errors import ApiError, LostAnswerError
 from mimeportal.paging import Tokens
 from mimeportal.reports import contract
-from mimeportal.reports.contract import days as calendar
 from mimeportal.transport import Session, not_offered
 from mimeportal.wire import read_json
 
@@ -28,7 +28,7 @@ _LINES = 1 << 18  # octets of events that are read at once
 class Batch:
     """Some events of one kind; `resume` takes up the list of files where these came from, "" at its start."""
 
-    events: list[Event]
+    events: list[Event] = field(hash=False)
     resume: str
 
 

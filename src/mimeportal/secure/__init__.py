@@ -4,16 +4,73 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from mimeportal.secure.client import SecureClient
-    from mimeportal.secure.message import SecureFilter, SecureMessage
+from mimeportal.lazy import exported
 
-__all__ = ["SecureClient", "SecureFilter", "SecureMessage"]
+if TYPE_CHECKING:
+    from mimeportal.holds.hold import Attachment
+    from mimeportal.messages.composing import Attachable, Recipients
+    from mimeportal.secure.acting import Verb
+    from mimeportal.secure.client import SecureClient
+    from mimeportal.secure.contract import DefinitionRow, Direction, Folder, Option, SettingsRow, Status
+    from mimeportal.secure.message import (
+        MonitoredMessage,
+        Recipient,
+        SecureConditions,
+        SecureContent,
+        SecureEvent,
+        SecureFilter,
+        SecureMessage,
+        SentSecure,
+    )
+
+_HOMES = {
+    "Attachable": "mimeportal.messages.composing",
+    "Attachment": "mimeportal.holds.hold",
+    "DefinitionRow": "contract",
+    "Direction": "contract",
+    "Folder": "contract",
+    "MonitoredMessage": "message",
+    "Option": "contract",
+    "Recipient": "message",
+    "Recipients": "mimeportal.messages.composing",
+    "SecureClient": "client",
+    "SecureConditions": "message",
+    "SecureContent": "message",
+    "SecureEvent": "message",
+    "SecureFilter": "message",
+    "SecureMessage": "message",
+    "SentSecure": "message",
+    "SettingsRow": "contract",
+    "Status": "contract",
+    "Verb": "acting",
+}
+
+__all__ = [
+    "Attachable",
+    "Attachment",
+    "DefinitionRow",
+    "Direction",
+    "Folder",
+    "MonitoredMessage",
+    "Option",
+    "Recipient",
+    "Recipients",
+    "SecureClient",
+    "SecureConditions",
+    "SecureContent",
+    "SecureEvent",
+    "SecureFilter",
+    "SecureMessage",
+    "SentSecure",
+    "SettingsRow",
+    "Status",
+    "Verb",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from mimeportal.secure import client, message
+    return exported(__name__, _HOMES, name)
 
-        return getattr(client if name == "SecureClient" else message, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return __all__

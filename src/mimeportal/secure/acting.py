@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mimeportal import limits
 from mimeportal.bulk import Plan
@@ -21,6 +21,7 @@ from mimeportal.wire import Endpoint
 if TYPE_CHECKING:
     from mimeportal.portal import Portal
 
+Verb = Literal["mark", "delete", "restore", "recall", "expire"]
 VERBS: Mapping[str, Endpoint[Any, Any]] = {
     "mark": contract.MARK,
     "delete": contract.DELETE,

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from mimeportal import limits
 from mimeportal.addresses import normalise
 from mimeportal.errors import LostAnswerError, UsageError
-from mimeportal.holds.hold import check_moment, checked_id, checked_ids, checked_text
+from mimeportal.holds.hold import check_moment, checked_id, checked_ids, checked_text, narrowed
 from mimeportal.messages.asking import whole
-from mimeportal.messages.composing import NewFile, addresses, recipients
-from mimeportal.paging import PageOf, Pages
+from mimeportal.messages.composing import Attachable, NewFile, Recipients, addresses, recipients
+from mimeportal.paging import PageOf, Pages, page_size_of
 from mimeportal.patterns import TextPattern
 from mimeportal.secure import contract
 from mimeportal.secure.contract import DefinitionRow, SettingsRow
 from mimeportal.secure.message import (
     MonitoredMessage,
     Recipient,
+    SecureConditions,
     SecureContent,
     SecureEvent,
     SecureFilter,
@@ -36,7 +36,8 @@ from mimeportal.wire import Endpoint, format_date, told_date
 if TYPE_CHECKING:
     from mimeportal.bulk import BulkResult, Plan
     from mimeportal.portal import Portal
-    from mimeportal.report import Outcome, Report
+    from mimeportal.report import OnOutcomes, Report
+    from mimeportal.secure import acting
 
 
 class SecureClient:
@@ -50,15 +51,15 @@ class SecureClient:
 
     def send(
         self,
-        to: Any,
-        subject: str,
-        text: str,
         *,
-        cc: Any = (),
-        attachments: Any = (),
+        to: Recipients,
+        subject: str,
+        body: str,
+        cc: Recipients | None = None,
+        attachments: Iterable[Attachable] = (),
         html: str | None = None,
         definition: str | None = None,
-        option: str | None = None,
+        option: contract.Option | None = None,
         mailbox: str | None = None,
         signature: bool = True,
         inline_as_attachments: bool = False,
@@ -75,17 +76,18 @@ class SecureClient:
         nobody outside to apply to, `ForbiddenError` where the account does not let the caller.
         """
         self._session.require(contract.SEND, "sending secure messages")
+        whose = self._session.mailbox_of(mailbox)
         item = contract.SendItem(
             request_id=request_id or str(uuid.uuid4()),
             to=addresses(recipients(to, "to")),
             cc=addresses(recipients(cc, "cc")),
             subject=header_value(_text("subject", subject), name="subject"),
-            text=_text("text", text),
+            text=_text("body", body),
             attachments=self._uploaded(attachments),
             html=html,
             definition=definition,
             option=option,
-            mailbox=mailbox,
+            mailbox=whose,
             signature=signature,
             inline_as_attachments=inline_as_attachments,
         )
@@ -94,10 +96,10 @@ class SecureClient:
     def reply(
         self,
         id: str,
-        text: str,
         *,
+        body: str,
         all: bool = False,
-        attachments: Any = (),
+        attachments: Iterable[Attachable] = (),
         signature: bool = True,
         request_id: str | None = None,
     ) -> SentSecure:
@@ -111,7 +113,7 @@ class SecureClient:
             request_id=request_id or str(uuid.uuid4()),
             id=checked_id(id),
             all=all,
-            text=_text("text", text),
+            text=_text("body", body),
             attachments=self._uploaded(attachments),
             signature=signature,
         )
@@ -124,7 +126,7 @@ class SecureClient:
             fault.remedy = f"Send it again with --request-id {item.request_id}: it is never sent twice."
             raise
 
-    def _uploaded(self, given: Any) -> Sequence[contract.AttachmentItem]:
+    def _uploaded(self, given: Iterable[Attachable]) -> Sequence[contract.AttachmentItem]:
         """Upload the files of a message. Raises `UsageError` before the first, for what is too large in all."""
         if isinstance(given, str | bytes | Path | Mapping) or not isinstance(given, Iterable):
             raise UsageError("attachments takes several files.", remedy="Put it in a list: [path].")
@@ -140,14 +142,20 @@ class SecureClient:
         return [contract.AttachmentItem(id=file.upload_id, filename=file.name) for file in uploaded]
 
     def definitions(self, *, mailbox: str | None = None) -> Sequence[DefinitionRow]:
-        """The definitions that the caller, or whose `mailbox` it is, may send by; the default first."""
+        """The definitions that the caller, or whose `mailbox` it is, may send by; the default first.
+
+        Raises `ForbiddenError` for a mailbox that is not the caller's to use.
+        """
         self._session.require(contract.DEFINITIONS, "definitions of secure messages")
         whose = self._session.mailbox_of(mailbox)
         items = [contract.DefinitionsItem(mailbox=whose)] if whose is not None else []
         return self._session.call(contract.DEFINITIONS, items).rows
 
     def settings(self) -> SettingsRow:
-        """What Secure Messaging offers the caller: composing, answering, printing, deleting; its limits."""
+        """What Secure Messaging offers the caller: composing, answering, printing, deleting; its limits.
+
+        Raises `NotOfferedError` on Mimecast.
+        """
         self._session.require(contract.SETTINGS, "settings of secure messages")
         row: SettingsRow = self._session.one(contract.SETTINGS, contract.SettingsItem())
         return row
@@ -155,7 +163,11 @@ class SecureClient:
     # -- reading ---------------------------------------------------------------------------------------
 
     def list(
-        self, filter: SecureFilter | None = None, *, page_size: int = 0, **conditions: Any
+        self,
+        filter: SecureFilter | None = None,
+        *,
+        page_size: int | None = None,
+        **conditions: Unpack[SecureConditions],
     ) -> Pages[SecureMessage]:
         """Secure messages of one folder, newest first, lazily, page by page.
 
@@ -163,9 +175,11 @@ class SecureClient:
         sets; `search` and `since` reach further back. Raises `UsageError` for unknown names, `ForbiddenError` for a
         mailbox that is not the caller's.
         """
-        wanted = _narrowed(filter, conditions)
+        wanted = narrowed(SecureFilter, filter, conditions)
+        wanted.check()
+        size = page_size_of(page_size)
         if not self._session.offers(contract.LIST):
-            return self._by_flags(wanted)
+            return self._by_flags(wanted, size)
         folder = wanted.folder or self._folder()
         item = contract.ListItem(
             folder=folder,
@@ -181,7 +195,6 @@ class SecureClient:
         )
 
         def fetch(token: str | None) -> PageOf[SecureMessage]:
-            size = page_size or limits.PAGE_SIZE
             answer = self._session.call(contract.LIST, [item], page_size=size, page_token=token)
             found = [m for row in answer.rows if wanted.matches(m := SecureMessage.from_row(row))]
             page = answer.page
@@ -189,7 +202,7 @@ class SecureClient:
 
         return Pages(fetch)
 
-    def _by_flags(self, wanted: SecureFilter) -> Pages[SecureMessage]:
+    def _by_flags(self, wanted: SecureFilter, page_size: int) -> Pages[SecureMessage]:
         """What Mimecast tells: of what lies in a mailbox, the messages that were sent by Secure Messaging.
 
         Neither who has read them nor what recipients may do is told there, nor are they searched.
@@ -207,6 +220,7 @@ class SecureClient:
             since=wanted.since,
             until=wanted.until,
             has_attachments=wanted.has_attachments,
+            page_size=page_size,
         )
         return mail.mapped(lambda row: SecureMessage.from_mail(row) if row.ccm else None)
 
@@ -215,7 +229,7 @@ class SecureClient:
         return "inbox" if self._portal.account.whoami().role == "outside" else "sent"
 
     def lookup(self, ids: Iterable[str]) -> Iterator[SecureMessage]:
-        """The caller's messages with these ids, in any order; others are left out."""
+        """The caller's messages with these ids, in any order; others are left out. Raises `UsageError` for no id."""
         wanted = map(checked_id, checked_ids(ids))
         while chunk := list(islice(wanted, limits.LOCAL_BATCH)):
             answer = self._session.call(contract.LIST, [contract.ListItem(ids=chunk)], page_size=len(chunk))
@@ -230,39 +244,76 @@ class SecureClient:
         return SecureContent.from_row(self._session.one(contract.SHOW, contract.MessageItem(id=checked_id(id))))
 
     def print(self, id: str) -> SecureContent:
-        """As `get`, in order to print it. Raises `ForbiddenError` where its sender does not allow that."""
+        """As `get`, in order to print it. Raises `ForbiddenError` where its sender does not allow that (F.12)."""
         self._session.require(contract.PRINT, "printing secure messages")
         return SecureContent.from_row(self._session.one(contract.PRINT, contract.MessageItem(id=checked_id(id))))
 
     def download(self, attachment: str) -> Iterator[bytes]:
-        """The octets of an attachment, by its id, piece by piece."""
+        """The octets of an attachment, by its id, piece by piece. Raises `NotFoundError`."""
         return self._session.stream(contract.FILE, contract.FileItem(id=checked_id(attachment)))
 
     # -- acting on several -----------------------------------------------------------------------------
 
-    def mark(self, ids: Iterable[str | SecureMessage], *, read: bool) -> BulkResult:
-        """Mark messages as read or as unread. Acts at once; only what stops everything is raised."""
-        return self._run(self.plan("mark", ids=ids, read=read))
+    # Each acts at once, and tells per message in the result what became of it. `report` keeps that, `on_outcomes` is
+    # called after each batch. Only what stops everything is raised.
 
-    def delete(self, ids: Iterable[str | SecureMessage]) -> BulkResult:
-        """Move messages to Deleted Items."""
-        return self._run(self.plan("delete", ids=ids))
+    def mark(
+        self,
+        ids: Iterable[str | SecureMessage],
+        *,
+        read: bool,
+        report: Report | None = None,
+        on_outcomes: OnOutcomes | None = None,
+    ) -> BulkResult:
+        """Mark messages as read or as unread. Raises only what stops everything, `NotOfferedError` on Mimecast."""
+        return self._carry_out(self.plan("mark", ids=ids, read=read), report, on_outcomes)
 
-    def restore(self, ids: Iterable[str | SecureMessage]) -> BulkResult:
-        """Move messages from Deleted Items to where they were."""
-        return self._run(self.plan("restore", ids=ids))
+    def delete(
+        self,
+        ids: Iterable[str | SecureMessage],
+        *,
+        report: Report | None = None,
+        on_outcomes: OnOutcomes | None = None,
+    ) -> BulkResult:
+        """Move messages to Deleted Items. Raises as `mark` does."""
+        return self._carry_out(self.plan("delete", ids=ids), report, on_outcomes)
 
-    def recall(self, ids: Iterable[str | SecureMessage]) -> BulkResult:
-        """Take messages back from all of their recipients; answers to them stay (portal-rules F.28 to F.30)."""
-        return self._run(self.plan("recall", ids=ids))
+    def restore(
+        self,
+        ids: Iterable[str | SecureMessage],
+        *,
+        report: Report | None = None,
+        on_outcomes: OnOutcomes | None = None,
+    ) -> BulkResult:
+        """Move messages from Deleted Items to where they were. Raises as `mark` does."""
+        return self._carry_out(self.plan("restore", ids=ids), report, on_outcomes)
 
-    def expire(self, ids: Iterable[str | SecureMessage]) -> BulkResult:
-        """Let messages expire now."""
-        return self._run(self.plan("expire", ids=ids))
+    def recall(
+        self,
+        ids: Iterable[str | SecureMessage],
+        *,
+        report: Report | None = None,
+        on_outcomes: OnOutcomes | None = None,
+    ) -> BulkResult:
+        """Take messages back from all of their recipients; answers to them stay (portal-rules F.28 to F.30).
+
+        Raises as `mark` does.
+        """
+        return self._carry_out(self.plan("recall", ids=ids), report, on_outcomes)
+
+    def expire(
+        self,
+        ids: Iterable[str | SecureMessage],
+        *,
+        report: Report | None = None,
+        on_outcomes: OnOutcomes | None = None,
+    ) -> BulkResult:
+        """Let messages expire now. Raises as `mark` does."""
+        return self._carry_out(self.plan("expire", ids=ids), report, on_outcomes)
 
     def plan(
         self,
-        verb: str,
+        verb: acting.Verb,
         *,
         ids: Iterable[str | SecureMessage | Mapping[str, Any]] | None = None,
         filter: SecureFilter | None = None,
@@ -286,23 +337,12 @@ class SecureClient:
             self._portal, verb, ids=checked, filter=filter, retry_from=retry_from, limit=limit, options=options
         )
 
-    def _run(
-        self,
-        plan: Plan,
-        report: Report | None = None,
-        on_outcomes: Callable[[Sequence[Outcome]], None] | None = None,
-    ) -> BulkResult:
-        with plan:
-            result = plan.run(report=report, concurrency=self._session.transport.parallel, on_outcomes=on_outcomes)
-        if result.interrupted:
-            raise KeyboardInterrupt
-        if result.stopped:
-            raise result.stopped
-        return result
+    def _carry_out(self, plan: Plan, report: Report | None, on_outcomes: OnOutcomes | None) -> BulkResult:
+        return plan.carry_out(self._session.transport.parallel, report=report, on_outcomes=on_outcomes)
 
     # -- what its sender does --------------------------------------------------------------------------
 
-    def extend(self, id: str, until: datetime) -> datetime:
+    def extend(self, id: str, *, until: datetime) -> datetime:
         """Move the expiry of a message that has not expired yet to a later time; the expiry that stands now.
 
         At most to where the account's retention ends (portal-rules F.27). Raises `ApiError` with `no_expiry`,
@@ -314,7 +354,10 @@ class SecureClient:
         return told_date(self._session.one(contract.EXTEND, item).expires)
 
     def notify(self, id: str, *, to: str | None = None) -> Sequence[Recipient]:
-        """Write the notification again, to all for whom the message waits or to one of them; each with its `notice`."""
+        """Write the notification again, to all for whom the message waits or to one of them; each with its `notice`.
+
+        Raises `NotFoundError`, `ForbiddenError` for who did not send it, `ApiError` with `expired` or `recalled`.
+        """
         self._session.require(contract.NOTIFY, "notifying of secure messages")
         item = contract.NotifyItem(id=checked_id(id), to=normalise(to) if to else None)
         return [Recipient.from_row(row) for row in self._session.one(contract.NOTIFY, item).recipients]
@@ -324,19 +367,21 @@ class SecureClient:
     def monitor(
         self,
         *,
-        statuses: Sequence[str] | None = None,
-        direction: str | None = None,
+        statuses: Sequence[contract.Status] | None = None,
+        direction: contract.Direction | None = None,
         expired: bool | None = None,
         search: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        page_size: int = 0,
+        page_size: int | None = None,
     ) -> Pages[MonitoredMessage]:
         """The secure messages of the account, newest first, for administrators; the last 48 hours without `since`.
 
-        `statuses` are any of `sent, read, recalled, extended` (portal-rules F.34).
+        `statuses` are any of `sent, read, recalled, extended` (portal-rules F.34); `search` is part of an address or of
+        the subject. Raises `UsageError`, `ForbiddenError`.
         """
         self._session.require(contract.MONITOR, "monitoring secure messages")
+        size = page_size_of(page_size)
         for status in statuses or ():
             if status not in contract.STATUSES:
                 known = ", ".join(contract.STATUSES)
@@ -365,7 +410,6 @@ class SecureClient:
         )
 
         def fetch(token: str | None) -> PageOf[MonitoredMessage]:
-            size = page_size or limits.PAGE_SIZE
             answer = self._session.call(contract.MONITOR, [item], page_size=size, page_token=token)
             found = [MonitoredMessage.from_row(row) for row in answer.rows]
             kept = [message for message in found if matches(message)]
@@ -375,22 +419,13 @@ class SecureClient:
         return Pages(fetch)
 
     def log(self, id: str) -> Sequence[SecureEvent]:
-        """Every event of a message in its order: sent, notified, opened, printed, ... For administrators."""
+        """Every event of a message in its order: sent, notified, opened, printed, ... For administrators.
+
+        Raises `NotFoundError`, `ForbiddenError`.
+        """
         self._session.require(contract.LOG, "the log of secure messages")
         rows = self._session.call(contract.LOG, [contract.MessageItem(id=checked_id(id))]).rows
         return [SecureEvent.from_row(row) for row in rows]
-
-
-def _narrowed(filter: SecureFilter | None, conditions: Mapping[str, Any]) -> SecureFilter:
-    if filter is not None and not isinstance(filter, SecureFilter):
-        raise UsageError(f"filter takes a SecureFilter, not {filter!r}.")
-    known = [entry.name for entry in fields(SecureFilter)]
-    for name in conditions:
-        if name not in known:
-            raise UsageError(f"There is no condition {name!r}.", remedy=f"Use one of: {', '.join(known)}.")
-    wanted = replace(filter or SecureFilter(), **conditions)
-    wanted.check()
-    return wanted
 
 
 def _text(name: str, given: str) -> str:

@@ -5,19 +5,23 @@ There, only the flags `ccm, read, recalled, expired` of `messages.list` tell of 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from mimeportal import limits
 from mimeportal.wire import Address, Endpoint, Item, Offer, Row
 
-FOLDERS = ("inbox", "sent", "deleted")
+Folder = Literal["inbox", "sent", "deleted"]
+FOLDERS: tuple[Folder, ...] = get_args(Folder)
 # What one may be in (portal-rules F.34); that a message has expired is a flag beside it.
-STATUSES = ("sent", "read", "recalled", "extended")
-DIRECTIONS = ("outbound", "inbound", "internal")
+Status = Literal["sent", "read", "recalled", "extended"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+Direction = Literal["outbound", "inbound", "internal"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 # The six choices after Send in the secure portal, in its order (portal-rules F.6).
-OPTIONS = ("read-receipt", "no-print-no-reply", "no-print", "expire-1d", "expire-7d", "expire-30d")
+Option = Literal["read-receipt", "no-print-no-reply", "no-print", "expire-1d", "expire-7d", "expire-30d"]
+OPTIONS: tuple[Option, ...] = get_args(Option)
 
 # Ours: Mimecast's own words stand in a picture (portal-rules F.19).
 TOO_LARGE = "The total attachment size exceeds the 50 MB limit."

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from mimeportal.addresses import address_filter
 from mimeportal.errors import UsageError
-from mimeportal.holds.hold import Attachment, check_moment, checked_text
+from mimeportal.holds.hold import Attachment, Conditions, check_moment, checked_text
 from mimeportal.messages.message import MailboxMessage
 from mimeportal.patterns import TextPattern
 from mimeportal.secure import contract
@@ -154,13 +154,13 @@ class SecureContent:
     """
 
     message: SecureMessage
-    names: dict[str, str]
+    names: dict[str, str] = field(hash=False)
     text: str | None
     html: str | None
-    attachments: list[Attachment]
+    attachments: tuple[Attachment, ...]
     recipients: tuple[Recipient, ...] | None
     policy: str | None
-    notes: list[str]
+    notes: tuple[str, ...]
 
     @property
     def headers(self) -> list[tuple[str, str]]:
@@ -189,13 +189,13 @@ class SecureContent:
             names={one.email_address: one.displayable_name for one in (*row.to, *row.cc) if one.displayable_name},
             text=row.text_body,
             html=row.html_body,
-            attachments=[
+            attachments=tuple(
                 Attachment(entry.id, entry.filename, entry.content_type, entry.size, entry.sha256, entry.content_id)
                 for entry in row.attachments
-            ],
+            ),
             recipients=tuple(map(Recipient.from_row, row.recipients)) if row.recipients is not None else None,
             policy=row.policy,
-            notes=row.notes,
+            notes=tuple(row.notes),
         )
 
 
@@ -249,7 +249,7 @@ class SecureEvent:
     outcome: str
     actor: str
     recipient: str
-    detail: Mapping[str, Any]
+    detail: Mapping[str, Any] = field(hash=False)
 
     @classmethod
     def from_row(cls, row: LogRow) -> SecureEvent:
@@ -259,8 +259,23 @@ class SecureEvent:
 EVENT_FIELDS = tuple(entry.name for entry in fields(SecureEvent))
 
 
+class SecureConditions(TypedDict, total=False):
+    """The fields of a `SecureFilter`, by name."""
+
+    folder: contract.Folder | None
+    mailbox: str | None
+    from_: str | None
+    to: str | None
+    subject: str | None
+    search: str | None
+    since: datetime | None
+    until: datetime | None
+    unread: bool | None
+    has_attachments: bool | None
+
+
 @dataclass(frozen=True)
-class SecureFilter:
+class SecureFilter(Conditions):
     """Which secure messages are meant: all conditions that are set must hold.
 
     `folder` is `inbox`, `sent` or `deleted`; None is `sent` for the account's people, `inbox` for people outside.
@@ -268,7 +283,7 @@ class SecureFilter:
     a glob with `*`; `search` looks for words in the whole message. `since` is included, `until` is not.
     """
 
-    folder: str | None = None
+    folder: contract.Folder | None = None
     mailbox: str | None = None
     from_: str | None = None
     to: str | None = None

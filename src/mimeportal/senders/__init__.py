@@ -4,19 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mimeportal.lazy import exported
+
 if TYPE_CHECKING:
+    from mimeportal.senders.changing import Verb
     from mimeportal.senders.client import SendersClient
+    from mimeportal.senders.contract import CheckSenderRow, PolicyType, SenderList, WritableList
     from mimeportal.senders.entry import SenderChange, SenderEntry
     from mimeportal.senders.importing import BadLine, ImportResult
 
-__all__ = ["BadLine", "ImportResult", "SenderChange", "SenderEntry", "SendersClient"]
+_HOMES = {
+    "BadLine": "importing",
+    "CheckSenderRow": "contract",
+    "ImportResult": "importing",
+    "PolicyType": "contract",
+    "SenderChange": "entry",
+    "SenderEntry": "entry",
+    "SenderList": "contract",
+    "SendersClient": "client",
+    "Verb": "changing",
+    "WritableList": "contract",
+}
 
-_HOMES = {"SendersClient": "client", "BadLine": "importing", "ImportResult": "importing"}
+__all__ = [
+    "BadLine",
+    "CheckSenderRow",
+    "ImportResult",
+    "PolicyType",
+    "SenderChange",
+    "SenderEntry",
+    "SenderList",
+    "SendersClient",
+    "Verb",
+    "WritableList",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from importlib import import_module
+    return exported(__name__, _HOMES, name)
 
-        return getattr(import_module(f"mimeportal.senders.{_HOMES.get(name, 'entry')}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return __all__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mimeportal import limits
 from mimeportal.bulk import Keyed, Plan, Worker
@@ -18,7 +18,8 @@ from mimeportal.transport import Answer, Session, not_offered
 if TYPE_CHECKING:
     from mimeportal.portal import Portal
 
-VERBS = ("add", "remove")
+Verb = Literal["add", "remove"]
+VERBS: tuple[Verb, ...] = get_args(Verb)
 _TRUSTED = " trusted"  # an address may be trusted and stand on another list too
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mimeportal import limits
-from mimeportal.addresses import parse_address
+from mimeportal.addresses import ENTRY_TYPES, EntryType, parse_address
 from mimeportal.errors import UsageError, api_error
 from mimeportal.holds.hold import checked_text
-from mimeportal.paging import PageOf, Pages
+from mimeportal.paging import PageOf, Pages, page_size_of
 from mimeportal.patterns import TextPattern
 from mimeportal.senders import contract
 from mimeportal.senders.contract import ChangeSenderRow, CheckSenderItem, CheckSenderRow, ListSendersItem
@@ -21,6 +21,7 @@ from mimeportal.wire import Endpoint, Item
 if TYPE_CHECKING:
     from mimeportal.bulk import Plan
     from mimeportal.portal import Portal
+    from mimeportal.senders import changing
     from mimeportal.senders.importing import BadLine, ImportResult
 
 ItemT = TypeVar("ItemT", bound=Item)
@@ -35,12 +36,13 @@ class SendersClient:
 
     def list(
         self,
-        list: str | None = None,
+        list: contract.SenderList | None = None,
         *,
         mailbox: str | None = None,
         search: str | None = None,
-        type: str | None = None,
-        policy_type: str | None = None,
+        type: EntryType | None = None,
+        policy_type: contract.PolicyType | None = None,
+        page_size: int | None = None,
     ) -> Pages[SenderEntry]:
         """Entries of the caller's lists, or of `mailbox`, where the caller may use it; sorted by entry.
 
@@ -51,7 +53,7 @@ class SendersClient:
         self._session.require(contract.LIST, "listing managed senders")
         if list is not None:
             check_list(list)
-        for name, value, known in (("type", type, _TYPES), ("policy_type", policy_type, contract.POLICY_TYPES)):
+        for name, value, known in (("type", type, ENTRY_TYPES), ("policy_type", policy_type, contract.POLICY_TYPES)):
             if value is not None and value not in known:
                 raise UsageError(f"{name} takes {' or '.join(known)}, not {value!r}.")
         if search is not None:
@@ -60,16 +62,19 @@ class SendersClient:
             list=list, mailbox=self._mailbox(mailbox), search=search, entry_type=type, policy_type=policy_type
         )
         pattern = TextPattern.parse(search) if search else None
+        size = page_size_of(page_size)
 
         def fetch(token: str | None) -> PageOf[SenderEntry]:
-            answer = self._session.call(contract.LIST, [item], page_size=limits.PAGE_SIZE, page_token=token)
+            answer = self._session.call(contract.LIST, [item], page_size=size, page_token=token)
             entries = [SenderEntry.of(row) for row in answer.rows if pattern is None or pattern.matches(row.entry)]
             page = answer.page
             return PageOf(entries, page.total_count if page else None, page.next if page else None)
 
         return Pages(fetch)
 
-    def add(self, entries: Sequence[str], list: str, *, mailbox: str | None = None) -> Sequence[SenderChange]:
+    def add(
+        self, entries: Iterable[str], list: contract.WritableList, *, mailbox: str | None = None
+    ) -> Sequence[SenderChange]:
         """Add addresses and domains to the blocked or permitted list, or one address to the trusted one.
 
         One bad entry refuses all. An entry leaves the other list (portal-rules D.14). On Mimecast addresses only, and
@@ -87,11 +92,12 @@ class SendersClient:
         return self._permit_or_block([entry for entry, _ in found], list, whose)
 
     def remove(
-        self, entries: Sequence[str], list: str | None = None, *, mailbox: str | None = None
+        self, entries: Iterable[str], list: contract.SenderList | None = None, *, mailbox: str | None = None
     ) -> Sequence[SenderChange]:
         """Take entries off a list, or without one off whichever they are on; what is on none is `already`.
 
-        Raises `NotOfferedError` on Mimecast, which has only `remove_everywhere`.
+        Raises `UsageError` naming a bad entry, `ForbiddenError` for a mailbox that is not the caller's to use,
+        `NotOfferedError` on Mimecast, which has only `remove_everywhere`.
         """
         if list is not None:
             check_list(list)
@@ -100,11 +106,11 @@ class SendersClient:
         items = [contract.RemoveSenderItem(entry=entry, list=list, mailbox=whose) for entry, _ in parsed(entries)]
         return self._changed(contract.REMOVE, items)
 
-    def remove_everywhere(self, entries: Sequence[str], list: str | None = None) -> int | None:
+    def remove_everywhere(self, entries: Iterable[str], list: contract.SenderList | None = None) -> int | None:
         """Take senders off the lists of everybody in the account, or off one kind of list; administrators only.
 
         `list="permitted"` takes the auto-permitted entries too: they are permits. Returns how many entries went, None
-        where the portal does not tell. Offered by API 2.0 and local portals.
+        where the portal does not tell. Raises `UsageError`, `ForbiddenError`, `NotOfferedError` on API 1.0.
         """
         from mimeportal.senders.changing import everywhere
 
@@ -117,29 +123,40 @@ class SendersClient:
 
     def plan(
         self,
-        verb: str,
+        verb: changing.Verb,
         entries: Iterable[str] | None = None,
         *,
-        list: str | None = None,
+        list: contract.SenderList | None = None,
         mailbox: str | None = None,
         search: str | None = None,
-        type: str | None = None,
-        policy_type: str | None = None,
+        type: EntryType | None = None,
+        policy_type: contract.PolicyType | None = None,
         every_mailbox: bool = False,
         retry_from: Path | None = None,
         limit: int | None = None,
     ) -> Plan:
         """Freeze what is to be added or removed, for the bulk engine: `add` takes entries, `remove` entries or filters.
 
-        `every_mailbox` removes entries from everybody's lists. `retry_from` takes up a report. Nothing is sent before
-        the plan is run, but for what a filter reads. Raises as `add`, `remove` and `remove_everywhere` do.
+        `every_mailbox` removes entries from everybody's lists, `limit` keeps the oldest of what filters choose.
+        `retry_from` takes up a report, and stands alone. Nothing is sent before
+        the plan is run, but for what a filter reads. Raises as `add`, `remove` and `remove_everywhere` do. The plan
+        must be closed, or used in a `with` statement.
         """
         from mimeportal.senders import changing
 
         if verb not in changing.VERBS:
             raise UsageError(f"There is no verb {verb!r}.", remedy=f"Use one of: {', '.join(changing.VERBS)}.")
+        beside = {"search": search, "type": type, "policy_type": policy_type, "limit": limit}
         if retry_from is not None:
+            chosen = {"entries": entries, "list": list, "mailbox": mailbox, "every_mailbox": every_mailbox or None}
+            _refuse({**chosen, **beside}, "a report to take up")
             return changing.retry(self._portal, verb, retry_from)
+        if entries is not None or verb == "add":
+            _refuse(beside, "entries that are named")
+        if every_mailbox:
+            _refuse({**beside, "mailbox": mailbox}, "the lists of everybody")
+            if verb == "add":
+                raise UsageError("Nothing is added to the lists of everybody.", remedy="Name whose list it is.")
         whose = None if every_mailbox else self._mailbox(mailbox)
         if whose not in (None, self._portal.user) and self._session.offers(contract.LIST):
             self.list(mailbox=whose).first(1)  # whose lists are not the caller's is said before anything is asked
@@ -153,7 +170,7 @@ class SendersClient:
     def import_entries(
         self,
         lines: Iterable[str | bytes],
-        list: str | None = None,
+        list: contract.WritableList | None = None,
         *,
         mailbox: str | None = None,
         on_bad: Callable[[Sequence[BadLine]], None] = lambda _: None,
@@ -219,4 +236,8 @@ class SendersClient:
         return changes
 
 
-_TYPES = ("address", "domain")
+def _refuse(given: Mapping[str, object], beside: str) -> None:
+    """Raise `UsageError` for what would choose otherwise, and be passed over."""
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"{name} cannot stand beside {beside}.", remedy="Leave one of them out.")

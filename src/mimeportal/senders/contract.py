@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from mimeportal import limits
 from mimeportal.wire import Endpoint, Item, Offer, Row
 
 # The lists of the portal (portal-rules D.1); those that take entries by hand, and several of them at once.
-LISTS = ("blocked", "permitted", "auto-permitted", "trusted")
-WRITABLE = ("blocked", "permitted", "trusted")
+SenderList = Literal["blocked", "permitted", "auto-permitted", "trusted"]
+LISTS: tuple[SenderList, ...] = get_args(SenderList)
+WritableList = Literal["blocked", "permitted", "trusted"]
+WRITABLE: tuple[WritableList, ...] = get_args(WritableList)
 SEVERAL = ("blocked", "permitted")
 # What an administrator's view tells of an entry beside its list (portal-rules D.22).
-POLICY_TYPES = ("manual", "auto", "disabled", "trusted")
+PolicyType = Literal["manual", "auto", "disabled", "trusted"]
+POLICY_TYPES: tuple[PolicyType, ...] = get_args(PolicyType)
 # What would become of mail from a sender.
 OUTCOMES = ("refused", "dropped", "permitted", "held", "undecided")
 

@@ -65,7 +65,7 @@ def preferences(given: Sequence[str], unset: Sequence[str], mailbox: str | None,
         if wanted or unset:
             row = portal.account.set_preferences(unset=unset, mailbox=mailbox, **wanted)
         else:
-            row = portal.account.preferences(mailbox)
+            row = portal.account.preferences(mailbox=mailbox)
         output.one(row.model_dump())
 
 
@@ -119,7 +119,7 @@ def list_(mailbox: str | None, output: Output) -> None:
     from mimeportal_cli.opening import opened
 
     with opened() as portal:
-        output.rows(portal.account.delegates(mailbox))
+        output.rows(portal.account.delegates(mailbox=mailbox))
 
 
 @delegates.command()

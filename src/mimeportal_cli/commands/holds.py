@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +15,7 @@ from mimeportal_cli.references import Remembered, reference
 from mimeportal_cli.telling import both_senders, short_reason
 
 if TYPE_CHECKING:
+    from mimeportal.holds.contract import LogStatus
     from mimeportal.portal import Portal
 
 STATUSES = ("released", "rejected", "expired")
@@ -46,25 +47,25 @@ SUMMARY = Shape(("policy_info", "number_of_items"), empty="Nothing is held.")
 LOG = Shape(
     (
         "id",
-        "route",
         "status",
         "released",
         "operator",
-        "from_env",
-        "from_hdr",
-        "to",
+        "from_address",
+        "from_header",
+        "to_addresses",
         "subject",
+        "route",
         "size",
-        "attachments",
+        "has_attachments",
         "held_reason",
         "held_group",
         "policy",
-        "message_info",
+        "info",
         "reject_reason",
         "spam_score",
         "detection_level",
     ),
-    table=("released", "status", "operator", "from_hdr", "to", "subject"),
+    table=("released", "status", "operator", "from_header", "to_addresses", "subject"),
     empty="Nothing in the log matches.",
 )
 
@@ -140,7 +141,7 @@ def summary(output: Output) -> None:
 @window_options
 @output_options(LOG)
 def log(
-    status: str | None, search: str | None, since: str | None, until: str | None, tz: str | None, output: Output
+    status: LogStatus | None, search: str | None, since: str | None, until: str | None, tz: str | None, output: Output
 ) -> None:
     """List what left the hold queue: released, rejected, expired. The last month unless --since is given."""
     from mimeportal_cli.opening import opened
@@ -154,18 +155,7 @@ def log(
             output.shape = Shape(
                 LOG.names, table=LOG.table, empty=LOG.empty, cells={"released": _time(zone_of(portal, tz))}
             )
-        output.rows(_log_records(found))
-
-
-def _log_records(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    from mimeportal.wire import told_date
-
-    for row in rows:
-        record = {name: getattr(row, name) for name in LOG.names}
-        record["released"] = told_date(row.released) if row.released else None
-        record["from_env"], record["from_hdr"] = row.from_env.email_address, row.from_hdr.email_address
-        record["to"] = [address.email_address for address in row.to]
-        yield record
+        output.rows(found)
 
 
 for _command in (*holds_decide.COMMANDS, *holds_read.COMMANDS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from mimeportal.bulk import Plan
+    from mimeportal.holds.deciding import Decision
     from mimeportal.portal import Portal
 
 _FORMS = click.Choice(["address", "domain"])
@@ -153,7 +154,7 @@ def _plan(portal: Portal, verb: Verb, choice: Choice, acting: Acting, options: d
     else:
         chosen = {"filter": choice.filter(portal)}
     with settings().console.waiting("Reading the selection"):
-        return portal.holds.plan(verb.name, limit=choice.limit, **chosen, **options)
+        return portal.holds.plan(cast("Decision", verb.name), limit=choice.limit, **chosen, **options)
 
 
 COMMANDS = (release, reject, apply)

@@ -16,6 +16,7 @@ from mimeportal_cli.references import as_reference, reference
 
 if TYPE_CHECKING:
     from mimeportal.largefiles import LargeFile, SentFile
+    from mimeportal.largefiles.contract import Status
     from mimeportal.portal import Portal
 
 STATUSES = ("uploading", "paused", "scanning", "active", "expired", "failed", "cancelled")
@@ -81,7 +82,7 @@ def largefiles() -> None:
 @option("--mailbox", metavar="ADDRESS", help="Whose. Default: your own.")
 @_TZ
 @output_options(LARGE_FILES)
-def list_(status: str | None, search: str | None, mailbox: str | None, tz: str | None, output: Output) -> None:
+def list_(status: Status | None, search: str | None, mailbox: str | None, tz: str | None, output: Output) -> None:
     """List what was sent, newest first: status, size, end of access, how often it was downloaded."""
     from mimeportal_cli.opening import opened
     from mimeportal_cli.references import RememberedLarge
@@ -163,23 +164,23 @@ def extend(id: str, until: str | None, days: int | None, tz: str | None, output:
 
     At the latest 90 days after it was sent: until then its files are kept.
     """
-    from datetime import UTC, datetime, timedelta
+    from datetime import timedelta
 
     from mimeportal.errors import UsageError
-    from mimeportal_cli.opening import opened, zone_of
+    from mimeportal_cli.opening import now_of, opened, zone_of
     from mimeportal_cli.times import coming_time, told
 
     if (until is None) == (days is None):
         raise UsageError("Until when?", remedy="Give one of --until WHEN and --days N.")
     with opened() as portal:
         full = _resolved(portal, id)
-        zone, now = zone_of(portal, tz), datetime.now(UTC)
+        zone, now = zone_of(portal, tz), now_of(portal)
         if days is not None:
             large = portal.largefiles.get(full)
             end = (large.expires if large.expires and large.status == "active" else now) + timedelta(days=days)
         else:
             end = coming_time(str(until), zone, now)
-        changed = portal.largefiles.extend(full, end.replace(microsecond=0))
+        changed = portal.largefiles.extend(full, until=end.replace(microsecond=0))
         _show(output, changed)
         assert changed.expires is not None
         settings().console.note(f"{_named(changed)} is open until {told(changed.expires, zone)}.")

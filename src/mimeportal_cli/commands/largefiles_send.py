@@ -115,7 +115,7 @@ def resubmit(id: str, files: Sequence[str], to: Sequence[str], output: Output) -
     with opened() as portal:
         (full,) = resolved(portal, [id], RememberedLarge(portal))
         if to:
-            large = portal.largefiles.resubmit(full, to)
+            large = portal.largefiles.resubmit(full, to=to)
             _show(output, large, None)
             settings().console.note(f"{_named(large)} was sent to {', '.join(to)} too.")
             return ExitCode.DONE

@@ -33,7 +33,7 @@ STATUSES = (
     "rejected",
     "archived",
 )
-ROUTES = ("internal", "outbound", "inbound", "external")
+ROUTES = ("inbound", "outbound", "internal", "external")
 TRACKED = Shape(
     (
         "id",
@@ -172,7 +172,7 @@ def track(
 @window_options
 @output_options(BOUNCED)
 def bounced(
-    id: str | None, since: str | None, until: str | None, tz: str | None, output: Output, **filters: str | None
+    id: str | None, since: str | None, until: str | None, tz: str | None, output: Output, **filters: Any
 ) -> None:
     """List messages of yours that were accepted and could not be delivered, of the last 30 days; or show one of them.
 
@@ -215,7 +215,7 @@ def queues(since: str | None, until: str | None, tz: str | None, output: Output)
     with opened() as portal:
         start, end = window(portal, since, until, tz)
         with_times(portal, output, tz, "date")
-        output.rows(portal.messages.queues(start, end))
+        output.rows(portal.messages.queues(since=start, until=end))
 
 
 @messages.command()

@@ -18,7 +18,9 @@ from mimeportal_cli.references import RememberedMail, as_reference, reference, r
 from mimeportal_cli.telling import Ending, Verb, both_senders, place
 
 if TYPE_CHECKING:
+    from mimeportal.addresses import EntryType, SenderPart
     from mimeportal.bulk import Plan
+    from mimeportal.messages.contract.writing import ReportType
     from mimeportal.portal import Portal
 
 BLOCK = Verb("block", "Block the senders of", "Would block the senders of", "Blocked the senders of", "Blocking",
@@ -61,8 +63,8 @@ _FORM = option("--sender", "form", flag_value="address", default=None, help="Blo
 def block(
     ids: Sequence[str],
     ids_from: str | None,
-    form: str | None,
-    sender_part: str,
+    form: EntryType | None,
+    sender_part: SenderPart,
     limit: int | None,
     acting: Acting,
     output: Output,
@@ -115,8 +117,8 @@ def _plan(
     portal: Portal,
     ids: Sequence[str],
     ids_from: str | None,
-    form: str | None,
-    sender_part: str,
+    form: EntryType | None,
+    sender_part: SenderPart,
     limit: int | None,
     acting: Acting,
     chosen: dict[str, Any],
@@ -155,7 +157,7 @@ def _ask(plan: Plan, ending: Ending) -> None:
 @option("--dry-run", is_flag=True, help="Show what would be done; do nothing.")
 @option("--yes", is_flag=True, help="Do not ask.")
 @output_options(REPORTED, limit=False)
-def report(id: str, type_: str | None, dry_run: bool, yes: bool, output: Output) -> None:
+def report(id: str, type_: ReportType | None, dry_run: bool, yes: bool, output: Output) -> None:
     """Report one message: it moves to Junk, its sender is blocked, the original goes to the security team.
 
     It is shown and asked for first. The sender learns nothing. ID is an id, or a reference from a table.

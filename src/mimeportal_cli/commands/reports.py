@@ -158,9 +158,9 @@ def _show(name: str, output: Output, window: Window, chart: str | None = None, r
         today, days = window.of(portal)
         if rows:
             _with_times(output, today)
-            output.rows(portal.reports.rows(name, days.start, days.end))
+            output.rows(portal.reports.rows(name, since=days.start, until=days.end))
             return
-        found = portal.reports.by_name(name, days.start, days.end, zone=today.zone_name)
+        found = portal.reports.by_name(name, since=days.start, until=days.end, zone=today.zone_name)
         if chart is not None:
             _draw(name, list(found), chart, output, today)
             return

@@ -90,7 +90,7 @@ def _day(text: str, today: Calendar, *, after: bool) -> date:
     """The day of a time; `after`: the first day that begins no earlier than it."""
     from datetime import timedelta
 
-    from mimeportal.reports.contract import days
+    from mimeportal import days
     from mimeportal_cli.times import past_time
 
     moment = past_time(text, today.zone, today.now)

@@ -33,7 +33,9 @@ def page(names: Sequence[str], write: str, title: str | None, window: Window) ->
     with opened() as portal:
         today, days = window.of(portal)
         found = [
-            charts.chart(name, list(portal.reports.by_name(name, days.start, days.end, zone=today.zone_name)), today)
+            charts.chart(
+                name, list(portal.reports.by_name(name, since=days.start, until=days.end, zone=today.zone_name)), today
+            )
             for name in dict.fromkeys(names)
         ]
     octets = charts.page(found, title or f"Reports, {days.told}")

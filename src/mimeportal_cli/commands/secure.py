@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -19,6 +19,7 @@ from mimeportal_cli.tables import joined, print_rows, with_times
 
 if TYPE_CHECKING:
     from mimeportal.portal import Portal
+    from mimeportal.secure.contract import Direction, Status
     from mimeportal.secure.message import SecureContent
 
 STATUSES = ("sent", "read", "recalled", "extended")
@@ -151,10 +152,7 @@ def show(id: str, page: str | None, remote_images: bool, tz: str | None, form: s
 
 @secure.command("print")
 @click.argument("id")
-@option("--tz", metavar="ZONE", help="Show times in this zone. Default: the account's.")
-@option(
-    "-w", "--write", metavar="FILE", type=click.Path(), help="The page. Default: stdout, where that is no terminal."
-)
+@reading.print_options
 def print_(id: str, tz: str | None, write: str | None) -> None:
     """Write a secure message as a page to print, where its sender allows that.
 
@@ -162,12 +160,10 @@ def print_(id: str, tz: str | None, write: str | None) -> None:
     """
     from dataclasses import replace
 
-    from mimeportal.errors import UsageError
     from mimeportal_cli.opening import opened
     from mimeportal_cli.printing import STYLE, printed
 
-    if write in (None, "-") and settings().console.stdout_is_terminal:
-        raise UsageError("A page is for a browser, not for a terminal.", remedy="Name a file with -w FILE.")
+    reading.require_page(write)
     with opened() as portal:
         (full,) = resolved(portal, [id], RememberedSecure(portal))
         content = portal.secure.print(full)
@@ -256,7 +252,7 @@ def settings_(output: Output) -> None:
 @output_options(MONITOR)
 def monitor(
     status: str | None,
-    direction: str | None,
+    direction: Direction | None,
     expired: bool | None,
     search: str | None,
     since: str | None,
@@ -270,7 +266,8 @@ def monitor(
     """
     from mimeportal_cli.opening import opened
 
-    statuses = [word.strip() for word in status.split(",") if word.strip()] if status is not None else None
+    words = [word.strip() for word in status.split(",") if word.strip()] if status is not None else None
+    statuses = cast("list[Status] | None", words)  # which are none is said before anything is sent
     with opened() as portal:
         start, end = window(portal, since, until, tz)
         found = portal.secure.monitor(

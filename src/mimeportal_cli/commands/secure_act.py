@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from mimeportal.portal import Portal
     from mimeportal.secure import SecureFilter
+    from mimeportal.secure.acting import Verb as Act
 
 FOLDERS = ("inbox", "sent", "deleted")
 _WORDS = {"noun": "secure", "one": "secure message", "several": "secure messages"}
@@ -177,7 +177,7 @@ def _act(
         else:
             filters["folder"] = filters["folder"] or default_folder
             chosen = {"filter": conditions(portal, since, until, tz, filters)}
-        with portal.secure.plan(verb.name, limit=limit, read=read, **chosen) as plan:
+        with portal.secure.plan(cast("Act", verb.name), limit=limit, read=read, **chosen) as plan:
             mailbox = filters["mailbox"] or portal.user or "of the account"
             where = place(portal, mailbox=mailbox)
             one = len(ids) == 1 and ids_from is None
@@ -227,7 +227,7 @@ def extend(id: str, until: str | None, days: int | None, tz: str | None, output:
     from datetime import timedelta
 
     from mimeportal.errors import UsageError
-    from mimeportal_cli.opening import opened, zone_of
+    from mimeportal_cli.opening import now_of, opened, zone_of
     from mimeportal_cli.times import coming_time, told
 
     if (until is None) == (days is None):
@@ -236,13 +236,13 @@ def extend(id: str, until: str | None, days: int | None, tz: str | None, output:
         (full,) = resolved(portal, [id], RememberedSecure(portal))
         zone = zone_of(portal, tz)
         if until is not None:
-            wanted = coming_time(until, zone, datetime.now(UTC))
+            wanted = coming_time(until, zone, now_of(portal))
         else:
             # Whose it is not, and what never expires, the portal refuses whatever the date.
             found = next(portal.secure.lookup([full]), None)
-            begin = found.expires if found is not None and found.expires is not None else datetime.now(UTC)
+            begin = found.expires if found is not None and found.expires is not None else now_of(portal)
             wanted = begin + timedelta(days=days or 0)
-        expires = portal.secure.extend(full, wanted)
+        expires = portal.secure.extend(full, until=wanted)
         if output.asked or not output.on_terminal:
             output.one({"id": full, "expires": expires})
     settings().console.note(f"Expires {told(expires, zone)}.")

@@ -13,6 +13,7 @@ from mimeportal_cli.references import RememberedSecure, resolved
 
 if TYPE_CHECKING:
     from mimeportal.portal import Portal
+    from mimeportal.secure.contract import Option
     from mimeportal.secure.message import SentSecure
 
 OPTIONS = ("read-receipt", "no-print-no-reply", "no-print", "expire-1d", "expire-7d", "expire-30d")
@@ -65,7 +66,7 @@ def send(
     subject: str,
     html: str | None,
     definition: str | None,
-    option_: str | None,
+    option_: Option | None,
     mailbox: str | None,
     body: str | None,
     body_file: str | None,
@@ -89,9 +90,9 @@ def send(
     with opened() as portal:
         _tell_terms(portal, definition, option_, mailbox)
         sent = portal.secure.send(
-            to,
-            subject,
-            text,
+            to=to,
+            subject=subject,
+            body=text,
             cc=cc,
             html=page,
             definition=definition,
@@ -119,7 +120,7 @@ def reply(id: str, all_: bool, body: str | None, body_file: str | None, output: 
         (full,) = resolved(portal, [id], RememberedSecure(portal))
         sent = portal.secure.reply(
             full,
-            text,
+            body=text,
             all=all_,
             attachments=given["files"],
             signature=given["signature"],
@@ -141,7 +142,7 @@ def _text(body: str | None, body_file: str | None, *, needed: bool) -> str:
     return typed_text(body or "")
 
 
-def _tell_terms(portal: Portal, definition: str | None, option_: str | None, mailbox: str | None) -> None:
+def _tell_terms(portal: Portal, definition: str | None, option_: Option | None, mailbox: str | None) -> None:
     """Say before sending what the choice forbids (guide: a notification bar confirms it)."""
     console = settings().console
     if option_ is not None:

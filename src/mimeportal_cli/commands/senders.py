@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from mimeportal_cli.commands import senders_change
 from mimeportal_cli.commands.senders_change import LIST, LISTS, MAILBOX, POLICY_TYPE, SEARCH, TYPES
 from mimeportal_cli.options import Group, option
 from mimeportal_cli.output import Output, Shape, output_options
+
+if TYPE_CHECKING:
+    from mimeportal.senders.contract import SenderList
 
 __all__ = ["CHECK", "ENTRIES", "LISTS", "senders"]
 
@@ -50,7 +53,7 @@ def senders() -> None:
 @POLICY_TYPE
 @option("--tz", metavar="ZONE", help="Show times in this zone. Default: yours, or the account's.")
 @output_options(ENTRIES)
-def list_(list_: str | None, tz: str | None, output: Output, **filters: Any) -> None:
+def list_(list_: SenderList | None, tz: str | None, output: Output, **filters: Any) -> None:
     """List the entries of the blocked, permitted, auto-permitted and trusted lists."""
     from mimeportal_cli.opening import opened, zone_of
     from mimeportal_cli.times import short
@@ -94,7 +97,7 @@ def check(address: str, envelope: str | None, mailbox: str | None, output: Outpu
 @LIST
 @MAILBOX
 @option("-w", "--write", metavar="FILE", type=click.Path(), help="Write to FILE, which appears whole or not at all.")
-def export(list_: str | None, mailbox: str | None, write: str | None) -> None:
+def export(list_: SenderList | None, mailbox: str | None, write: str | None) -> None:
     """Write the entries as CSV with every column, which `senders import` takes again."""
     from mimeportal_cli.opening import opened
 

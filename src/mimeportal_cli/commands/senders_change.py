@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mimeportal.bulk import Plan
     from mimeportal.portal import Portal
     from mimeportal.senders import BadLine
+    from mimeportal.senders.contract import SenderList, WritableList
 
 LISTS = ("blocked", "permitted", "auto-permitted", "trusted")
 WRITABLE = ("blocked", "permitted", "trusted")
@@ -73,7 +74,7 @@ def TYPES(function: Any) -> Any:  # noqa: N802 - used as the options beside it
 @MAILBOX
 @acting_options
 @output_options(CHANGES, limit=False)
-def add(entries: Sequence[str], list_: str | None, mailbox: str | None, acting: Acting, output: Output) -> int:
+def add(entries: Sequence[str], list_: WritableList | None, mailbox: str | None, acting: Acting, output: Output) -> int:
     """Add addresses and domains to a list; an entry leaves the other list.
 
     Several in one argument, separated by blanks or commas, are split; the trusted list takes one address. One bad
@@ -92,7 +93,7 @@ def add(entries: Sequence[str], list_: str | None, mailbox: str | None, acting: 
     acting.check(asks=asks)
     with (
         opened() as portal,
-        portal.senders.plan("add", named, list=list_, mailbox=mailbox, retry_from=acting.retry_from) as plan,
+        portal.senders.plan("add", named or None, list=list_, mailbox=mailbox, retry_from=acting.retry_from) as plan,
     ):
         ending = Ending(ADD, place_of(portal, list_, mailbox), len(plan), one_typed=len(named) == 1)
         act.carry_out(portal, plan, acting, output, ending, planned=PLANNED, ask=_ask if asks else None)
@@ -113,14 +114,14 @@ def add(entries: Sequence[str], list_: str | None, mailbox: str | None, acting: 
 @output_options(CHANGES, limit=False)
 def remove(
     entries: Sequence[str],
-    list_: str | None,
+    list_: SenderList | None,
     mailbox: str | None,
     all_: bool,
     limit: int | None,
     every_mailbox: bool,
     acting: Acting,
     output: Output,
-    **filters: str | None,
+    **filters: Any,
 ) -> int:
     """Take entries off a list; without --list off whichever they are on.
 
@@ -157,7 +158,7 @@ def remove(
 @MAILBOX
 @option("--dry-run", is_flag=True, help="Check every line; change nothing.")
 @output_options(BAD_LINES, limit=False)
-def import_(file: str, list_: str | None, mailbox: str | None, dry_run: bool, output: Output) -> int:
+def import_(file: str, list_: WritableList | None, mailbox: str | None, dry_run: bool, output: Output) -> int:
     """Add the entries of FILE, - for stdin: one a line, or CSV as `senders export` writes it.
 
     Good lines are stored; each bad one is shown with its number and the reason, and the exit code is 3.

@@ -1,8 +1,8 @@
-"""Large files that arrive in chunks: each written in place into its file, noted with its SHA-256, never copied again.
+"""Large files that arrive in chunks: each written in place into its file, noted with its CRC-32, never copied again.
 
-`folder/12` holds the octets of file 12, `folder/12.sums` 32 octets for each chunk: its SHA-256 once it has arrived,
-until then zeros. Chunks are not synced one by one: a power cut may lose some that were noted, so the whole is synced
-and hashed before it counts, and where it is not what it should be, each chunk is compared with its note.
+`folder/12` holds the octets of file 12, `folder/12.sums` 8 octets for each chunk: a one and its CRC-32 once it has
+arrived, until then zeros. Chunks are not synced one by one: a power cut may lose some that were noted, so the whole is
+synced and hashed before it counts, and where it is not what it should be, each chunk is compared with its note.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import ctypes
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 from mimeportal import limits
 from mimeportal_server.steps import reached
 
-_SUM = 32
+_SUM = 8
 _ABSENT = bytes(_SUM)
 _READ = 1024 * 1024
 _WRITE_OUT = 2  # SYNC_FILE_RANGE_WRITE
@@ -47,6 +49,11 @@ def chunks_of(size: int) -> int:
 def length_of(size: int, index: int) -> int:
     """How long one chunk of a file is."""
     return min(limits.CHUNK, size - index * limits.CHUNK)
+
+
+def _note(crc32: int) -> bytes:
+    """What is noted of a chunk that has arrived."""
+    return struct.pack(">II", 1, crc32)
 
 
 class Chunked:
@@ -143,22 +150,23 @@ class Writing:
         self._path = path
         self._sums = sums
 
-    def put(self, index: int, octets: bytes, digest: bytes) -> None:
+    def put(self, index: int, pieces: Sequence[bytes], crc32: int) -> None:
         """Write one chunk in its place, and note that it is there."""
-        at = index * limits.CHUNK
+        at = position = index * limits.CHUNK
         descriptor = os.open(self._path, os.O_WRONLY)
         try:
-            view, position = memoryview(octets), at
-            while view:
-                written = os.pwrite(descriptor, view, position)
-                view, position = view[written:], position + written
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    written = os.pwrite(descriptor, view, position)
+                    view, position = view[written:], position + written
             reached("largefile.chunk written")
             if _sync_file_range is not None:
                 # Only begins to write it out, so that the sync of the whole has little left to wait for.
-                _sync_file_range(descriptor, at, len(octets), _WRITE_OUT)
+                _sync_file_range(descriptor, at, position - at, _WRITE_OUT)
         finally:
             os.close(descriptor)
-        os.pwrite(self._sums, digest, index * _SUM)
+        os.pwrite(self._sums, _note(crc32), index * _SUM)
         reached("largefile.chunk noted")
 
 
@@ -190,7 +198,7 @@ class Checking:
             for index in range(chunks_of(self._size)):
                 noted = os.pread(self._sums, _SUM, index * _SUM)
                 octets = os.pread(file.fileno(), length_of(self._size, index), index * limits.CHUNK)
-                if noted != _ABSENT and hashlib.sha256(octets).digest() != noted:
+                if noted not in (_ABSENT, _note(zlib.crc32(octets))):
                     os.pwrite(self._sums, _ABSENT, index * _SUM)
                     wrong += 1
         return wrong

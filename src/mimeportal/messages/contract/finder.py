@@ -6,14 +6,14 @@ shows are our choice, and stand in docs/choices.md.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from mimeportal.wire import Address, Endpoint, Item, Offer, Row
 
 # What became of a message (7.1).
-STATUSES = (
+Status = Literal[
     "processing",
     "delivery",
     "system",
@@ -25,8 +25,8 @@ STATUSES = (
     "deferred",
     "rejected",
     "archived",
-)
-ROUTES = ("internal", "outbound", "inbound", "external")
+]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class AdvancedOptions(Item):

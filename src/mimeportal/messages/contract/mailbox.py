@@ -6,16 +6,18 @@ ranked.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from mimeportal.wire import Address, DetailRow, Endpoint, Item, Offer, Row
 
-FOLDERS = ("inbox", "sent", "junk")
+Folder = Literal["inbox", "sent", "junk"]
+FOLDERS: tuple[Folder, ...] = get_args(Folder)
 VIEWS = ("INBOX", "SENT")
 CONTEXTS = ("DELIVERED", "RECEIVED")
-PARTS = ("HTML", "PLAIN", "RFC822", "TRANSMISSION_MESSAGE_BODY")
+Part = Literal["HTML", "PLAIN", "RFC822", "TRANSMISSION_MESSAGE_BODY"]
+PARTS: tuple[Part, ...] = get_args(Part)
 RETURN_FIELDS = (
     "attachmentcount",
     "status",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from pydantic import Field
 
 from mimeportal import limits
 from mimeportal.wire import Address, Api, Endpoint, Item, JsonObject, Offer, Row
 
-FORMS = ("address", "domain")
-SENDER_PARTS = ("header", "envelope")
-REPORT_TYPES = ("spam", "phishing")
+ReportType = Literal["spam", "phishing"]
+REPORT_TYPES: tuple[ReportType, ...] = get_args(ReportType)
 # Who wrote a message, to whom and when, what it is made of and which way it came is written by the portal alone.
 OWN_HEADERS = frozenset(
     {"from", "sender", "to", "cc", "bcc", "subject", "date", "message-id", "in-reply-to", "references"}

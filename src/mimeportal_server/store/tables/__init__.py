@@ -1,0 +1,1 @@
+"""The tables of each noun; `store/schema.py` is all of them."""

@@ -42,6 +42,7 @@ def run(lab: Lab) -> list[Row]:
         named = f"search, {count:,} messages, first page: {what}"
         rows.append(Row(named, seconds(ours), seconds(floor), ours / floor, f"at most {_MOST} s", ours <= _MOST))
     database.close()
+    rows.append(Row(f"search, {count:,} messages, each page behind the first: of all", seconds(_later(portal, _ALL))))
     portal.close()
     env = lab.env(home, ANN)
     taken = by_turns(lab.size(7, 1), lambda: _whole(lab.command, env))[0]
@@ -59,6 +60,15 @@ def _page(portal: Portal, words: str) -> Act:
         return taken
 
     return act
+
+
+def _later(portal: Portal, words: str) -> float:
+    """How long each page takes that comes behind the first; where there are more than one."""
+    pages = portal.messages.search(words).pages()
+    next(pages)
+    start = time.perf_counter()
+    count = sum(1 for _ in pages)
+    return (time.perf_counter() - start) / max(1, count)
 
 
 def _by_hand(database: sqlite3.Connection, words: str, person: int) -> Act:

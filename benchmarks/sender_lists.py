@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.lab import ANN, Lab
 from benchmarks.measure import Act, Row, at_most, by_turns, process, program, speed
 from mimeportal.portal import Portal
-from mimeportal_server import arrival, people
+from mimeportal_server import arrival, incoming, people
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal as Server
 
@@ -85,7 +85,7 @@ def _arrive(home: Path) -> Act:
         raise SystemExit(f"{home} has no {ANN}")
 
     def act() -> float:
-        message = arrival.incoming(_MAIL, None, recipients=[(int(person.id), ANN)], received=server.clock.now())
+        message = incoming.parse(_MAIL, None, recipients=[(int(person.id), ANN)], received=server.clock.now())
         start = time.perf_counter()
         arrival.accept(server, [message], door="benchmark")
         return time.perf_counter() - start

@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy import insert
 
 from mimeportal.portal import Portal as Client
-from mimeportal_server import arrival, counting, importing, people, settings
+from mimeportal_server import arrival, counting, importing, incoming, people, settings
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.settings import HoldRule
@@ -126,7 +126,7 @@ class Lab:
         reason: str | None = SPAM,
         level: str | None = None,
         kind: str | None = None,
-    ) -> list[arrival.Result]:
+    ) -> list[incoming.Result]:
         """One message comes in; held for `reason`, or screened when that is None."""
         hold = importing.hold_of(reason) if reason else None
         if hold and (level or kind):
@@ -134,7 +134,7 @@ class Lab:
         with self.server.database.read() as tx:
             person = people.find(tx, to)
         assert person is not None
-        message = arrival.incoming(
+        message = incoming.parse(
             octets,
             envelope_from,
             recipients=[(int(person.id), to)],

@@ -22,6 +22,8 @@ SEARCHED_TEXT = 256 * KIB  # of a message's body, by which it is found
 SEARCH_TEXT = 4 * KIB  # characters of what is searched for
 SEARCH_TERMS = 100  # words and phrases of one search
 SEARCH_QUERY = 64 * KIB  # characters of a query in XML
+SEARCH_HOURS = 24  # for which the later pages of a ranked search are kept
+SEARCHES_KEPT = 50  # of one person; the oldest are let go
 SEARCH_ADDRESSES = 100  # senders, or recipients, that one names
 
 # HTML that is shown.
@@ -96,6 +98,7 @@ LOGINS_PER_ADDRESS = 10  # tried in a minute, right or wrong
 LOGINS_PER_NETWORK = 60
 RESET_HOURS = 24  # how long a reset mail is good for
 RESETS_PER_HOUR = 3  # reset mails to one address
+LINKS_KEPT = 20  # opened in one browser: their cookies travel with every request
 NEW_PASSWORD_MINUTES = 15  # to set another password after a temporary one
 PASSWORD_CHECKS = 4  # at once; one of them is kept for who logged in before
 KEYRING_SECONDS = 5  # how long a keyring is waited for where nobody can be asked (promises E.5)

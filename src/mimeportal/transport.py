@@ -399,7 +399,7 @@ def not_offered(doing: str, api: Api) -> NotOfferedError:
     return NotOfferedError(
         f"This portal does not offer {doing}.",
         why=f"{_SENTENCE[api]}; nothing was sent.",
-        remedy="See which operations each portal offers in docs/operations.md.",
+        remedy="See what each portal offers: `mimeportal account capabilities`.",
     )
 
 

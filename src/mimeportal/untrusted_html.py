@@ -4,8 +4,7 @@
     html_page       a page of its own around it
     html_to_text    HTML mail in a terminal
 
-Nothing raises on hostile input, and the time everything takes is linear in its length. Python's `html.parser`
-is not used: in the releases we run on, its time grows with the square of it.
+Nothing raises on hostile input, and the time everything takes is linear in its length: tags are read by `html_tags.py`.
 """
 
 from __future__ import annotations
@@ -15,25 +14,21 @@ import unicodedata
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from html import escape, unescape
+from html import escape
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from mimeportal import limits
+from mimeportal.html_tags import VOID, Tag, attribute_of, deeper_than_allowed, names, tags, unescaped
 from mimeportal.untrusted import HIDDEN, clean, visible
 
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_TAGS = _names(
+_TAGS = names(
     "a abbr address b big blockquote br caption center cite code col colgroup dd del dfn div dl dt em"
     " figcaption figure h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp small span strike strong"
     " sub sup table tbody td tfoot th thead tr tt u ul var wbr"
 )
 # Their text is no text for people, or belongs to something that is not shown.
-_TAGS_WITH_CONTENT_REMOVED = _names(
+_TAGS_WITH_CONTENT_REMOVED = names(
     "applet audio canvas datalist embed iframe math noembed noframes object option script select style svg"
     " template textarea title video xmp"
 )
@@ -66,7 +61,7 @@ def safe_html(html: str, *, cid_images: Mapping[str, bytes] | None = None, remot
     import nh3  # html_to_text can do without it
 
     html = clean(html)
-    if len(html.encode()) > limits.HTML or _deeper_than_allowed(html):
+    if len(html.encode()) > limits.HTML or deeper_than_allowed(html):
         return None
     images = _Images(cid_images or {}, remote_images)
 
@@ -136,10 +131,10 @@ class ImageTag(NamedTuple):
 
 def image_tags(html: str) -> Iterator[ImageTag]:
     """The images of a document, in order, in time linear in its length."""
-    for tag in _tags(html):
+    for tag in tags(html):
         if tag.name == "img" and not tag.closing:
-            source = _attribute(tag.attributes, "src").strip("\t\n\f\r ")
-            yield ImageTag(tag.start, tag.end, source, _attribute(tag.attributes, "alt"))
+            source = attribute_of(tag.attributes, "src").strip("\t\n\f\r ")
+            yield ImageTag(tag.start, tag.end, source, attribute_of(tag.attributes, "alt"))
 
 
 def html_page(body: str, *, title: str, csp_images: bool = False, style: str = "") -> str:
@@ -156,16 +151,17 @@ def html_page(body: str, *, title: str, csp_images: bool = False, style: str = "
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="referrer" content="no-referrer">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(visible(title))}</title>\n"
         + (f"<style>{style}</style>\n" if style else "")
-        + f"</head>\n<body>\n{body}\n</body>\n</html>\n"
+        + f'</head>\n<body>\n<main dir="auto">\n{body}\n</main>\n</body>\n</html>\n'
     )
 
 
-_BREAKS = _names("br div dd dt li tr option center address caption form fieldset legend")
-_PARAGRAPHS = _names("p h1 h2 h3 h4 h5 h6 blockquote table ul ol dl pre hr article section header footer")
-_IN_HEADS = _names("head title meta link base basefont bgsound style script noscript template !")
-_SILENT = _names("script style title head template noframes noembed iframe object svg math xmp")
+_BREAKS = names("br div dd dt li tr option center address caption form fieldset legend")
+_PARAGRAPHS = names("p h1 h2 h3 h4 h5 h6 blockquote table ul ol dl pre hr article section header footer")
+_IN_HEADS = names("head title meta link base basefont bgsound style script noscript template !")
+_SILENT = names("script style title head template noframes noembed iframe object svg math xmp")
 
 
 def html_to_text(html: str) -> str:
@@ -188,7 +184,7 @@ class _TextOfHtml:
 
     def read(self, html: str) -> str:
         position = 0
-        for tag in _tags(html):
+        for tag in tags(html):
             self._text(html[position : tag.start])
             position = tag.end
             self._tag(tag)
@@ -206,13 +202,13 @@ class _TextOfHtml:
     def _text(self, raw: str) -> None:
         if not raw or self.silent:
             return
-        text = _unescape(raw).replace("\xa0", " ")
+        text = unescaped(raw).replace("\xa0", " ")
         if not self.verbatim:
             text = re.sub(r"[ \t\r\n\f]+", " ", text)
             text = text.lstrip(" ") if self.fresh else text
         self._write(text)
 
-    def _tag(self, tag: _Tag) -> None:
+    def _tag(self, tag: Tag) -> None:
         name = tag.name
         if self.silent:
             # As browsers do, leave a head that is never closed at the first tag that cannot be in one.
@@ -225,17 +221,17 @@ class _TextOfHtml:
         elif name == "a":
             self._end_link()
             if not tag.closing:
-                link = _link(_attribute(tag.attributes, "href"))
+                link = _link(attribute_of(tag.attributes, "href"))
                 self.link = (link.url, len(self.out)) if link else None
         elif name == "img" and not tag.closing:
-            alt = " ".join(_attribute(tag.attributes, "alt").split())
+            alt = " ".join(attribute_of(tag.attributes, "alt").split())
             self._write(f"[{alt}]" if alt else "")
         elif name in ("td", "th") and not tag.closing:
             self._write("" if self.fresh else "  ")
         elif name in _BREAKS or name in _PARAGRAPHS:
             self._break(tag)
 
-    def _break(self, tag: _Tag) -> None:
+    def _break(self, tag: Tag) -> None:
         if tag.name == "pre":
             self.verbatim = max(0, self.verbatim + (-1 if tag.closing else 1))
         if tag.name == "br" or not self.fresh:
@@ -255,14 +251,6 @@ class _TextOfHtml:
         said = "".join(self.out[start:]).strip()
         if said.rstrip("/") not in (url.rstrip("/"), url.removeprefix("mailto:")):
             self._write(f" <{url}>" if said else f"<{url}>")
-
-
-# Python refuses to make a number of so many digits, and no character has one.
-_LONG_NUMBER = re.compile(r"&#[0-9]{20,}+;?")
-
-
-def _unescape(text: str) -> str:
-    return clean(unescape(_LONG_NUMBER.sub("\ufffd", text))) if "&" in text else text
 
 
 # --- Links ------------------------------------------------------------------------------------------------
@@ -317,116 +305,6 @@ def _host(text: str) -> tuple[str, str]:
     return (host, port) if _HOST.fullmatch(host) else ("", "")
 
 
-# --- Tags, read in one pass -------------------------------------------------------------------------------
-
-
-class _Tag(NamedTuple):
-    start: int
-    end: int
-    closing: bool
-    name: str  # lower case; "!" for a comment and for what browsers throw away
-    attributes: str
-
-
-# A tag as the HTML standard reads it (13.2.5). Everything is possessive: no place is ever tried twice.
-_WHITE = r"\t\n\f\r "
-_VALUE = rf"\"[^\"]*+\"|'[^']*+'|[^{_WHITE}>\"'][^{_WHITE}>]*+"
-_NAME_AND_VALUE = rf"[^{_WHITE}/>][^{_WHITE}/>=]*+(?:[{_WHITE}]*+=[{_WHITE}]*+(?:{_VALUE})?+)?+"
-_TAG = re.compile(rf"<(/?)([a-zA-Z][^{_WHITE}/>]*+)((?:[{_WHITE}/]++|{_NAME_AND_VALUE})*+)>")
-_ATTRIBUTE = re.compile(rf"([^{_WHITE}/>][^{_WHITE}/>=]*+)(?:[{_WHITE}]*+=[{_WHITE}]*+({_VALUE})?+)?+")
-_TAG_START = re.compile(r"</?[a-zA-Z]")
-_NO_TEXT = re.compile(r"<[!?/a-zA-Z]")
-_COMMENT_END = re.compile(r"<!---?>|<!--.*?--!?>", re.DOTALL)
-_RAW_END = {
-    name: re.compile(rf"</{name}(?=[{_WHITE}/>])", re.IGNORECASE)
-    for name in _names("script style textarea title xmp iframe noembed noframes")
-}
-
-
-def _tags(html: str) -> Iterator[_Tag]:
-    """The tags and comments of a document, in order, in time linear in its length."""
-    position = html.find("<")
-    while position >= 0:
-        tag = _TAG.match(html, position)
-        if tag is not None:
-            name, position = tag[2].lower(), tag.end()
-            yield _Tag(tag.start(), position, bool(tag[1]), name, tag[3])
-            if not tag[1] and name in _RAW_END:
-                raw = _RAW_END[name].search(html, position)
-                if raw is None:
-                    return
-                position = raw.start()
-            elif name == "plaintext":
-                return
-        elif _NO_TEXT.match(html, position):
-            end = _end_of_comment(html, position)
-            yield _Tag(position, end, False, "!", "")
-            position = end
-        else:
-            position += 1  # a "<" that is only text
-        position = html.find("<", position)
-
-
-def _end_of_comment(html: str, start: int) -> int:
-    """Where that ends which starts like a comment, or like a tag that has no end."""
-    if html.startswith("<!--", start):
-        end = _COMMENT_END.match(html, start)
-        return end.end() if end else len(html)
-    if _TAG_START.match(html, start):
-        return len(html)  # browsers drop the rest of the document
-    return html.find(">", start) + 1 or len(html)
-
-
-def _attribute(attributes: str, wanted: str) -> str:
-    """The first value of an attribute, its references resolved; "" when there is none."""
-    for name, value in _ATTRIBUTE.findall(attributes):
-        if name.lower() == wanted:
-            return _unescape(value[1:-1] if value[:1] in ("'", '"') else value)
-    return ""
-
-
-_VOID = _names("area base br col embed hr img input link meta param source track wbr !")
-# They end by themselves when the next begins, or with what holds them: unclosed they are no nesting.
-_SELF_ENDING = _names("p li dt dd option optgroup colgroup caption rp rt")
-_TABLE_PARTS = _names("tr tbody thead tfoot td th")
-
-
-def _deeper_than_allowed(html: str) -> bool:
-    """Whether tags are nested deeper than `limits.HTML_DEPTH`, as a browser would nest them.
-
-    Never fooled by end tags that a browser ignores: one inside a table cell ends nothing outside of it.
-    """
-    frames: list[list[str]] = [[]]  # the tags open at each level of table cell
-    depth = 0
-    for tag in _tags(html):
-        name = tag.name
-        if name in _VOID or name in _SELF_ENDING:
-            continue
-        if name in _TABLE_PARTS:
-            if len(frames) > 1:
-                depth -= len(frames[-1]) - 1
-                del frames[-1][1:]
-        elif tag.closing:
-            frame = frames[-1]
-            if name == "table":
-                if len(frames) > 1:
-                    depth -= len(frames.pop())
-            elif name in frame:
-                while frame and frame[-1] != name:
-                    frame.pop()
-                    depth -= 1
-                frame.pop()
-                depth -= 1
-        else:
-            if name == "table":
-                frames.append([])
-            frames[-1].append(name)
-            depth += 1
-            if depth > limits.HTML_DEPTH:
-                return True
-    return False
-
-
 def _with_hosts(cleaned: str) -> str | None:
     """Sanitised HTML with the real host after every link; None when it is nested too deep after all.
 
@@ -435,10 +313,10 @@ def _with_hosts(cleaned: str) -> str | None:
     out: list[str] = []
     hosts: list[str] = []
     depth = position = 0
-    for tag in _tags(cleaned):
+    for tag in tags(cleaned):
         if tag.closing:
             depth -= 1
-        elif tag.name not in _VOID:
+        elif tag.name not in VOID:
             depth += 1
             if depth > limits.HTML_DEPTH:
                 return None
@@ -449,7 +327,7 @@ def _with_hosts(cleaned: str) -> str | None:
                 host = hosts.pop() if hosts else ""
                 out.append(f" [{escape(host)}]" if host else "")
             else:
-                link = _link(_attribute(tag.attributes, "href"))
+                link = _link(attribute_of(tag.attributes, "href"))
                 hosts.append(link.shown if link else "")
     out.append(cleaned[position:])
     return "".join(out)

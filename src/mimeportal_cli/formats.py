@@ -6,11 +6,13 @@ Each format takes records one by one. `pause` says that whoever reads should see
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import date, datetime
 from typing import Any, Protocol
 
 NAMES = ("table", "json", "jsonl", "csv", "tsv")
 _PAGE = 200  # rows of a table that are laid out together
 _LEAST = 8  # characters a column keeps on a narrow terminal
+_NONE, _NUMBERS, _DAYS = type(None), (int, float), (date, datetime)
 _SHORT = 16  # a column of so many is cut only after the longer ones
 
 
@@ -101,7 +103,10 @@ class Tsv:
 
 
 class Table:
-    """Rows are laid out some hundreds at a time; the widths of the first page hold for those that follow."""
+    """Rows are laid out some hundreds at a time; the widths of the first page hold for those that follow.
+
+    Numbers stand to the right of their column, so that units are below units.
+    """
 
     bold = False
 
@@ -118,9 +123,13 @@ class Table:
         self.width = width
         self.waiting: list[list[str]] = []
         self.widths: list[int] | None = None
+        self.kinds: list[set[type]] = [set() for _ in columns]  # of the values on the first page
 
     def row(self, record: Any) -> None:
         self.waiting.append(self.cells(record))
+        if self.widths is None:
+            for name, kinds in zip(self.columns, self.kinds, strict=True):
+                kinds.add(type(field(record, name)))
         if len(self.waiting) >= _PAGE:
             self.draw()
 
@@ -137,42 +146,56 @@ class Table:
             return
         heading = [name.replace("_", " ").upper() for name in self.columns]
         first = self.widths is None
+        numbers = [bool(kinds & {*_NUMBERS}) and kinds <= {*_NUMBERS, _NONE} for kinds in self.kinds]
+        whole = [kinds <= {*_NUMBERS, *_DAYS, _NONE} for kinds in self.kinds]
         if self.widths is None:
-            self.widths = _widths([heading, *self.waiting], self.width)
+            self.widths = _widths(heading, self.waiting, whole, self.width)
             # The last column is ragged: nothing stands to the right of it.
-            if self.width is not None:
+            if self.width is not None and not numbers[-1]:
                 self.widths[-1] = max(self.widths[-1], self.width - sum(self.widths[:-1]) - 2 * len(self.widths) + 2)
         rows = self.waiting
         if self.width is not None:
-            rows = [[_cut(cell, most) for cell, most in zip(row, self.widths, strict=True)] for row in rows]
-        title, *lines = laid_out(heading, rows, self.widths)
+            heading = [_cut(name, width) for name, width in zip(heading, self.widths, strict=True)]
+            most = [10**9 if kept else width for kept, width in zip(whole, self.widths, strict=True)]
+            rows = [[_cut(cell, width) for cell, width in zip(row, most, strict=True)] for row in rows]
+        title, *lines = laid_out(heading, rows, self.widths, ["right" if it else "left" for it in numbers])
         if first:
             self.text((f"\x1b[1m{title}\x1b[0m" if self.bold else title) + "\n")
         self.text("".join(line + "\n" for line in lines))
         self.waiting = []
 
 
-def laid_out(heading: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int] = ()) -> list[str]:
+def laid_out(
+    heading: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int] = (), sides: Sequence[str] = ()
+) -> list[str]:
     from tabulate import tabulate
 
     # A first line as wide as the columns shall be holds the widths; it is taken off again.
     ruler = ["x" * width for width in widths]
     lines = [*([ruler] if ruler else []), *([list(heading)] if heading else []), *map(list, rows)]
-    drawn = tabulate(lines, tablefmt="plain", disable_numparse=True, preserve_whitespace=True).split("\n")
+    options: Any = {"disable_numparse": True, "preserve_whitespace": True, "colalign": sides or None}
+    drawn = tabulate(lines, tablefmt="plain", **options).split("\n")
     return [line.rstrip() for line in (drawn[1:] if ruler else drawn)]
 
 
-def _widths(rows: Sequence[Sequence[str]], room: int | None) -> list[int]:
-    """How wide each column is: as its widest cell, or less where the terminal has no room for all."""
-    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
+def _widths(
+    heading: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[bool], room: int | None
+) -> list[int]:
+    """How wide each column is: as its widest cell, or less where the terminal has no room for all.
+
+    Of a `whole` column only the heading is cut: a part of a number or of a day is another one, or none.
+    """
+    cells = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
+    widths = [max(width, _columns(name)) for width, name in zip(cells, heading, strict=True)]
     if room is None:
         return widths
     excess = sum(widths) + 2 * (len(widths) - 1) - room
+    least = [width if kept else _LEAST for width, kept in zip(cells, whole, strict=True)]
     # Short columns, such as references and times, say nothing once cut: the long ones give first.
     long = [index for index, width in enumerate(widths) if width > _SHORT]
     for columns in (long, range(len(widths))):
-        while excess > 0 and (most := max((widths[index] for index in columns), default=0)) > _LEAST:
-            widths[next(index for index in columns if widths[index] == most)] -= 1
+        while excess > 0 and (wide := [index for index in columns if widths[index] > max(_LEAST, least[index])]):
+            widths[max(wide, key=lambda index: (widths[index], -index))] -= 1
             excess -= 1
     return widths
 

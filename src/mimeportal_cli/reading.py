@@ -77,6 +77,24 @@ def show_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def print_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of writing one message as a page to print: --tz, -w."""
+    page = option(
+        "-w", "--write", metavar="FILE", type=click.Path(), help="The page. Default: stdout, where that is no terminal."
+    )
+    return option("--tz", metavar="ZONE", help="Show times in this zone. Default: yours, or the account's.")(
+        page(function)
+    )
+
+
+def require_page(write: str | None) -> None:
+    """Raise `UsageError` where a page would be written to a terminal."""
+    from mimeportal.errors import UsageError
+
+    if write in (None, "-") and settings().console.stdout_is_terminal:
+        raise UsageError("A page is for a browser, not for a terminal.", remedy="Name a file with -w FILE.")
+
+
 def warn_of_images(page: str | None) -> None:
     """What whoever asks for remote images must know before they are asked for (portal-rules B.10)."""
     console = settings().console
@@ -200,7 +218,15 @@ def body_of_page(shown: Shown, *, remote_images: bool = False) -> str:
     return f"<pre>{escape(visible_lines(body_of(message)[0]))}</pre>"
 
 
-def write_page(path: str, body: str, *, title: str, remote_images: bool = False, style: str = "") -> None:
+# Whatever a page shows, nothing of it is wider than a phone where that can be helped.
+_STYLE = (
+    "body{font:1rem/1.5 sans-serif;margin:1rem}"
+    "pre{white-space:pre-wrap;overflow-wrap:anywhere;font:.875rem/1.5 monospace}"
+    "img{max-width:100%;height:auto}main{overflow-wrap:anywhere}table{overflow-wrap:break-word}"
+)
+
+
+def write_page(path: str, body: str, *, title: str, remote_images: bool = False, style: str = _STYLE) -> None:
     """A page that needs nothing else, whole or not at all; `-` is stdout."""
     from mimeportal.untrusted_html import html_page
 

@@ -123,7 +123,7 @@ class Remembered:
         whose = sha256("\n".join((portal.profile, portal.url, portal.user or "")).encode()).hexdigest()[:16]
         self.path = _folder() / f"{self._file}-{whose}"
         self._printed: dict[str, list[str]] | None = None
-        self._held: dict[str, list[str]] | None = None
+        self._there: dict[str, list[str]] | None = None
 
     def ids(self) -> Sequence[str]:
         """What was printed last; nothing when there is none, or it cannot be read."""
@@ -139,10 +139,14 @@ class Remembered:
         return self._printed.get(wanted, [])
 
     def listed(self, portal: Portal) -> dict[str, list[str]]:
-        """What is held now, by reference: listed once, however many references are looked for."""
-        if self._held is None:
-            self._held = _by_reference(_listed(portal))
-        return self._held
+        """What is there now, by reference: listed once, however many references are looked for."""
+        if self._there is None:
+            self._there = _by_reference(self._all(portal))
+        return self._there
+
+    def _all(self, portal: Portal) -> Iterable[str]:
+        """The ids of all there are: here, of what is held."""
+        return _listed(portal)
 
     def keep(self, ids: Iterable[str]) -> None:
         """Remember these. A folder that cannot be written only means that references are found by listing."""
@@ -162,10 +166,8 @@ class RememberedMail(Remembered):
     command = "mimeportal messages list"
     _file = "mail"
 
-    def listed(self, portal: Portal) -> dict[str, list[str]]:
-        if self._held is None:
-            self._held = _by_reference(_in_folders(portal))
-        return self._held
+    def _all(self, portal: Portal) -> Iterable[str]:
+        return _in_folders(portal)
 
 
 class RememberedSecure(Remembered):
@@ -176,10 +178,8 @@ class RememberedSecure(Remembered):
     command = "mimeportal secure list"
     _file = "secure"
 
-    def listed(self, portal: Portal) -> dict[str, list[str]]:
-        if self._held is None:
-            self._held = _by_reference(_in_secure_folders(portal))
-        return self._held
+    def _all(self, portal: Portal) -> Iterable[str]:
+        return _in_secure_folders(portal)
 
 
 class RememberedDrafts(Remembered):
@@ -190,10 +190,8 @@ class RememberedDrafts(Remembered):
     command = "mimeportal messages drafts list"
     _file = "drafts"
 
-    def listed(self, portal: Portal) -> dict[str, list[str]]:
-        if self._held is None:
-            self._held = _by_reference(draft.id for draft in portal.messages.drafts())
-        return self._held
+    def _all(self, portal: Portal) -> Iterable[str]:
+        return (draft.id for draft in portal.messages.drafts())
 
 
 class RememberedTracked(Remembered):
@@ -204,8 +202,8 @@ class RememberedTracked(Remembered):
     command = "mimeportal messages track ..."
     _file = "tracked"
 
-    def listed(self, portal: Portal) -> dict[str, list[str]]:
-        return {}
+    def _all(self, portal: Portal) -> Iterable[str]:
+        return ()
 
 
 class RememberedLarge(Remembered):
@@ -217,8 +215,8 @@ class RememberedLarge(Remembered):
     command = "mimeportal largefiles list"
     _file = "largefiles"
 
-    def listed(self, portal: Portal) -> dict[str, list[str]]:
-        return _by_reference(large.id for large in portal.largefiles.list())
+    def _all(self, portal: Portal) -> Iterable[str]:
+        return (large.id for large in portal.largefiles.list())
 
 
 def cache_folder() -> Path:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, select
 
 from mimeportal.addresses import normalise
 from mimeportal.errors import UsageError
-from mimeportal_server import apps, arrival, clock, delivery, importing, lab, passwords, people
+from mimeportal_server import apps, arrival, clock, delivery, importing, incoming, lab, passwords, people
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
 from mimeportal_server.store.schema import deliveries
@@ -90,7 +90,7 @@ class Bench:
         self._portal.follow_lab()
         with self._portal.database.read() as tx:
             person = self._person(tx, to)
-        message = arrival.incoming(
+        message = incoming.parse(
             octets,
             sender,
             recipients=[(person.id, person.address)],
@@ -102,7 +102,7 @@ class Bench:
 
     def sender_of(self, octets: bytes) -> str:
         """The envelope sender of octets that come without one."""
-        return arrival.incoming(octets, None, recipients=(), received=0).envelope_from
+        return incoming.parse(octets, None, recipients=(), received=0).envelope_from
 
     def delivered(self) -> list[Delivered]:
         """Everything that left the portal, first first; what is queued leaves before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mimeportal import limits
@@ -120,39 +121,64 @@ def record(portal: Portal, call: Call, action: str, kind: str, row: Facts) -> No
         )
 
 
-# -- the two answers to a download -------------------------------------------------------------------------
+# -- files, and the two answers to a download -----------------------------------------------------------------
 
 
-def handed_over(portal: Portal, call: Call, answer: Answer, object: str, fetch: Endpoint[Any, Any]) -> Answer:
-    """The octets, or for API 2.0 a URL to fetch them from (mimecast-api-core 6.10, mimecast-api-portal 2.4)."""
-    if call.caller.api != "api2":
-        return answer
-    expires = portal.clock.machine() + limits.DOWNLOAD_SECONDS * 1000
-    with portal.write() as tx:
-        secret = tokens.issue(tx, _purpose(fetch), call.caller.person_id, object=object, expires=expires)
-    until = f"{moment(expires):%Y%m%dT%H%M%SZ}"
-    return Answer([{"urls": [f"{portal.settings.public_url}{fetch.path}?method=GET&expires={until}&context={secret}"]}])
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The octets of messages of one kind, and of their attachments.
 
-
-def fetched(
-    portal: Portal,
-    call: Call,
-    context: str,
-    fetch: Endpoint[Any, Any],
-    octets: Callable[[Caller, str, int], Answer],
-) -> Answer:
-    """What a URL leads to, for whoever has it, as long as its caller may still see the content. Raises `Refused`.
-
-    `octets` takes that caller, and the kind and number of the object that was handed over.
+    whole   the kind of the ids of messages, as the audit names it too; part: that of the ids of attachments
+    fetch   where a URL for them leads
+    find    the message with a number, where a caller may see what it says; else it raises `Refused`
     """
-    with portal.database.read() as tx:
-        granted = tokens.granted(tx, context, _purpose(fetch), now=portal.clock.machine())
-        caller = people.caller_of(tx, granted.address, call.caller.door) if granted else None
-    if granted is None or caller is None:
-        raise Refused("err_download_link", "This link is wrong, or its time is over.", status=403)
-    kind, _, named = granted.object.partition(":")
-    return octets(caller, kind, int(named))
 
+    whole: str
+    part: str
+    fetch: Endpoint[Any, Any]
+    find: Callable[[Portal, Caller, int], Facts]
 
-def _purpose(fetch: Endpoint[Any, Any]) -> str:
-    return f"download {fetch.name}"
+    def hand_over(self, portal: Portal, call: Call, id: str) -> Answer:
+        """The octets of an id, or for API 2.0 a URL to fetch them from; this is what the audit tells of.
+
+        As mimecast-api-core 6.10 and mimecast-api-portal 2.4 have it. Raises `Refused`.
+        """
+        try:
+            kind, named = self.part, portal.sealer.number(self.part, id)
+        except InvalidToken:
+            kind, named = self.whole, number(portal, self.whole, id)
+        row, answer = self._octets(portal, call.caller, kind, named)
+        record(portal, call, "download", self.whole, row)
+        if call.caller.api != "api2":
+            return answer
+        expires = portal.clock.machine() + limits.DOWNLOAD_SECONDS * 1000
+        object = f"{kind}:{named}"
+        with portal.write() as tx:
+            secret = tokens.issue(tx, self._purpose, call.caller.person_id, object=object, expires=expires)
+        query = f"method=GET&expires={moment(expires):%Y%m%dT%H%M%SZ}&context={secret}"
+        return Answer([{"urls": [f"{portal.settings.public_url}{self.fetch.path}?{query}"]}])
+
+    def fetched(self, portal: Portal, call: Call, context: str) -> Answer:
+        """What such a URL leads to, for whoever has it, as long as its caller may still see the content.
+
+        Raises `Refused`.
+        """
+        with portal.database.read() as tx:
+            granted = tokens.granted(tx, context, self._purpose, now=portal.clock.machine())
+            caller = people.caller_of(tx, granted.address, call.caller.door) if granted else None
+        if granted is None or caller is None:
+            raise Refused("err_download_link", "This link is wrong, or its time is over.", status=403)
+        kind, _, named = granted.object.partition(":")
+        return self._octets(portal, caller, kind, int(named))[1]
+
+    def _octets(self, portal: Portal, caller: Caller, kind: str, named: int) -> tuple[Facts, Answer]:
+        if kind == self.whole:
+            row = self.find(portal, caller, named)
+            return row, whole(portal, row)
+        of, index = divmod(named, limits.PARTS_LISTED)
+        row = self.find(portal, caller, of)
+        return row, attachment(portal, row, index)
+
+    @property
+    def _purpose(self) -> str:
+        return f"download {self.fetch.name}"

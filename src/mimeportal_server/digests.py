@@ -20,7 +20,7 @@ from mimeportal import limits
 from mimeportal.untrusted import visible
 from mimeportal_server import compose, tokens
 from mimeportal_server.clock import DAY, milliseconds, moment
-from mimeportal_server.holds import still_held
+from mimeportal_server.hold_conditions import still_held
 from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.store.schema import digests, facts, holds, people
 

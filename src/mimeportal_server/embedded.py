@@ -41,7 +41,7 @@ class EmbeddedTransport:
         self.user: str | None = normalise(user)
         self._portal = Portal(Home.open(home, busy=BUSY_SECONDS if timeout is None else timeout), wall=wall)
         self._door = Door(self._portal)
-        self._os_user = _os_user()
+        self._os_user = os_user()
         self._closed = False
         self._sends_large = False  # so that there may be something to scan
         try:
@@ -108,11 +108,13 @@ class EmbeddedTransport:
 _LARGE = "/api/portal/largefiles/"
 
 
-def _os_user() -> str:
+def os_user() -> str:
     """The machine's own name for whoever runs this process: recorded beside the claimed person."""
     try:
         import pwd
 
         return pwd.getpwuid(os.getuid()).pw_name
-    except (ImportError, KeyError):
+    except ImportError:
         return os.environ.get("USERNAME", "")
+    except KeyError:  # an account that has no name, as in containers
+        return f"uid {os.getuid()}"

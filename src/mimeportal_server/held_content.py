@@ -6,15 +6,13 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from mimeportal import limits
 from mimeportal.holds import contract
 from mimeportal.wire import DetailRow
 from mimeportal_server import content
-from mimeportal_server.holds import still_held
+from mimeportal_server.hold_conditions import still_held
 from mimeportal_server.people import Caller, allow
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.store.schema import holds, messages
-from mimeportal_server.tokens import InvalidToken
 
 
 def detail(portal: Portal, call: Call) -> Answer:
@@ -27,38 +25,13 @@ def detail(portal: Portal, call: Call) -> Answer:
 
 
 def file(portal: Portal, call: Call) -> Answer:
-    """message/get-file: the octets of one attachment, or of the message itself by the hold's id.
-
-    API 2.0 is answered with a URL to fetch them from (mimecast-api-core 6.10); this is what the audit tells of.
-    """
-    item = contract.FileItem.model_validate(call.items[0])
-    try:
-        kind, number = "part", portal.sealer.number("part", item.id)
-    except InvalidToken:
-        kind, number = "hold", content.number(portal, "hold", item.id)
-    row, answer = _octets(portal, call.caller, kind, number)
-    content.record(portal, call, "download", "hold", row)
-    return content.handed_over(portal, call, answer, f"{kind}:{number}", contract.FETCH)
+    """message/get-file: the octets of one attachment, or of the message itself by the hold's id."""
+    return _FILES.hand_over(portal, call, contract.FileItem.model_validate(call.items[0]).id)
 
 
 def fetch(portal: Portal, call: Call) -> Answer:
-    """What a URL of `file` leads to, for whoever has it, as long as its caller may still see the content."""
-    item = contract.FetchItem.model_validate(call.items[0])
-
-    def octets(caller: Caller, kind: str, number: int) -> Answer:
-        return _octets(portal, caller, kind, number)[1]
-
-    return content.fetched(portal, call, item.context, contract.FETCH, octets)
-
-
-def _octets(portal: Portal, caller: Caller, kind: str, number: int) -> tuple[Row[Any], Answer]:
-    """The octets of a message (`hold`) or of one attachment (`part`), with the hold. Raises `Refused`."""
-    if kind == "hold":
-        row = _held(portal, caller, number)
-        return row, content.whole(portal, row)
-    hold, index = divmod(number, limits.PARTS_LISTED)
-    row = _held(portal, caller, hold)
-    return row, content.attachment(portal, row, index)
+    """What a URL of `file` leads to."""
+    return _FILES.fetched(portal, call, contract.FetchItem.model_validate(call.items[0]).context)
 
 
 def _held(portal: Portal, caller: Caller, number: int) -> Row[Any]:
@@ -74,3 +47,6 @@ def _held(portal: Portal, caller: Caller, number: int) -> Row[Any]:
     if not allow(caller, "content", row):
         raise Refused("forbidden", "This caller may not see the content of this message.", status=403)
     return row
+
+
+_FILES = content.Files("hold", "part", contract.FETCH, _held)

@@ -1,32 +1,36 @@
-"""Held mail: who sees which, what is found, and how a decision is taken once, with all that belongs to it."""
+"""Held mail: lists, states and the log; which are meant, and how they are decided on, have files of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, literal, literal_column, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, literal, or_, select
 
 from mimeportal import limits
-from mimeportal.addresses import address_filter_kind, normalise
-from mimeportal.errors import UsageError
 from mimeportal.holds import contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, format_date
 from mimeportal_server import deciding, sender_lists
-from mimeportal_server.asked import date_given, first_search
+from mimeportal_server.asked import date_given, first_search, not_allowed
 from mimeportal_server.clock import DAY, iso, milliseconds, moment
 from mimeportal_server.deciding import HELD
-from mimeportal_server.listing import Keyset, may_match
+from mimeportal_server.hold_conditions import (
+    LOG_FIELDS,
+    SEARCH_FIELDS,
+    address,
+    contains,
+    dates,
+    in_queue,
+    searched,
+    still_held,
+    visible,
+)
+from mimeportal_server.listing import Keyset
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.store.schema import holds, people
-
-_FORBIDDEN = "err_xdk_operation_forbidden_for_address"
-_FORBIDDEN_TEXT = "0003 Forbidden To Perform Operation For Address"
-
-_MAILBOXES = 1_000  # more are not looked for here: whoever asks filters again
 
 _SHOWN = [
     holds.c[name]
@@ -50,56 +54,6 @@ _SHOWN = [
 ]
 
 
-def still_held(portal: Portal) -> ColumnElement[bool]:
-    """In the queue: undecided, and not over its time, whether or not a sweep has run (portal-rules B.2)."""
-    # The addition keeps this condition from choosing the index: nearly every row meets it.
-    return and_(HELD, holds.c.received + 0 > deciding.expiry_edge(portal))
-
-
-def visible(caller: Caller) -> ColumnElement[bool]:
-    """The holds a caller may see at all: `people.allow(..., "see", ...)` as a condition."""
-    if caller.administrator:
-        return true()
-    own = _personal([caller.address, *sorted(caller.delegated)])
-    return or_(own, _moderated(caller)) if caller.scopes else own
-
-
-def _personal(addresses: Sequence[str]) -> ColumnElement[bool]:
-    """The personal queues of some mailboxes."""
-    (first, *others) = addresses
-    return and_(holds.c.recipient.in_(addresses) if others else holds.c.recipient == first, holds.c.level == "user")
-
-
-def _moderated(caller: Caller) -> ColumnElement[bool]:
-    covered = [
-        holds.c.recipient == scope if "@" in scope else holds.c.recipient.endswith(f"@{scope}", autoescape=True)
-        for scope in sorted(caller.scopes)
-    ]
-    return and_(holds.c.level == "moderator", or_(*covered)) if covered else literal_column("0") == 1
-
-
-def _queue(caller: Caller, queue: str, mailboxes: Sequence[str] | None) -> ColumnElement[bool]:
-    """One queue as a condition. Raises `Refused` for what is not the caller's."""
-    forbidden = Refused(_FORBIDDEN, _FORBIDDEN_TEXT, status=403)
-    if queue == "personal":
-        asked = list(dict.fromkeys(normalise(mailbox) for mailbox in mailboxes or [caller.address]))
-        if not all(caller.acts_for(mailbox) for mailbox in asked):
-            raise forbidden
-        return _personal(asked)
-    if queue == "moderated":
-        condition = _moderated(caller)
-    elif queue == "admin":
-        if not caller.administrator:
-            raise forbidden
-        condition = true()
-    else:
-        message = f"Field must be one of [{','.join(contract.QUEUES)}]"
-        raise Refused("err_validation_value_not_allowed", message, field="queue")
-    if mailboxes and len(mailboxes) <= _MAILBOXES:
-        condition = and_(condition, holds.c.recipient.in_([normalise(mailbox) for mailbox in mailboxes]))
-    return condition
-
-
 # -- lists ---------------------------------------------------------------------------------------------
 
 
@@ -112,21 +66,21 @@ def find(portal: Portal, call: Call) -> Answer:
         item = contract.FindHoldsItem(queue=item.queue)
     conditions = [
         still_held(portal),
-        _queue(call.caller, item.queue or "personal", item.mailboxes),
-        *_dates(item.start, item.end),
+        in_queue(call.caller, item.queue or "personal", item.mailboxes),
+        *dates(item.start, item.end),
     ]
     if item.from_ is not None:
-        conditions.append(_address(item.from_, (holds.c.from_address, holds.c.from_header), "from"))
+        conditions.append(address(item.from_, (holds.c.from_address, holds.c.from_header), "from"))
     if item.to is not None:
-        conditions.append(_address(item.to, (holds.c.recipient,), "to"))
+        conditions.append(address(item.to, (holds.c.recipient,), "to"))
     if item.subject is not None:
-        conditions.append(_contains(item.subject, (holds.c.subject_folded,), "subject"))
+        conditions.append(contains(item.subject, (holds.c.subject_folded,), "subject"))
     if item.policy is not None:
-        conditions.append(_contains(item.policy, (func.lower(holds.c.policy),), "policy"))
+        conditions.append(contains(item.policy, (func.lower(holds.c.policy),), "policy"))
     if item.search is not None:
-        conditions.append(_contains(item.search, _searched(), "search"))
+        conditions.append(contains(item.search, searched(), "search"))
     if item.reason is not None:
-        found = _contains(item.reason, (func.lower(holds.c.reason),), "reason")
+        found = contains(item.reason, (func.lower(holds.c.reason),), "reason")
         conditions.append(or_(holds.c.reason_code == fold(item.reason), found))
     if item.route is not None:
         conditions.append(func.lower(holds.c.route) == fold(item.route))
@@ -145,18 +99,14 @@ def list_holds(portal: Portal, call: Call) -> Answer:
     queue = "admin" if item.admin else "personal"
     conditions = [
         still_held(portal),
-        _queue(call.caller, queue, None),
-        *_dates(item.start, item.end),
+        in_queue(call.caller, queue, None),
+        *dates(item.start, item.end),
     ]
     if item.search_by is not None and item.search_by.value:
-        columns = _SEARCH_FIELDS.get(fold(item.search_by.field_name))
+        columns = SEARCH_FIELDS.get(fold(item.search_by.field_name))
         if columns is None:
-            raise Refused(
-                "err_validation_value_not_allowed",
-                "Field must be one of [all,subject,sender,recipient,reasonCode]",
-                field="searchBy.fieldName",
-            )
-        conditions.append(_contains(item.search_by.value, columns(), "searchBy.value"))
+            raise not_allowed("Field must be one of [all,subject,sender,recipient,reasonCode]", "searchBy.fieldName")
+        conditions.append(contains(item.search_by.value, columns(), "searchBy.value"))
     return _page(portal, call, "holds.list", conditions, queue)
 
 
@@ -307,10 +257,10 @@ def log(portal: Portal, call: Call) -> Answer:
         elif entry.get("fieldName") == "attachments":
             conditions.append(holds.c.has_attachments == (fold(str(entry.get("value"))) == "true"))
     if item.search_by is not None and item.search_by.value:
-        columns = _LOG_FIELDS.get(fold(item.search_by.field_name))
+        columns = LOG_FIELDS.get(fold(item.search_by.field_name))
         if columns is None:
-            raise Refused("err_validation_value_not_allowed", "Field is not searched", field="searchBy.fieldName")
-        conditions.append(_contains(item.search_by.value, columns(), "searchBy.value"))
+            raise not_allowed("Field is not searched", "searchBy.fieldName")
+        conditions.append(contains(item.search_by.value, columns(), "searchBy.value"))
     keyset = Keyset(portal, call, "holds.log", holds.c.id)
     query = select(*_SHOWN, status, ended, holds.c.reject_reason, people.c.address).outerjoin(
         people, people.c.id == holds.c.decided_by
@@ -341,73 +291,6 @@ def _log_row(portal: Portal, row: Row[Any]) -> JsonObject:
         "rejectReason": row.reject_reason,
         "detectionLevel": "",
     }
-
-
-# -- conditions ------------------------------------------------------------------------------------------
-
-
-# Conditions only narrow: never may one refuse what the same filter of the client accepts.
-
-
-def _address(text: str, columns: Sequence[Any], field: str) -> ColumnElement[bool]:
-    try:
-        kind, value = address_filter_kind(text)
-    except UsageError as fault:
-        raise Refused("err_validation_value_not_allowed", fault.what, field=field) from None
-    if kind == "address":
-        # HELD once more beside each: only so do the partial indexes serve the alternatives.
-        return or_(*(and_(HELD, column == value) for column in columns))
-    if kind == "domain":
-        ending = f"@{value}"
-        return or_(*(func.substr(column, -len(ending)) == ending for column in columns))
-    return _contains(value, columns, field)
-
-
-def _contains(text: str, columns: Sequence[Any], field: str) -> ColumnElement[bool]:
-    if len(text) > limits.PATTERN:
-        message = f"A text condition has at most {limits.PATTERN} characters."
-        raise Refused("err_validation_value_not_allowed", message, field=field)
-    return or_(*(may_match(text, column, folded=column is holds.c.subject_folded) for column in columns))
-
-
-def _dates(start: str | None, end: str | None) -> list[ColumnElement[bool]]:
-    conditions = []
-    if start:
-        conditions.append(holds.c.received >= milliseconds(date_given(start, "start")))
-    if end:
-        # What is told of a time is its second, so the whole second before `end` may be meant.
-        whole = -(-milliseconds(date_given(end, "end")) // 1000) * 1000
-        conditions.append(holds.c.received + 0 < whole)
-    return conditions
-
-
-def _searched() -> Sequence[Any]:
-    return (
-        holds.c.subject_folded,
-        holds.c.from_address,
-        holds.c.from_header,
-        holds.c.recipient,
-        func.lower(holds.c.reason),
-    )
-
-
-_SEARCH_FIELDS: Mapping[str, Callable[[], Sequence[Any]]] = {
-    "all": _searched,
-    "subject": lambda: (holds.c.subject_folded,),
-    "sender": lambda: (holds.c.from_address, holds.c.from_header),
-    "recipient": lambda: (holds.c.recipient,),
-    "reason_code": lambda: (holds.c.reason_code,),
-    "reasoncode": lambda: (holds.c.reason_code,),
-}
-_LOG_FIELDS: Mapping[str, Callable[[], Sequence[Any]]] = {
-    "all": lambda: (*_searched(), people.c.address),
-    "operator": lambda: (people.c.address,),
-    "from": lambda: (holds.c.from_address, holds.c.from_header),
-    "to": lambda: (holds.c.recipient,),
-    "subject": lambda: (holds.c.subject_folded,),
-    "info": lambda: (func.lower(holds.c.reject_reason),),
-    "heldreason": lambda: (func.lower(holds.c.reason),),
-}
 
 
 def detail(portal: Portal, call: Call) -> Answer:

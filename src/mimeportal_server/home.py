@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from mimeportal import limits
@@ -31,6 +32,7 @@ class Home:
         self.spool = path / "spool"
         self.outgoing = path / "outgoing"
         self.delivery_lock = path / "delivery.lock"
+        self.erasing_lock = path / "erasing.lock"
         self.lab_token = path / "lab.token"  # only in a home made for tests
         self.database = Database(path / "portal.db", busy=busy)
         self.blobs = Blobs(path / "blobs")
@@ -49,12 +51,15 @@ class Home:
             raise UsageError(f"The public URL is {public_url!r}.", remedy="Write it as https://portal.example.com.")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path} is there already, and not empty.", remedy="Name a new folder.")
+        home = cls(path)
+        new, ours = not path.exists(), False
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
-            home = cls(path)
-            for folder in (home.spool, *(home.outgoing / name for name in ("tmp", "new", "cur"))):
-                folder.mkdir(mode=0o700, parents=True)
+            home.spool.mkdir(mode=0o700)
+            ours = True  # whoever makes this one makes the home: two at once do not meet in it
+            for name in ("tmp", "new", "cur"):
+                (home.outgoing / name).mkdir(mode=0o700, parents=True)
             home.blobs.create()
             _write_secret(home.key_file, secrets.token_bytes(_KEY_OCTETS))
             facts = {"account_code": f"LOCAL-{secrets.token_hex(4).upper()}"}
@@ -64,8 +69,19 @@ class Home:
             home.config.write_text(settings.template(domain, public_url), "utf-8")
             # A code of its own, so that a report of one portal is never taken up on another.
             home.database.create(facts)
-        except OSError as fault:
-            raise UsageError(f"{path} cannot be made: {fault.strerror}.") from None
+        except (OSError, StoreError) as fault:
+            if ours:
+                home.close()
+                _empty(path)
+            if new:
+                with suppress(OSError):
+                    path.rmdir()
+            told = fault.sentence if isinstance(fault, StoreError) else f"{fault.strerror}."
+            raise UsageError(
+                f"{path} cannot be made: {told}",
+                why="Nothing of it is left.",
+                remedy="Look at the folder and its disk, or name another one.",
+            ) from None
         home._load()
         return home
 
@@ -86,12 +102,22 @@ class Home:
 
     @classmethod
     def _open(cls, path: Path, busy: float) -> Home:
-        if not (path / "portal.db").is_file() or not (path / "portal.toml").is_file():
+        home = cls(path, busy=busy)
+        parts = (home.config, home.key_file, home.database.path)
+        there = [part for part in parts if part.is_file()]
+        if not there:
             raise ConfigurationError(
                 f"{path} is no portal home.",
                 remedy=f"Make one with: mimeportal-server init {path} --domain example.com",
             )
-        home = cls(path, busy=busy)
+        for part in parts:
+            if part not in there:
+                raise ConfigurationError(
+                    f"{part} is not there, or is no file.",
+                    why="A portal home is whole, or it is not used.",
+                    remedy="Put the file back, or restore the home from a backup.",
+                )
+        _refuse_strangers(path)
         for name in (path, home.key_file):
             if stat.S_IMODE(name.stat().st_mode) & 0o077:
                 raise ConfigurationError(
@@ -138,6 +164,38 @@ class Home:
 
     def close(self) -> None:
         self.database.close()
+
+
+def _refuse_strangers(path: Path) -> None:
+    """Raise `ConfigurationError` unless the home is of whoever runs this, root too.
+
+    What somebody else wrote into it, readable by them alone, would stop the portal of its owner.
+    """
+    owner, running = path.stat().st_uid, os.geteuid()
+    if owner != running:
+        raise ConfigurationError(
+            f"{path} belongs to {_account(owner)}, and this runs as {_account(running)}.",
+            why="Its owner could not read what is written there now, and their portal would stop.",
+            remedy=f"Run it as its owner: sudo -u {_account(owner)} ...",
+        )
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def _account(uid: int) -> str:
+    """The name of an account of this machine, or `#NUMBER`, as sudo takes it."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
 
 
 def _write_secret(path: Path, octets: bytes) -> None:

@@ -15,13 +15,14 @@ from mimeportal import limits
 from mimeportal.addresses import normalise, parse_address
 from mimeportal.errors import UsageError
 from mimeportal.patterns import fold
-from mimeportal_server import arrival
+from mimeportal_server import arrival, deciding, incoming
 from mimeportal_server.clock import milliseconds
 from mimeportal_server.mbox import split_mbox
 from mimeportal_server.portal import Portal
 from mimeportal_server.settings import HoldRule
 from mimeportal_server.store.schema import people
 
+OVERDUE = "received so long ago that it has left the queue already"  # a note of a line
 _BATCH = 100
 _BATCH_OCTETS = 16 * limits.MIB
 
@@ -106,7 +107,7 @@ class _Import:
         self._hold = hold_of(options.hold) if options.hold is not None else None
 
     def lines(self, paths: Sequence[Path]) -> Iterator[Line]:
-        batch: list[tuple[_Found, arrival.Incoming]] = []
+        batch: list[tuple[_Found, incoming.Incoming]] = []
         octets = 0
         for path in paths:
             for found in _walk(path):
@@ -121,13 +122,13 @@ class _Import:
                     batch, octets = [], 0
         yield from self._store(batch)
 
-    def _read(self, found: _Found) -> arrival.Incoming | Line:
+    def _read(self, found: _Found) -> incoming.Incoming | Line:
         if found.octets is None:
             return _line(found, "", "error", found.problem)
         most = self._portal.settings.limits["message"]
         if len(found.octets) > most:
             return _line(found, "", "error", f"larger than {most:,} octets, not stored")
-        message = arrival.incoming(
+        message = incoming.parse(
             found.octets,
             None,
             recipients=(),
@@ -149,7 +150,7 @@ class _Import:
         message.received = self._received(message)
         return message
 
-    def _received(self, message: arrival.Incoming) -> int:
+    def _received(self, message: incoming.Incoming) -> int:
         received = self._options.received
         if isinstance(received, datetime):
             return milliseconds(received)
@@ -158,13 +159,15 @@ class _Import:
             return min(milliseconds(message.summary.date), now)
         return now
 
-    def _store(self, batch: list[tuple[_Found, arrival.Incoming]]) -> Iterator[Line]:
+    def _store(self, batch: list[tuple[_Found, incoming.Incoming]]) -> Iterator[Line]:
         if not batch:
             return
         stored = arrival.accept(self._portal, [message for _, message in batch], door="import")
-        for (found, _), results in zip(batch, stored, strict=True):
+        edge = deciding.expiry_edge(self._portal)
+        for (found, message), results in zip(batch, stored, strict=True):
             for result in results:
-                yield _line(found, result.recipient, result.outcome, result.reason, result.notes)
+                late = (OVERDUE,) if result.outcome == "held" and message.received <= edge else ()
+                yield _line(found, result.recipient, result.outcome, result.reason, (*result.notes, *late))
 
 
 def _line(found: _Found, recipient: str, outcome: str, reason: str, notes: tuple[str, ...] = ()) -> Line:

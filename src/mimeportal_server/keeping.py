@@ -18,6 +18,7 @@ from mimeportal_server import (
     digests,
     largefile_keeping,
     largefile_scan,
+    ranking,
     requested,
     room,
     searching,
@@ -65,6 +66,7 @@ def sweep(portal: Portal, *, scan: bool = True) -> Counter[str]:
         _forget_log_ins(portal)
         with portal.write() as tx:
             requested.forget(tx, now=portal.clock.now())
+            ranking.forget(tx, now=portal.clock.now())
         counts += digests.send_due(portal)
         counts += largefile_keeping.sweep(portal)
     if scan:

@@ -347,6 +347,7 @@ def empty(portal: Portal) -> None:
             schema.delegates,
             schema.digests,
             schema.requested,
+            schema.searches,
             schema.imports,
             schema.holds,
             schema.messages,

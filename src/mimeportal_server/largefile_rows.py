@@ -36,13 +36,6 @@ _SENTENCES: dict[Event, str] = {
 }
 
 
-def forbidden() -> Refused:
-    """Whose mailbox is named is not this caller's."""
-    return Refused(
-        "err_xdk_operation_forbidden_for_address", "0003 Forbidden To Perform Operation For Address", status=403
-    )
-
-
 def facts(row: Row[Any]) -> Facts:
     return Facts(row.state, row.touched, row.sent, row.expires)
 
@@ -76,6 +69,12 @@ def find(portal: Portal, tx: Connection, caller: Caller, id: str) -> Row[Any]:
     if row is None or people.owner_of(tx, caller, row.sender) is None:
         raise Refused("not_found", _NOT_THERE, status=404)
     return row
+
+
+def require_content(caller: Caller, row: Row[Any]) -> None:
+    """Raise `Refused` unless the caller may have the files of a send: fetch them, or send them to whom they choose."""
+    if not people.may_read(caller, row.sender):
+        raise Refused("forbidden", "This caller may not see the content of these files.", status=403)
 
 
 def find_file(portal: Portal, tx: Connection, caller: Caller, id: str) -> tuple[Row[Any], Row[Any]]:

@@ -15,6 +15,7 @@ from mimeportal.largefiles import contract
 from mimeportal.patterns import fold
 from mimeportal.untrusted import clean, safe_name
 from mimeportal_server import largefile_access, people, requested, room
+from mimeportal_server.asked import forbidden
 from mimeportal_server.largefile_rows import (
     FILE_KIND,
     changed,
@@ -22,7 +23,6 @@ from mimeportal_server.largefile_rows import (
     find,
     find_file,
     following,
-    forbidden,
     record,
     told,
 )

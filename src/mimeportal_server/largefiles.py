@@ -9,7 +9,7 @@ from mimeportal.largefiles import contract
 from mimeportal.untrusted import safe_name
 from mimeportal.wire import format_date
 from mimeportal_server import largefile_access, largefile_upload, people, ranges
-from mimeportal_server.asked import date_given
+from mimeportal_server.asked import date_given, forbidden
 from mimeportal_server.clock import milliseconds, moment
 from mimeportal_server.largefile_rows import (
     changed,
@@ -17,9 +17,9 @@ from mimeportal_server.largefile_rows import (
     find,
     find_file,
     following,
-    forbidden,
     has_status,
     record,
+    require_content,
     status_of,
     told,
 )
@@ -134,8 +134,7 @@ def octets(portal: Portal, call: Call) -> Answer:
     item = contract.OctetsItem.model_validate(call.items[0])
     with portal.database.read() as tx:
         file, row = find_file(portal, tx, call.caller, item.file)
-    if not call.caller.acts_for(row.sender) and not call.caller.content_view:
-        raise Refused("forbidden", "This caller may not see the content of these files.", status=403)
+    require_content(call.caller, row)
     if not file.sha256 or row.purged is not None:
         raise Refused("err_largefile_status", "This file is not there, or not yet all of it.", field="file")
     with portal.write() as tx:

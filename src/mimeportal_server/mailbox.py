@@ -5,7 +5,6 @@ A mailbox is a view of the archive: nothing in it is changed by being read. What
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +17,7 @@ from mimeportal.addresses import normalise
 from mimeportal.messages.contract import mailbox as contract
 from mimeportal.patterns import fold
 from mimeportal.wire import JsonObject, Page, format_date
-from mimeportal_server import archive_query, deciding, searching
+from mimeportal_server import archive_query, deciding, ranking, searching
 from mimeportal_server.asked import date_given, forbidden, not_allowed
 from mimeportal_server.clock import DAY, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
@@ -114,8 +113,8 @@ def browse(portal: Portal, call: Call) -> Answer:
             sent_to = _recipients(tx, rows)
     else:
         conditions.append(searching.matching(searching.terms(item.words, "words")))
+        rows, block = ranking.Ranked(portal, call, "messages.browse").fetch(MAIL, conditions)
         with portal.database.read() as tx:
-            rows, block = _ranked(portal, call, tx, conditions)
             sent_to = _recipients(tx, rows)
     return Answer([_told(portal, row, sent_to[row.id]) for row in rows], page=block)
 
@@ -193,38 +192,6 @@ def _addressed(own: ColumnElement[bool], text: str) -> ColumnElement[bool]:
     return or_(
         own, and_(mailbox.c.folder == "sent", exists().where(copies.c.message_id == mailbox.c.message_id, other))
     )
-
-
-def _ranked(
-    portal: Portal, call: Call, tx: Connection, conditions: Sequence[ColumnElement[bool]]
-) -> tuple[list[Row[Any]], Page]:
-    """One page of what words find, best first.
-
-    Its token counts rows, for no key orders them; what arrives later is left out, so that it moves none.
-    """
-    query = json.dumps(["messages.browse", call.items], sort_keys=True)
-    caller = str(call.caller.person_id)
-    start: dict[str, Any] = {}
-    size = call.page_size
-    if call.page_token is not None:
-        start, size = portal.sealer.start(caller, query, call.page_token)
-    newest = start.get("newest")
-    if newest is None:
-        newest = tx.scalar(select(func.max(mailbox.c.id))) or 0
-    offset = int(start.get("offset", 0))
-    found = (
-        MAIL.join(words, words.c.rowid == mailbox.c.message_id)
-        .where(mailbox.c.id <= newest, *conditions)
-        .order_by(searching.RANK)
-        .offset(offset)
-        .limit(size + 1)
-    )
-    rows = list(tx.execute(found))
-    more = len(rows) > size
-    rows = rows[:size]
-    position = {"offset": offset + size, "newest": newest}
-    following = portal.sealer.page(caller, query, position, size, previous=False) if more else None
-    return rows, Page(len(rows), next=following)
 
 
 # -- Mimecast's search ---------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from mimeportal import limits
 from mimeportal.messages.contract import mailbox as contract
 from mimeportal.untrusted import visible_lines
 from mimeportal_server import content, mail
@@ -17,7 +16,6 @@ from mimeportal_server.mailbox import MAIL, smash
 from mimeportal_server.people import Caller, may_read
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.store.schema import mailbox
-from mimeportal_server.tokens import InvalidToken
 
 _PREVIEW = 100  # characters (mimecast-api-portal 2.2)
 
@@ -103,37 +101,13 @@ def _plain(item: contract.PartItem, preview: mail.Preview) -> str | None:
 
 
 def file(portal: Portal, call: Call) -> Answer:
-    """archive/get-file (2.4): one attachment, or by a message's id all of it.
-
-    API 2.0 is answered with a URL to fetch it from; this is what the audit tells of.
-    """
-    item = contract.MailFileItem.model_validate(call.items[0])
-    try:
-        kind, number = "mailfile", portal.sealer.number("mailfile", item.id)
-    except InvalidToken:
-        kind, number = "mailbox", content.number(portal, "mailbox", item.id)
-    row, answer = _octets(portal, call.caller, kind, number)
-    content.record(portal, call, "download", "mailbox", row)
-    return content.handed_over(portal, call, answer, f"{kind}:{number}", contract.FETCH)
+    """archive/get-file (2.4): one attachment, or by a message's id all of it."""
+    return _FILES.hand_over(portal, call, contract.MailFileItem.model_validate(call.items[0]).id)
 
 
 def fetch(portal: Portal, call: Call) -> Answer:
-    """What a URL of `file` leads to, for whoever has it, as long as its caller may still see the content."""
-    item = contract.MailFetchItem.model_validate(call.items[0])
-
-    def octets(caller: Caller, kind: str, number: int) -> Answer:
-        return _octets(portal, caller, kind, number)[1]
-
-    return content.fetched(portal, call, item.context, contract.FETCH, octets)
-
-
-def _octets(portal: Portal, caller: Caller, kind: str, number: int) -> tuple[Row[Any], Answer]:
-    if kind == "mailbox":
-        row = _message(portal, caller, number)
-        return row, content.whole(portal, row)
-    lying, index = divmod(number, limits.PARTS_LISTED)
-    row = _message(portal, caller, lying)
-    return row, content.attachment(portal, row, index)
+    """What a URL of `file` leads to."""
+    return _FILES.fetched(portal, call, contract.MailFetchItem.model_validate(call.items[0]).context)
 
 
 def _message(portal: Portal, caller: Caller, number: int) -> Row[Any]:
@@ -146,6 +120,8 @@ def _message(portal: Portal, caller: Caller, number: int) -> Row[Any]:
         raise Refused("forbidden", "This caller may not see the content of this message.", status=403)
     return row
 
+
+_FILES = content.Files("mailbox", "mailfile", contract.FETCH, _message)
 
 OPERATIONS: Mapping[str, Callable[[Portal, Call], Answer]] = {
     "messages.detail": detail,

@@ -11,7 +11,7 @@ from mimeportal import limits
 from mimeportal.messages.contract import finder as contract
 from mimeportal.patterns import fold
 from mimeportal.wire import ROUTES, JsonObject, format_date
-from mimeportal_server import audit, mailbox, mailbox_content, reporting, tracking, undelivered, writing
+from mimeportal_server import audit, mailbox, mailbox_content, reporting, tracked_facts, tracking, undelivered, writing
 from mimeportal_server.asked import administrators_only, date_given, first_search, not_allowed
 from mimeportal_server.clock import DAY, HOUR, milliseconds, moment
 from mimeportal_server.listing import Keyset, may_match
@@ -108,7 +108,7 @@ def info(portal: Portal, call: Call) -> Answer:
     item = contract.InfoItem.model_validate(call.items[0])
     if not call.caller.administrator:
         undelivered.require_own_bounced(portal, call, item)
-    return Answer([tracking.info(portal, call, item)])
+    return Answer([tracked_facts.info(portal, call, item)])
 
 
 # -- what waits ------------------------------------------------------------------------------------------------

@@ -179,17 +179,18 @@ def add(
     tx: Connection,
     address: str,
     *,
-    role: str = "user",
-    scopes: tuple[str, ...] = (),
-    content_view: bool = True,
+    role: str | None = None,
+    scopes: tuple[str, ...] | None = None,
+    content_view: bool | None = None,
     login: str | None = None,
     domains: tuple[str, ...],
     now: int,
 ) -> tuple[int, bool]:
-    """Add a person, or give one that is there the named role and scopes; the id, and whether it is new.
+    """Add a person, or give one that is there another role, scopes or log-in; the id, and whether it is new.
 
-    `login` is how they log in: with a password of this portal (`cloud`), or as it says elsewhere; None leaves it
-    as it is. Raises `UsageError` for a bad address or one outside the portal's domains.
+    `login` is how they log in: with a password of this portal (`cloud`), or as it says elsewhere. What is None stays
+    as it is; a new person is a user who moderates nobody, and who becomes an administrator may view content.
+    Raises `UsageError` for a bad address or one outside the portal's domains.
     """
     normal = parse_address(address)
     if domain_of(normal) not in domains:
@@ -197,7 +198,15 @@ def add(
             f"{normal} is outside of the portal's domains ({', '.join(domains)}).",
             remedy="Add the domain to `domains` in portal.toml, or name another address.",
         )
-    person_id, new = appoint(tx, normal, role=role, scopes=scopes, content_view=content_view, now=now)
+    known = find(tx, normal)
+    if known is not None and known.kind == "person":
+        role = role or str(known.role)
+        scopes = tuple(tx.scalars(_SCOPES, {"person": known.id})) if scopes is None else scopes
+        if content_view is None and known.role == "administrator":
+            content_view = known.content_view
+    person_id, new = appoint(
+        tx, normal, role=role or "user", scopes=scopes or (), content_view=content_view is not False, now=now
+    )
     if login is not None:
         if login not in LOGINS:
             raise UsageError(f"There is no log-in {login!r}.", remedy=f"Use one of: {', '.join(LOGINS)}.")

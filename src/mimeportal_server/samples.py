@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mimeportal_server import arrival, delivery, people
+from mimeportal_server import arrival, delivery, incoming, people
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
 
@@ -69,7 +69,7 @@ def make_home(path: Path) -> int:
                 )
             }
         batch = [
-            arrival.incoming(
+            incoming.parse(
                 sample.octets,
                 sample.envelope_from,
                 recipients=[(numbers[sample.to], sample.to)],

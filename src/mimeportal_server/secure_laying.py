@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert
 from mimeportal.patterns import fold
 from mimeportal.secure import contract
 from mimeportal.wire import JsonObject
-from mimeportal_server import arrival, audit, contacts, outsiders
+from mimeportal_server import arrival, audit, contacts, incoming, outsiders
 from mimeportal_server import secure_access as access
 from mimeportal_server.clock import DAY
 from mimeportal_server.compose_message import Mailbox
@@ -55,7 +55,7 @@ class Terms:
 def lay(
     portal: Portal,
     tx: Connection,
-    entry: arrival.Incoming,
+    entry: incoming.Incoming,
     writer: Caller,
     recipients: Sequence[Recipient],
     terms: Terms,
@@ -144,7 +144,7 @@ def lay(
 def _deliver(
     portal: Portal,
     tx: Connection,
-    entry: arrival.Incoming,
+    entry: incoming.Incoming,
     secure_id: int,
     writer: Caller,
     inside: Sequence[tuple[int, str]],
@@ -163,7 +163,7 @@ def _deliver(
         page(portal, secure_id),
     ]
     headers = [f"X-Secure-Message: {portal.sealer.id('secure', secure_id)}"]
-    marked = arrival.incoming(
+    marked = incoming.parse(
         with_banner(entry.octets, lines, headers, portal.new_id),
         writer.address,
         recipients=inside,
@@ -176,13 +176,13 @@ def _deliver(
         bounces_to=writer,
     )
     (results,) = arrival.accept_within(portal, tx, [marked], arrival.store(portal, [marked]), door=writer.door)
-    full = [result.recipient for result in results if result.reason == arrival.FULL]
+    full = [result.recipient for result in results if result.reason == incoming.FULL]
     if full:
         raise Refused("mailbox_full", f"It was not sent: no room in the mailbox of {', of '.join(full)}.")
 
 
 def divert(
-    portal: Portal, tx: Connection, entry: arrival.Incoming, inside: Sequence[tuple[int, str]], trigger: Trigger
+    portal: Portal, tx: Connection, entry: incoming.Incoming, inside: Sequence[tuple[int, str]], trigger: Trigger
 ) -> None:
     """What a rule sends securely, once it is taken in: recipients outside read it here, the others get the banner."""
     assert entry.by is not None

@@ -28,6 +28,7 @@ from mimeportal_server import (
     arrival,
     audit,
     compose_message,
+    incoming,
     mail,
     outsiders,
     people,
@@ -136,7 +137,7 @@ class _Sending:
     ) -> Answer:
         portal, caller = self._portal, self._call.caller
         octets, left_out = self._octets(parts, keep_inline)
-        entry = arrival.incoming(
+        entry = incoming.parse(
             octets,
             self._writer.address,
             recipients=(),
@@ -153,7 +154,7 @@ class _Sending:
                 return Answer([earlier])
             self._refuse_too_many(tx)
             (told,) = arrival.accept_within(portal, tx, [entry], blobs, door=caller.door)
-            if any(result.reason == arrival.FULL for result in told):
+            if any(result.reason == incoming.FULL for result in told):
                 raise Refused("mailbox_full", "There is no room left for what this sender keeps here.")
             who = [replace(one, person_id=_number(portal, tx, one)) for one in recipients]
             request = self._call.request_id
@@ -256,11 +257,10 @@ def _addressed(
         Recipient(address, name, part, _way(portal, tx, address, part, inside))
         for address, (name, part) in named.items()
     ]
-    outside = [one.address for one in found if one.way == "portal"]
+    outside = [one for one in found if one.way == "portal"]
     if writer.outside and outside:
-        raise Refused(
-            "forbidden", f"People outside write to the account's own people, and {outside[0]} is none.", status=403
-        )
+        sentence = f"People outside write to the account's own people, and {outside[0].address} is none."
+        raise Refused("forbidden", sentence, status=403, field=outside[0].part)
     if not writer.outside and not terms.option and not outside:
         raise Refused(
             "err_validation_internal_only",

@@ -17,6 +17,7 @@ from aiosmtpd.smtp import log as aiosmtpd_log
 from mimeportal import limits
 from mimeportal_server.portal import Portal
 from mimeportal_server.quota import InFlight, Quota
+from mimeportal_server.smtp_connection import Connection
 from mimeportal_server.smtp_session import Session
 from mimeportal_server.smtp_writer import Writer
 
@@ -45,7 +46,7 @@ class SmtpDoor:
         self.tls = tls
         self.name = urlsplit(portal.settings.public_url).hostname or "localhost"
         self.writer = Writer(portal, on_accepted)
-        self.sessions: set[Session] = set()
+        self.sessions: set[Connection] = set()
         self.peers: Counter[str] = Counter()  # connections of each network
         self.recorded = Quota(seconds=60)  # refusals of each network, and under "" of all
         self.in_flight = InFlight()  # messages that are not stored yet

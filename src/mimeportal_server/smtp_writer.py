@@ -16,12 +16,12 @@ from sqlalchemy import insert
 
 from mimeportal import limits
 from mimeportal.errors import UnavailableError
-from mimeportal_server import arrival, counting
+from mimeportal_server import arrival, counting, incoming
 from mimeportal_server.portal import Portal
 from mimeportal_server.store.database import StoreError
 from mimeportal_server.store.schema import rejections
 
-Outcome = list[arrival.Result] | Exception
+Outcome = list[incoming.Result] | Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Message:
 
     octets: bytes
     envelope_from: str
-    envelope: dict[str, Any]  # the rest of what `arrival.Incoming` wants
+    envelope: dict[str, Any]  # the rest of what `incoming.Incoming` wants
     done: Callable[[Outcome], None]
 
 
@@ -99,7 +99,7 @@ class Writer:
 
     def _store(self, jobs: Sequence[Message]) -> None:
         try:
-            batch = [arrival.incoming(job.octets, job.envelope_from, **job.envelope) for job in jobs]
+            batch = [incoming.parse(job.octets, job.envelope_from, **job.envelope) for job in jobs]
             results = arrival.accept(self._portal, batch, door="smtp")
         except (StoreError, UnavailableError, OSError) as fault:
             for job in jobs:

@@ -12,7 +12,7 @@ from mimeportal_server import bounces
 from mimeportal_server.clock import iso
 from mimeportal_server.deciding import HELD
 from mimeportal_server.delivery import file_name
-from mimeportal_server.holds import still_held
+from mimeportal_server.hold_conditions import still_held
 from mimeportal_server.portal import Portal
 from mimeportal_server.store.schema import deliveries, holds, messages, people, secure_messages
 

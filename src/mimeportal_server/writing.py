@@ -17,11 +17,11 @@ from mimeportal.addresses import domain_of, parse_address
 from mimeportal.errors import UnavailableError, UsageError
 from mimeportal.messages.contract import writing as contract
 from mimeportal.wire import Address, Failure, JsonObject
-from mimeportal_server import arrival, audit, compose_message, drafts, people, preferences, requested, uploads
-from mimeportal_server.arrival import Incoming
+from mimeportal_server import arrival, audit, compose_message, drafts, incoming, people, preferences, requested, uploads
 from mimeportal_server.asked import forbidden, not_allowed
 from mimeportal_server.clock import moment
 from mimeportal_server.compose_message import File, Mailbox, Parts
+from mimeportal_server.incoming import Incoming
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.store.database import StoreError
@@ -142,9 +142,9 @@ def submit(portal: Portal, call: Call) -> Answer:
     return Answer([row])
 
 
-def _full(entry: Incoming, results: Sequence[arrival.Result]) -> str:
+def _full(entry: Incoming, results: Sequence[incoming.Result]) -> str:
     """The sentence that says whose mailboxes are full."""
-    full = [result.recipient for result in results if result.reason == arrival.FULL]
+    full = [result.recipient for result in results if result.reason == incoming.FULL]
     inside = {address for _, address in entry.recipients}
     whose = [address for address in full if address in inside][:_NAMED]
     if not inside.issuperset(full):
@@ -152,7 +152,7 @@ def _full(entry: Incoming, results: Sequence[arrival.Result]) -> str:
     return f"It was not sent: no room in the mailbox of {', of '.join(whose)}."
 
 
-def _is_full(results: Sequence[arrival.Result]) -> bool:
+def _is_full(results: Sequence[incoming.Result]) -> bool:
     return any(result.outcome == "refused" for result in results)
 
 
@@ -228,7 +228,7 @@ def compose(portal: Portal, tx: Connection, caller: Caller, item: contract.Compo
     most = portal.settings.limits["message"]
     if len(written.octets) > most:
         raise Refused("err_message_too_large", f"A message has at most {most:,} octets, with its attachments encoded.")
-    entry = arrival.incoming(
+    entry = incoming.parse(
         written.octets,
         sender.address,
         recipients=inside,

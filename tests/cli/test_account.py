@@ -133,8 +133,8 @@ def known(ann: Lab) -> Lab:
 def test_contacts(known: Lab, run: Run, on_terminal: Run) -> None:
     assert plain(on_terminal("account", "contacts").out) == (
         "ADDRESS                  NAME               USES  LAST USED\n"
-        "carol@elsewhere.example  Carol \\x1b[31mRed  2     2027-01-15 08:00\n"
-        "dave@elsewhere.example                      1     2027-01-15 08:00\n"
+        "carol@elsewhere.example  Carol \\x1b[31mRed     2  2027-01-15 08:00\n"
+        "dave@elsewhere.example                         1  2027-01-15 08:00\n"
     )
     assert run("account", "contacts", "--search", "dave").out == (
         "dave@elsewhere.example\t\t1\t2027-01-15T08:00:00+00:00\n"

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class TestFormats:
 
     def test_table_is_the_rule_on_a_terminal(self, write: Write) -> None:
         code, out, _ = write(rows("a", "bb"), "--no-color", terminal=True)
-        assert (code, out) == (0, "NAME  SIZE\na     0\nbb    1\n")
+        assert (code, out) == (0, "NAME  SIZE\na        0\nbb       1\n")
 
     def test_json_is_one_array(self, write: Write) -> None:
         _, out, _ = write(rows("a", HOSTILE), "-o", "json")
@@ -137,10 +138,21 @@ class TestColumns:
         assert all(len(line) <= 40 for line in out.splitlines())
         assert "…" in out
 
+    def test_numbers_and_days_are_never_cut(self, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "30")
+        records = [
+            {"name": "x" * 50, "size": 1234567890, "when": date(2026, 11, 3)},
+            {"name": None, "size": None, "when": None},
+        ]
+        _, out, _ = write(records, "-o", "table", "--columns", "name,size,when", "--no-color", terminal=True)
+        title, first, second = out.splitlines()
+        assert first == "xxxxxxx…  1234567890  2026-11-03"
+        assert (title, second) == ("NAME            SIZE  WHEN", "")
+
     def test_widths_of_the_first_page_hold(self, write: Write) -> None:
         _, out, _ = write(rows(*["aaa"] * 200, "b", "c"), "--no-color", terminal=True)
         assert {line.index(" ") for line in out.splitlines()[1:200]} == {3}
-        assert out.splitlines()[-1] == "c     201"
+        assert out.splitlines()[-1] == "c      201"
         assert out.count("NAME") == 1
 
 
@@ -182,7 +194,7 @@ class TestStreams:
     def test_limit_says_when_it_cuts(self, write: Write) -> None:
         assert write(rows("a", "b"), "--limit", "1")[1:] == (
             "a\t0\t\n",
-            "Only the first 1 are shown, as --limit says; there are more.\n",
+            "Only the first is shown, as --limit says; there are more.\n",
         )
         assert write(rows("a", "b"), "--limit", "2")[2] == ""
         assert write(rows("a", "b"), "--limit", "1", "-q")[2] == ""

@@ -19,7 +19,7 @@ from conftest import ANN, SPAM, mail_of
 from mimeportal.errors import ConfigurationError
 from mimeportal.portal import Portal as Client
 from mimeportal.wire import Request
-from mimeportal_server import arrival, delivery, importing, people
+from mimeportal_server import arrival, delivery, importing, incoming, people
 from mimeportal_server.clock import DAY, HOUR
 from mimeportal_server.home import Home
 from mimeportal_server.lab import KINDS, Fault, Lab
@@ -59,7 +59,7 @@ class Room:
         with self.portal.database.read() as tx:
             ann = people.find(tx, ANN)
         assert ann is not None
-        message = arrival.incoming(
+        message = incoming.parse(
             mail_of(subject=subject),
             None,
             recipients=[(int(ann.id), ANN)],

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from conftest import ADMIN, ANN, Lab, mail_of
+from conftest import ADMIN, ANN, BOB, Lab, mail_of
 from mimeportal import limits
 from mimeportal.errors import ApiError, UsageError
 from mimeportal.messages import MailFilter
+from mimeportal_server import keeping
+from mimeportal_server.store.schema import messages
 
 MULTIPART = 'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="b"\n'
 
@@ -91,6 +93,71 @@ class TestSearch:
             for words in ("zurich", "東京", "user.name@mail.example", '"quarterly figures"', "and or not near"):
                 one = sorted(row.subject for row in portal.messages.search(words, mailbox=ANN))
                 assert one == found(lab, words), words
+
+
+class TestPages:
+    """A search of several pages is ranked once: here, pages of two."""
+
+    @pytest.fixture(autouse=True)
+    def mail(self, lab: Lab) -> None:
+        lab.configure("[limits]\npage_size = 2")
+        for number in range(3):
+            lab.receive(mail_of(subject=f"zebra zebra {number}", body="one lion\n"), reason=None)
+            lab.receive(mail_of(subject=f"lion lion {number}", body="one zebra\n"), reason=None)
+        for number in range(12):
+            body = "only a lion\n" if number < 3 else "neither\n"
+            lab.receive(mail_of(subject=f"other {number}", body=body), reason=None)
+
+    def test_what_arrives_moves_none(self, lab: Lab) -> None:
+        with lab.client() as portal:
+            pages = portal.messages.search("zebra lion").pages()
+            seen = [row.subject for row in next(pages).rows]
+            assert all(subject.startswith("zebra") for subject in seen), "the rarer word counts for more"
+            for number in range(6):  # from now on a lion is the rarer one
+                lab.receive(mail_of(subject=f"of bob {number}", body="a zebra\n", to=BOB), to=BOB, reason=None)
+            lab.receive(mail_of(subject="zebra lion zebra lion"), reason=None)
+            anew = next(portal.messages.search("zebra lion").pages()).rows
+            assert not any(row.subject.startswith("zebra zebra") for row in anew)
+            seen += [row.subject for page in pages for row in page.rows]
+        assert sorted(seen) == [f"{name} {number}" for name in ("lion lion", "zebra zebra") for number in range(3)]
+
+    def test_what_went_is_missing_and_moves_none(self, lab: Lab) -> None:
+        with lab.client() as portal:
+            pages = portal.messages.search("zebra lion").pages()
+            seen = [row.subject for row in next(pages).rows]
+            with lab.server.write() as tx:
+                gone = messages.c.subject.in_((seen[0], "lion lion 1"))
+                tx.execute(messages.update().where(gone).values(purged=lab.server.clock.now()))
+            seen += [row.subject for page in pages for row in page.rows]
+        assert len(seen) == len(set(seen)) == 5
+        assert "lion lion 1" not in seen
+
+    def test_a_page_of_one_s_last_searches(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "SEARCHES_KEPT", 2)
+        with lab.client() as portal, lab.client(BOB) as bob:
+            first, second, third = (portal.messages.search("zebra").pages() for _ in range(3))
+            next(first)
+            lab.receive(mail_of(subject="zebra for bob", to=BOB), to=BOB, reason=None)
+            next(bob.messages.search("zebra").pages())
+            for later in (second, third):
+                lab.advance(hours=0.01)
+                next(later)
+            with pytest.raises(ApiError) as caught:
+                next(first)
+            assert (caught.value.code, caught.value.remedy) == ("search_over", "Search again.")
+            assert len(next(second).rows) == len(next(third).rows) == 2
+
+    def test_for_a_day(self, lab: Lab) -> None:
+        with lab.client() as portal:
+            pages = portal.messages.search("zebra").pages()
+            next(pages)
+            lab.advance(hours=limits.SEARCH_HOURS - 0.1)
+            keeping.sweep(lab.server)
+            next(pages)
+            lab.advance(hours=0.2)
+            keeping.sweep(lab.server)
+            with pytest.raises(ApiError, match="for 24 hours"):
+                next(pages)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from asking import ADD, PERMIT_OR_BLOCK, SENDERS, Asking, asking
 from conftest import ANN, BOB, Lab, mail_of
-from mimeportal_server import arrival, keeping, people
+from mimeportal_server import arrival, incoming, keeping, people
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.store.schema import audit, senders
@@ -35,7 +35,7 @@ def send(lab: Lab, *to: str, by: str = ANN, extra: str = "") -> None:
     octets = mail_of(by, "To you", to=", ".join(to), extra=extra)
     with lab.server.database.read() as tx:
         caller = people.caller_of(tx, by, "smtp")
-    message = arrival.incoming(
+    message = incoming.parse(
         octets, by, recipients=[], outside=list(to), by=caller, received=lab.server.clock.now(), whole=True
     )
     arrival.accept(lab.server, [message], door="smtp")

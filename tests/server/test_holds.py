@@ -19,7 +19,7 @@ from conftest import ADMIN, ANN, BOB, MOD, Lab, mail_of
 from mimeportal import limits
 from mimeportal.holds import HoldFilter
 from mimeportal.portal import Portal
-from mimeportal_server import arrival, people
+from mimeportal_server import arrival, incoming, people
 from mimeportal_server.settings import HoldRule
 from mimeportal_server.store.schema import audit, deliveries
 
@@ -193,7 +193,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OddMail]:
             continue
         head = f"From: {sender}\nTo: ann@example.com\nSubject: {subject}\n\n"
         rule = HoldRule(POLICIES[number % 3], "spam", REASONS[number // 3 % 3], "user")
-        message = arrival.incoming(
+        message = incoming.parse(
             head.encode() + b"x" * (number * 7),
             None if number % 2 else "bounce@lists.example",
             recipients=[recipients[number % 2]],
@@ -799,6 +799,19 @@ class TestBlockedSenders:
     def test_another_s_list_says_nothing(self, ask: Asking, id: str) -> None:
         ask("/api/portal/senders/add", {"entry": "elsewhere.example", "list": "blocked", "mailbox": ANN})
         assert [row["senderBlocked"] for row in ask.held()] == [False]
+
+    def test_lists_of_any_length(self, lab: Lab, ask: Asking, id: str) -> None:
+        """Those of a page's people are read at once, as far as they are short; of a long one what is asked about."""
+        for address in (ADMIN, ANN):
+            lab.receive(mail_of("eve@elsewhere.example", to=address), to=address)
+        self.block(ask, "eve@elsewhere.example")
+        long = [f"a{number}.example" for number in range(2_100)]
+        for mailbox, entries in ((ADMIN, ["elsewhere.example", *long]), (ANN, long)):
+            items = [{"entry": entry, "list": "blocked", "mailbox": mailbox} for entry in entries]
+            for start in range(0, len(items), limits.SENDERS_ADDED):
+                assert ask("/api/portal/senders/add", *items[start : start + limits.SENDERS_ADDED]).code == ""
+        told = {row["to"]["emailAddress"]: row["senderBlocked"] for row in ask.held()}
+        assert told == {ADMIN: True, ANN: False, BOB: True}
 
     def test_moderators_may_not_release_it(self, ask: Asking, id: str) -> None:
         self.block(ask, "elsewhere.example")

@@ -19,6 +19,7 @@ from mimeportal_server.clock import DAY, iso, moment
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
 from mimeportal_server.store import database
+from mimeportal_server.store.blobs import name_of
 from mimeportal_server.store.schema import audit, deliveries, messages, rejections
 
 Mail = Callable[..., bytes]
@@ -178,7 +179,7 @@ class TestBackup:
         with lab.client() as portal:
             portal.senders.add(["spam.example"], "blocked")
             (hold,) = portal.holds.list()
-        assert backup.backup(lab.server, tmp_path / "b") == 1
+        assert backup.backup(lab.server, tmp_path / "b") == backup.Written(1, ())
         assert (tmp_path / "b").stat().st_mode & 0o077 == 0
         backup.restore(tmp_path / "b", tmp_path / "restored").close()
         with Client(open_transport(f"local:{tmp_path / 'restored'}", ANN)) as portal:
@@ -219,6 +220,56 @@ class TestBackup:
         with restored.database.read() as tx:
             assert tokens.valid(tx, secret, "one-time password", now=now) is None
         restored.close()
+
+    @pytest.mark.parametrize("damage", ["gone", "damaged"])
+    def test_octets_that_the_home_lost_are_told_and_the_rest_can_be_restored(
+        self, lab: Lab, mail: Mail, tmp_path: Path, damage: str
+    ) -> None:
+        octets = mail(subject="lost"), mail(subject="kept")
+        for each in octets:
+            lab.receive(each)
+        lost = lab.server.home.blobs.path(name_of(octets[0]))
+        lost.unlink()
+        if damage == "damaged":
+            lost.write_bytes(octets[0][:-1])
+        written = backup.backup(lab.server, tmp_path / "b")
+        assert written == backup.Written(1, (f"blobs/{lost.name}",))
+        backup.restore(tmp_path / "b", tmp_path / "restored").close()
+        with Client(open_transport(f"local:{tmp_path / 'restored'}", ANN)) as portal:
+            (kept,) = portal.holds.list(subject="kept")
+            assert b"".join(portal.holds.download(kept.id)) == octets[1]
+
+    def test_what_was_purged_meanwhile_is_not_missed(
+        self, lab: Lab, mail: Mail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lab.receive(mail())
+        named = backup._octets
+
+        def meanwhile(home: Home, database: Path) -> dict[str, Path]:
+            found = named(home, database)
+            if database != home.database.path:
+                lab.advance(days=15)
+                keeping.sweep(lab.server)
+                lab.advance(days=2)
+                assert keeping.sweep(lab.server)["purged"] == 1
+            return found
+
+        settings_of(lab, "archiving = true", "archiving = false")
+        monkeypatch.setattr(backup, "_octets", meanwhile)
+        assert backup.backup(lab.server, tmp_path / "b") == backup.Written(0, ())
+
+    def test_a_disk_that_is_full_is_no_fault_of_the_program(
+        self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Full(sqlite3.Connection):
+            def backup(self, *_: object, **__: object) -> None:
+                raise sqlite3.OperationalError("database or disk is full")
+
+        connect = sqlite3.connect
+        monkeypatch.setattr(sqlite3, "connect", lambda path: connect(path, factory=Full))
+        with pytest.raises(UnavailableError, match="cannot be copied: database or disk is full"):
+            backup.backup(lab.server, tmp_path / "b")
+        assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
     def test_nothing_is_overwritten(self, lab: Lab, tmp_path: Path) -> None:
         (tmp_path / "b").write_text("mine")
@@ -328,10 +379,20 @@ class TestHome:
         assert "backup" in error.value.remedy
 
     @pytest.mark.parametrize("name", ["secret.key", "portal.toml", "portal.db"])
-    def test_a_file_that_is_missing(self, lab: Lab, name: str) -> None:
+    def test_a_file_that_is_missing_is_named(self, lab: Lab, name: str) -> None:
         (lab.path / name).unlink()
-        with pytest.raises(ConfigurationError):
+        with pytest.raises(ConfigurationError, match=rf"{name} is not there") as error:
             Home.open(lab.path)
+        assert "backup" in error.value.remedy  # and not `init`, which would refuse the folder
+
+    def test_a_home_of_somebody_else_is_refused_even_for_root(
+        self, lab: Lab, mail: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        owner = lab.path.stat().st_uid
+        monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+        with pytest.raises(ConfigurationError, match=r"belongs to .*, and this runs as") as error:
+            Home.open(lab.path)
+        assert "sudo -u" in error.value.remedy
 
     def test_a_database_in_use_may_be_tried_again(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         def locked(_: object) -> int:
@@ -367,6 +428,23 @@ class TestHome:
         database.close()
         with pytest.raises(ConfigurationError, match="another release"):
             Home.open(lab.path)
+
+    @pytest.mark.parametrize("there", [False, True])
+    def test_a_home_that_cannot_be_made_leaves_nothing(
+        self, tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise database.StoreError("The disk of the portal is full.", passing=True)
+
+        path = tmp_path / "home"
+        if there:
+            path.mkdir()
+        monkeypatch.setattr(database.Database, "create", full)
+        with pytest.raises(UsageError, match="cannot be made: The disk of the portal is full"):
+            Home.create(path, "example.com")
+        assert list(tmp_path.rglob("*")) == ([path] if there else [])
+        monkeypatch.undo()
+        Home.create(path, "example.com").close()
 
     def test_a_folder_that_is_not_empty_is_not_made_a_home(self, tmp_path: Path) -> None:
         (tmp_path / "mine").write_text("x")

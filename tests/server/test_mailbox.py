@@ -15,8 +15,9 @@ from conftest import ADMIN, ANN, BOB, Lab, mail_of
 from mimeportal import limits
 from mimeportal.portal import Portal
 from mimeportal_server import apps, backup, people
-from mimeportal_server.arrival import accept, incoming
+from mimeportal_server.arrival import accept
 from mimeportal_server.embedded import EmbeddedTransport
+from mimeportal_server.incoming import parse
 from mimeportal_server.lab import empty
 from mimeportal_server.store.schema import audit, audit_details
 
@@ -43,7 +44,7 @@ def send(lab: Lab, subject: str, to: str = "out@elsewhere.example") -> None:
     """Ann writes to somebody outside, as through the submission door."""
     with lab.server.database.read() as tx:
         ann = people.caller_of(tx, ANN, "smtp")
-    message = incoming(
+    message = parse(
         mail_of(ANN, subject, to=to), ANN, recipients=[], received=lab.server.clock.now(), by=ann, outside=[to]
     )
     accept(lab.server, [message], door="smtp")
@@ -102,7 +103,7 @@ class TestFolders:
     def test_mail_to_two_of_the_portal_s_people_lies_with_both(self, lab: Lab, ask: Asking) -> None:
         with lab.server.database.read() as tx:
             both = [(int(person.id), address) for address in (ANN, BOB) if (person := people.find(tx, address))]
-        accept(lab.server, [incoming(mail_of(subject="both"), None, recipients=both, received=1)], door="test")
+        accept(lab.server, [parse(mail_of(subject="both"), None, recipients=both, received=1)], door="test")
         listed = [ask(BROWSE, {}, by=who).row for who in (ANN, BOB)]
         assert [row["to"][0]["emailAddress"] for row in listed] == [ANN, BOB]
         assert listed[0]["id"] != listed[1]["id"]

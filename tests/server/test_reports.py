@@ -18,8 +18,9 @@ from conftest import ADMIN, ANN, BOB, SPAM, Lab, mail_of
 from mimeportal import days, limits
 from mimeportal.reports import contract
 from mimeportal_server import audit, counting, delivery, keeping, people
-from mimeportal_server.arrival import Incoming, Origin, accept, incoming
+from mimeportal_server.arrival import accept
 from mimeportal_server.home import Home
+from mimeportal_server.incoming import Incoming, Origin, parse
 from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.store.schema import day_counts
 from mimeportal_server.store.schema import deliveries as outbox
@@ -361,6 +362,17 @@ class TestDays:
             ask.portal.accept_clock()
             assert ask(DAYS).row["closedUntil"] > before["closedUntil"]
 
+    def test_a_clock_that_was_set_back_closes_no_day_that_lies_ahead_of_it(self, lab: Lab) -> None:
+        """It may have been wrong until then, and what was seen by it is no evidence that days are over."""
+        with asking(lab) as ask:
+            with ask.portal.write():  # which records the time
+                before = ask(DAYS).row
+            lab.step(days=-3)
+            after = ask(DAYS).row
+            assert "set back" in after["clock"]
+            back = date.fromisoformat(before["closedUntil"]) - timedelta(3)
+            assert date.fromisoformat(after["closedUntil"]) == back
+
     def test_what_is_over_its_time_counts_before_any_sweep(self, lab: Lab) -> None:
         lab.receive(mail_of())
         lab.advance(days=15)
@@ -396,7 +408,7 @@ def receive_at(lab: Lab, moment: datetime) -> None:
     assert person is not None
     from mimeportal_server import importing
 
-    message = incoming(
+    message = parse(
         mail_of(subject=moment.isoformat()),
         None,
         recipients=[(int(person.id), ANN)],
@@ -502,7 +514,7 @@ class TestDirections:
         assert ann is not None
         assert bob is not None
         octets = mail_of(ANN, "to both", to=f"{BOB}, out@elsewhere.example")
-        message: Incoming = incoming(
+        message: Incoming = parse(
             octets,
             ANN,
             recipients=[(int(bob.id), BOB)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -11,9 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from conftest import ANN, SPAM, Lab
 from mimeportal_server import outsiders, people
+from mimeportal_server.store.blobs import name_of
+from mimeportal_server.store.schema import audit_details
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -64,6 +68,38 @@ def test_init_people_import_status(run: Run, tmp_path: Path, mail: Callable[...,
     assert (facts["held"], facts["people"], facts["clock"]) == ("1", "2", "believed")
 
 
+def test_of_somebody_who_is_there_only_what_is_named_changes(run: Run, lab: Lab) -> None:
+    carla = "carla@example.com"
+
+    def add(*options: str) -> dict[str, object]:
+        done = run("people", "add", carla, *options, home=lab.path)
+        assert done.returncode == 0, done.stderr
+        told.append(done.stderr)
+        rows = json.loads(run("people", "list", "-o", "json", home=lab.path).stdout)
+        return next({name: row[name] for name in is_now} for row in rows if row["address"] == carla)
+
+    told: list[str] = []
+    is_now: dict[str, object] = {"role": "administrator", "moderates": ANN, "content_view": False, "login": "cloud"}
+    assert add("--role", "administrator", "--no-content-view", "--moderates", ANN) == is_now
+    assert told == [f"Added {carla}: administrator, without content view, moderates {ANN}.\n"]
+    assert add("--login", "sso") == is_now | {"login": "sso"}
+    assert told[-1] == f"Changed {carla}: administrator, without content view, moderates {ANN}.\n"
+    assert add("--moderates", "example.com") == is_now | {"login": "sso", "moderates": "example.com"}
+    assert add("--no-moderates") == is_now | {"login": "sso", "moderates": ""}
+    assert add("--role", "user") == is_now | {"login": "sso", "moderates": "", "role": "user"}
+    assert add("--role", "administrator") == is_now | {"login": "sso", "moderates": "", "content_view": True}
+    assert "exclude each other" in three_lines(
+        run("people", "add", carla, "--moderates", ANN, "--no-moderates", home=lab.path), 2
+    )
+
+
+def test_the_audit_names_the_account_of_the_machine_not_the_environment(run: Run, lab: Lab) -> None:
+    run("people", "disable", ANN, home=lab.path, USER="somebody-else")
+    with lab.server.database.read() as tx:
+        details = [json.loads(detail) for detail in tx.scalars(select(audit_details.c.detail))]
+    assert {"address": ANN, "os_user": pwd.getpwuid(os.getuid()).pw_name} in details
+
+
 def test_screened_mail_is_delivered_at_once(run: Run, tmp_path: Path, lab: Lab, mail: Callable[..., bytes]) -> None:
     (tmp_path / "clean.eml").write_bytes(mail())
     (tmp_path / "spam.eml").write_bytes(mail(subject="buy", extra="X-Spam-Flag: YES\n"))
@@ -80,6 +116,16 @@ def test_screened_mail_is_delivered_at_once(run: Run, tmp_path: Path, lab: Lab, 
         ANN,
         "delivered",
     )
+
+
+def test_what_is_held_and_over_its_time_at_once_is_said(
+    run: Run, tmp_path: Path, lab: Lab, mail: Callable[..., bytes]
+) -> None:
+    (tmp_path / "old.eml").write_bytes(mail())
+    done = run("import", "old.eml", "--recipient", ANN, "--hold", SPAM, "--received", "2020-01-01", home=lab.path)
+    note = "received so long ago that it has left the queue already"
+    assert done.stdout.split("\t")[3:] == ["held", SPAM, f"{note}\n"]
+    assert done.stderr == f"Imported: 1 held.\n1 of those held were {note} (keeping.hold_days).\n"
 
 
 def test_what_the_relay_did_not_take_is_said_to_be_queued(
@@ -131,6 +177,32 @@ def test_backup_and_restore(run: Run, lab: Lab, tmp_path: Path, mail: Callable[.
     assert restored.returncode == 0, restored.stderr
     facts = dict(line.split("\t") for line in run("status", home=tmp_path / "restored").stdout.splitlines())
     assert facts["held"] == "1"
+
+
+def test_a_backup_of_a_home_that_lost_octets_ends_with_3(
+    run: Run, lab: Lab, tmp_path: Path, mail: Callable[..., bytes]
+) -> None:
+    lab.receive(mail())
+    lab.server.home.blobs.path(name_of(mail())).unlink()
+    done = run("backup", "b", home=lab.path)
+    assert (done.returncode, done.stderr.splitlines()[:2]) == (
+        3,
+        [
+            "Wrote b: the database and 0 messages. Keep it as safe as the home.",
+            "1 messages or large files are not in it.",
+        ],
+    )
+    assert f"blobs/{name_of(mail())}" in done.stderr
+
+
+def test_a_remedy_names_only_options_that_there_are(run: Run, lab: Lab) -> None:
+    told = three_lines(run("people", "erase", ANN, home=lab.path), 2)
+    assert told.splitlines()[2] == "Add --yes."
+
+
+def test_what_is_no_backup_is_told_without_numbers_of_errors(run: Run, tmp_path: Path) -> None:
+    told = three_lines(run("restore", "nothing", home=tmp_path / "restored"), 2)
+    assert told.startswith("nothing cannot be restored: No such file or directory.\n")
 
 
 def test_sweep_says_what_it_did(run: Run, lab: Lab, mail: Callable[..., bytes]) -> None:

@@ -12,7 +12,7 @@ from talking import EVE, Talk, door_of, rows
 
 from conftest import ADMIN, ANN, BOB, MOD, Lab, mail_of
 from mimeportal.errors import ForbiddenError
-from mimeportal_server import apps, arrival, delivery, people, tokens
+from mimeportal_server import apps, arrival, delivery, incoming, people, tokens
 from mimeportal_server.clock import DAY
 from mimeportal_server.smtp import SmtpDoor
 from mimeportal_server.store.schema import audit, deliveries, mailbox, messages, rejections
@@ -92,7 +92,7 @@ def send(lab: Lab, by: str = ANN, *outside: str, octets: bytes | None = None, **
     octets = octets or mail_of(by, "Offer", to=OUT)
     at = lab.server.clock.now()
     envelope = {"recipients": (), "received": at, "outside": outside or (OUT, TWO), **envelope}
-    message = arrival.incoming(octets, by, by=caller, **envelope)
+    message = incoming.parse(octets, by, by=caller, **envelope)
     arrival.accept(lab.server, [message], door="test")
     return max(row.id for row in rows(lab, messages))
 

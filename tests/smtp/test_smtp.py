@@ -402,25 +402,25 @@ def test_what_cannot_be_stored_is_not_acknowledged(
 
 def test_one_message_that_breaks_the_writer_breaks_no_other(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages that wait together share a commit; when one of them fails, the rest is stored all the same."""
-    from mimeportal_server import arrival
+    from mimeportal_server import arrival, incoming
 
-    parse, accept = arrival.incoming, arrival.accept
+    parse, accept = incoming.parse, arrival.accept
     first, together = threading.Event(), threading.Event()
     sizes: list[int] = []
 
-    def parsing(octets: bytes, *given: object, **more: object) -> arrival.Incoming:
+    def parsing(octets: bytes, *given: object, **more: object) -> incoming.Incoming:
         if octets.startswith(b"poison"):
             raise ValueError("no message")
         return parse(octets, *given, **more)  # type: ignore[arg-type]
 
-    def accepting(portal: object, batch: list[arrival.Incoming], **more: object) -> object:
+    def accepting(portal: object, batch: list[incoming.Incoming], **more: object) -> object:
         sizes.append(len(batch))
         if len(sizes) == 1:
             first.set()
             assert together.wait(30)
         return accept(portal, batch, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(arrival, "incoming", parsing)
+    monkeypatch.setattr(incoming, "parse", parsing)
     monkeypatch.setattr(arrival, "accept", accepting)
     with door_of(lab) as door, ThreadPoolExecutor(8) as pool:
 
@@ -440,13 +440,13 @@ def test_one_message_that_breaks_the_writer_breaks_no_other(lab: Lab, monkeypatc
 
 
 def test_what_waits_together_shares_a_commit(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mimeportal_server import arrival
+    from mimeportal_server import arrival, incoming
 
     accept = arrival.accept
     first, together = threading.Event(), threading.Event()
     sizes: list[int] = []
 
-    def accepting(portal: object, batch: list[arrival.Incoming], **more: object) -> object:
+    def accepting(portal: object, batch: list[incoming.Incoming], **more: object) -> object:
         sizes.append(len(batch))
         if len(sizes) == 1:
             first.set()
@@ -719,12 +719,12 @@ def test_mistakes_over_tls_end_the_connection(
 def test_passwords_are_asked_for_over_tls_or_on_loopback_only(
     lab: Lab, tls: SmtpDoor, trusting: ssl.SSLContext, password: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mimeportal_server import smtp_session
+    from mimeportal_server import smtp_connection
 
     def far(_: str) -> SimpleNamespace:
         return SimpleNamespace(is_loopback=False)
 
-    monkeypatch.setattr(smtp_session.ipaddress, "ip_address", far)
+    monkeypatch.setattr(smtp_connection.ipaddress, "ip_address", far)
     with Talk(tls) as talk:
         assert "AUTH" not in talk("EHLO x")
         assert talk(f"AUTH PLAIN {plain(ANN, password)}").startswith("538")

@@ -46,6 +46,7 @@ PAGES = {
     "GET /secure/deleted": IN,
     "GET /secure/messages/{id}": READ,
     "GET /secure/messages/{id}/body": READ,
+    "GET /secure/messages/{id}/still": READ,
     "POST /secure/messages/{id}/print": {**READ, "nobody": 401, "admin": 403},
     "POST /secure/messages/{id}/mark": {**READ, "nobody": 401, "reader": 303, "sender": 403, "admin": 403},
     "GET /secure/messages/{id}/delete": {**READ, "admin": 404},

@@ -8,10 +8,10 @@ from itertools import groupby, product
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from writing import PASSWORD, Office
+from writing import LOG, PASSWORD, RECALL, Office
 
 from browsing import Visitor, chromium, set_password
-from conftest import ANN
+from conftest import ADMIN, ANN
 from served import serving
 
 # What a page must give to who does not see it; each entry of the answer is a fault.
@@ -81,6 +81,20 @@ _CONTRASTS = """() => {
     if (shown && node.matches("input:not([type=checkbox], [type=radio], [type=file]), select, textarea")) {
       const found = ratio(channels(style.borderTopColor), ground(node.parentElement));
       if (found < 3) faults.push(`edge ${found.toFixed(2)}: ${node.outerHTML.slice(0, 100)}`);
+    }
+  }
+  return faults;
+}"""
+
+
+# What is too small to be touched: less than 44 pixels high or wide. A box is touched by its label, or its cell.
+_SMALL = """() => {
+  const faults = [];
+  for (const node of document.querySelectorAll("a, button, summary, select, textarea, input:not([type=hidden])")) {
+    const box = node.matches("[type=checkbox], [type=radio]") && (node.closest("label") || node.closest("td"));
+    const { width, height } = (box || node).getBoundingClientRect();
+    if (node.checkVisibility() && !node.matches(".skip, .hidden") && Math.min(width, height) < 43.5) {
+      faults.push(`${width}x${height}: ${node.outerHTML.slice(0, 100)}`);
     }
   }
   return faults;
@@ -160,6 +174,7 @@ def test_every_page_in_light_and_dark_on_phone_and_desktop(world: World) -> None
                 page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
                 page.set_viewport_size({"width": width, "height": 800})
                 found = [*page.evaluate(_FAULTS), *page.evaluate(_CONTRASTS)]
+                found += page.evaluate(_SMALL) if width < 600 else []
                 faults += [f"{path} {scheme} {width}: {fault}" for fault in found]
         context.close()
     assert faults == [], "\n".join(faults)
@@ -171,8 +186,8 @@ def test_the_checks_find_what_is_wrong(world: World) -> None:
     context = world.open(Visitor(world.reader.served))
     page = context.new_page()
     page.set_content("<main><h1>A</h1><h3 style='color:#999'>B</h3><input id=x><img src=data:,></main>")
-    faults = " ".join([*page.evaluate(_FAULTS), *page.evaluate(_CONTRASTS)])
-    for wanted in ("no language", "no title", "skips a level", "without a label", "no alt", "2.85"):
+    faults = " ".join([*page.evaluate(_FAULTS), *page.evaluate(_CONTRASTS), *page.evaluate(_SMALL)])
+    for wanted in ('<input id="x">', "no language", "no title", "skips a level", "without a label", "no alt", "2.85"):
         assert wanted in faults
     context.close()
 
@@ -232,4 +247,153 @@ def test_by_keyboard_alone(world: World) -> None:
     press_to(page, "Log out")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("You are logged out")
+    context.close()
+
+
+def beside(page: Page) -> tuple[str, str]:
+    """The name of the field that is wrong and has the focus, and what it is described by: what is read out with it."""
+    field, told = page.evaluate(
+        "() => { const at = document.activeElement; const ids = at.getAttribute('aria-describedby').split(' ');"
+        " return [at.getAttribute('aria-invalid') === 'true' ? at.name : '',"
+        " document.getElementById(ids[0]).textContent.trim()] }"
+    )
+    return field, told
+
+
+def test_what_is_wrong_is_said_beside_its_field_which_has_the_focus(world: World) -> None:
+    context = world.open(Visitor(world.reader.served))
+    page = context.new_page()
+    page.goto(world.url + "/log-in")
+    page.get_by_label("Email address").evaluate("node => { node.required = false }")
+    page.get_by_role("button", name="Next").click()
+    assert beside(page) == ("address", "Enter your email address.")
+    context.close()
+
+    context = world.open(world.reader)
+    page = context.new_page()
+    page.goto(world.url + "/preferences/password")
+    for label in ("Current password", "New password", "New password, again"):
+        page.get_by_label(label, exact=True).fill("weak")
+    page.get_by_role("button", name="Confirm").click()
+    field, told = beside(page)
+    assert (field, told[:16]) == ("password", "A password has 8")
+    page.get_by_label("Current password").fill("wrong")
+    page.get_by_label("New password", exact=True).fill("Better-horse-8")
+    page.get_by_label("New password, again").fill("Better-horse-9")
+    page.get_by_role("button", name="Confirm").click()
+    assert beside(page) == ("password", "The two passwords differ.")
+    for label in ("Current password", "New password", "New password, again"):
+        page.get_by_label(label, exact=True).fill("Better-horse-8")
+    page.get_by_role("button", name="Confirm").click()
+    field, told = beside(page)
+    assert (field, told[:33]) == ("current", "The current password is wrong, or")
+
+    page.goto(world.url + "/secure/compose")
+    page.get_by_role("button", name="Send").click()
+    assert beside(page) == ("to", "Name at least one recipient.")
+    page.get_by_label("To", exact=True).fill(ANN)
+    page.get_by_label("Cc", exact=True).fill("stranger@nowhere.example")
+    page.get_by_role("button", name="Send").click()
+    page.get_by_label("Request Read Receipt").check()
+    page.get_by_role("button", name="Send").click()
+    field, told = beside(page)
+    assert (field, told[-33:]) == ("cc", "stranger@nowhere.example is none.")
+    context.close()
+
+
+def test_what_is_written_from_right_to_left_is_shown_so(world: World) -> None:
+    office = Office(world.reader.served)
+    office.send(subject="عقدك الجديد (123)", text="عزيزي العميل", files={"عقد.pdf": b"x"})
+    context = world.open(world.reader)
+    page = context.new_page()
+    page.goto(world.url + "/secure/inbox")
+    direction = "node => getComputedStyle(node).direction"
+    subject = page.get_by_text("عقدك الجديد")
+    assert subject.evaluate(direction) == "rtl"
+    subject.click()
+    assert page.get_by_role("heading", level=1).evaluate(direction) == "rtl"
+    assert page.frame_locator("iframe").get_by_text("عزيزي").evaluate(direction) == "rtl"
+    # The end of a name says what it is: it stays at the end.
+    assert page.get_by_text("عقد.pdf").evaluate(direction) == "ltr"
+    context.close()
+
+
+def test_a_long_word_does_not_scroll_sideways_on_a_phone(world: World) -> None:
+    office = Office(world.reader.served)
+    id = office.send(subject="Long", text="https://www.example.com/" + "way/" * 100)
+    context = world.open(world.reader, viewport={"width": 360, "height": 740})
+    page = context.new_page()
+    page.goto(f"{world.url}/secure/messages/{id}")
+    body = page.frame_locator("iframe").locator("html")
+    assert body.evaluate("node => node.scrollWidth <= node.clientWidth")
+    context.close()
+
+
+def test_an_open_page_loses_what_is_recalled(world: World) -> None:
+    office = Office(world.reader.served)
+    id = office.send(subject="Taken back", text="Not for you after all.")
+    context = world.open(world.reader)
+    page = context.new_page()
+    page.goto(f"{world.url}/secure/messages/{id}")
+    look = "() => document.dispatchEvent(new Event('visibilitychange'))"
+    with page.expect_response("**/still") as asked:
+        page.evaluate(look)
+    assert asked.value.status == 200
+    expect(page.frame_locator("iframe").locator("body")).to_contain_text("Not for you")
+    events = [row["event"] for row in office.ask(LOG, {"id": id}, by=ADMIN).rows]
+    assert sum("open" in event for event in events) == 1, "to look whether it is still there is no opening"
+    office.ask(RECALL, {"id": id})
+    page.evaluate(look)
+    expect(page.get_by_role("heading", level=1)).to_have_text("No longer available")
+    assert page.locator("iframe").count() == 0
+    context.close()
+
+
+def test_an_open_page_loses_what_was_shown_to_somebody_who_has_logged_out(world: World) -> None:
+    visitor = Visitor(world.reader.served)
+    visitor.log_in("client@elsewhere.example", PASSWORD)
+    context = world.open(visitor)
+    page = context.new_page()
+    page.goto(f"{world.url}/secure/messages/{world.id}")
+    visitor.submit(visitor.ask("/secure/inbox"), "/log-out")
+    page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+    context.close()
+
+
+def test_what_may_not_be_printed_is_not_on_paper(world: World) -> None:
+    context = world.open(world.reader)
+    page = context.new_page()
+    page.goto(world.url + "/secure/inbox")
+    page.get_by_text("Restricted").click()
+    frame = page.locator("iframe")
+    expect(frame).to_be_visible()
+    page.emulate_media(media="print")
+    expect(frame).to_be_hidden()
+    page.goto(f"{world.url}/secure/messages/{world.id}")
+    expect(frame).to_be_visible()
+    context.close()
+
+
+def test_a_message_can_be_looked_at_while_it_is_answered(world: World) -> None:
+    context = world.open(world.reader)
+    page = context.new_page()
+    page.goto(f"{world.url}/secure/messages/{world.id}/reply")
+    page.get_by_label("Message", exact=True).fill("I see ")
+    page.get_by_text("Show the message").click()
+    expect(page.frame_locator("iframe").locator("body")).to_contain_text("Hello")
+    assert page.get_by_label("Message", exact=True).input_value() == "I see "
+    context.close()
+
+
+def test_going_back_after_logging_out_shows_nothing(world: World) -> None:
+    visitor = Visitor(world.reader.served)
+    visitor.log_in("client@elsewhere.example", PASSWORD)
+    context = world.open(visitor)
+    page = context.new_page()
+    page.goto(f"{world.url}/secure/messages/{world.id}")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You are logged out")
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
     context.close()

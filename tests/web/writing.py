@@ -87,7 +87,7 @@ PNG = base64.b64decode(
 
 
 def heading(shown: Shown) -> str:
-    match = re.search(r"<h1>(.*?)</h1>", shown.text, re.DOTALL)
+    match = re.search(r"<h1[^>]*>(.*?)</h1>", shown.text, re.DOTALL)
     assert match is not None
     return match[1].strip()
 

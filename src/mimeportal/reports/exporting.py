@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -162,6 +163,7 @@ class _Exporting:
                 why="Days of two zones overlap.",
                 remedy="Export into another folder.",
             )
+        self._reopen()
         days = self._days()
         if days is None:
             return
@@ -180,6 +182,24 @@ class _Exporting:
             else:
                 tell(Exported(self._report.name, day, "kept", self._folder / noted["file"], noted["rows"]))
             self._advance(day)
+
+    def _reopen(self) -> None:
+        """Take back what is noted of days that are not over: a clock ran ahead when they were exported.
+
+        Of local portals alone, which have every day to be fetched again.
+        """
+        closed, today = self._today.closed_until.isoformat(), self._today.today.isoformat()
+        mark = self._marks.get(self._plan.format, "")
+        if self._portal.session.api != "local" or self._today.clock:
+            return
+        early = [day for day, noted in self._noted.items() if day >= closed and not noted.get("open")]
+        if max(early, default="") >= today:
+            for day in early:
+                self._noted[day]["open"] = True
+            self._write_manifest()
+        if mark > today:
+            self._marks[self._plan.format] = closed
+            self._write_marks()
 
     def _days(self) -> Days | None:
         """The days of this run; None when none of them is closed."""
@@ -205,15 +225,11 @@ class _Exporting:
             return
         path = self._folder / f"{day.isoformat()}.{self._plan.format}"
         part = self._folder / f".{path.name}.{os.getpid()}.part"
-        try:
+        with _gone_unless_placed(part):
             rows = self._write(part, window)
             _sync(part)
             digest = _digest(part)
             _put(part, path)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink()
-            raise
         noted: dict[str, Any] = {"file": path.name, "rows": rows, "sha256": digest}
         is_open = day >= self._today.closed_until
         self._note(day, {**noted, "open": True} if is_open else noted)
@@ -232,6 +248,9 @@ class _Exporting:
 
     def _note(self, day: date, noted: dict[str, Any]) -> None:
         self._noted[day.isoformat()] = noted
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
         ordered = {form: dict(sorted(days.items())) for form, days in sorted(self._manifest["days"].items())}
         _replace(self._folder / "manifest.json", {**self._manifest, "days": ordered})
 
@@ -247,7 +266,10 @@ class _Exporting:
             while (done := self._noted.get(mark.isoformat())) is not None and not done.get("open"):
                 mark += timedelta(1)
             self._marks[form] = mark.isoformat()
-            _replace(self._folder / "watermark.json", dict(sorted(self._marks.items())))
+            self._write_marks()
+
+    def _write_marks(self) -> None:
+        _replace(self._folder / "watermark.json", dict(sorted(self._marks.items())))
 
 
 def _account(portal: Portal) -> str:
@@ -333,9 +355,21 @@ def _is_day(text: Any) -> bool:
 
 def _replace(path: Path, content: dict[str, Any]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=1) + "\n", "ascii")
-    _sync(part)
-    _put(part, path)
+    with _gone_unless_placed(part):
+        part.write_text(json.dumps(content, indent=1) + "\n", "ascii")
+        _sync(part)
+        _put(part, path)
+
+
+@contextmanager
+def _gone_unless_placed(part: Path) -> Iterator[None]:
+    """Whatever stops a file on its way leaves nothing of it: a full disk needs the room."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
 
 
 def _sync(path: Path) -> None:
@@ -361,4 +395,7 @@ def _digest(path: Path) -> str:
 def _remove_parts(folder: Path) -> None:
     """What a kill left: only whoever holds the lock writes here, so nobody's part is under way."""
     for part in folder.glob(".*.part"):
-        part.unlink(missing_ok=True)
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)

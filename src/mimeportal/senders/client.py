@@ -50,6 +50,7 @@ class SendersClient:
         is `manual`, `auto`, `disabled` or `trusted` (portal-rules D.22). `search` is a substring or a glob with `*`.
         Raises `NotOfferedError` on Mimecast, `ForbiddenError` for a mailbox that is not the caller's to use.
         """
+        self._session.require(contract.LIST, "listing managed senders")
         if list is not None:
             check_list(list)
         for name, value, known in (("type", type, ENTRY_TYPES), ("policy_type", policy_type, contract.POLICY_TYPES)):
@@ -192,6 +193,7 @@ class SendersClient:
         `envelope` is the envelope sender, "" or `<>` for none; without it the same address. Asks the portal's own
         screening. Raises `UsageError` for what is no address, `NotOfferedError` on Mimecast.
         """
+        self._session.require(contract.CHECK, "telling what would happen to mail")
         checked_text("sender", sender)
         bounce = envelope
         if envelope is not None:

@@ -246,21 +246,16 @@ def _facts(portal: Portal, message: Message, tz: str | None) -> Iterator[tuple[s
 
 @click.command("print", cls=Command)
 @click.argument("id")
-@option("--tz", metavar="ZONE", help="Show times in this zone. Default: yours, or the account's.")
-@option(
-    "-w", "--write", metavar="FILE", type=click.Path(), help="The page. Default: stdout, where that is no terminal."
-)
+@reading.print_options
 def print_(id: str, tz: str | None, write: str | None) -> None:
     """Write one message as a page to print: its headers, its text, the list of its attachments.
 
     The page needs nothing else, and loads nothing. Open it in a browser, and print it there.
     """
-    from mimeportal.errors import UsageError
     from mimeportal_cli.opening import opened
     from mimeportal_cli.printing import STYLE, printed
 
-    if write in (None, "-") and settings().console.stdout_is_terminal:
-        raise UsageError("A page is for a browser, not for a terminal.", remedy="Name a file with -w FILE.")
+    reading.require_page(write)
     with opened() as portal:
         shown = _shown(portal, id, tz)
         subject = str(shown.record["subject"])

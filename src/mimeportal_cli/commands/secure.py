@@ -152,10 +152,7 @@ def show(id: str, page: str | None, remote_images: bool, tz: str | None, form: s
 
 @secure.command("print")
 @click.argument("id")
-@option("--tz", metavar="ZONE", help="Show times in this zone. Default: the account's.")
-@option(
-    "-w", "--write", metavar="FILE", type=click.Path(), help="The page. Default: stdout, where that is no terminal."
-)
+@reading.print_options
 def print_(id: str, tz: str | None, write: str | None) -> None:
     """Write a secure message as a page to print, where its sender allows that.
 
@@ -163,12 +160,10 @@ def print_(id: str, tz: str | None, write: str | None) -> None:
     """
     from dataclasses import replace
 
-    from mimeportal.errors import UsageError
     from mimeportal_cli.opening import opened
     from mimeportal_cli.printing import STYLE, printed
 
-    if write in (None, "-") and settings().console.stdout_is_terminal:
-        raise UsageError("A page is for a browser, not for a terminal.", remedy="Name a file with -w FILE.")
+    reading.require_page(write)
     with opened() as portal:
         (full,) = resolved(portal, [id], RememberedSecure(portal))
         content = portal.secure.print(full)

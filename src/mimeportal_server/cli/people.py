@@ -23,19 +23,19 @@ def people() -> None:
 
 @people.command("add")
 @click.argument("address")
-@option("--role", type=click.Choice(("user", "administrator")), default="user", show_default=True)
+@option("--role", type=click.Choice(("user", "administrator")), help="Default of somebody new: user.")
 @option(
     "--moderates",
     "scopes",
     metavar="ADDRESS|DOMAIN",
     multiple=True,
-    help="Whose moderated mail they decide on; repeatable.",
+    help="Whose moderated mail they decide on, in place of whose they did; repeatable.",
 )
+@option("--no-moderates", is_flag=True, help="They moderate nobody any more.")
 @option(
     "--content-view/--no-content-view",
-    default=True,
-    show_default=True,
-    help="Whether an administrator may see the content of held mail.",
+    default=None,
+    help="Whether an administrator may see the content of held mail. Default of somebody new: yes.",
 )
 @option(
     "--login",
@@ -44,31 +44,49 @@ def people() -> None:
 )
 @_home
 def people_add(
-    address: str, role: str, scopes: tuple[str, ...], content_view: bool, login: str | None, home: str
+    address: str,
+    role: str | None,
+    scopes: tuple[str, ...],
+    no_moderates: bool,
+    content_view: bool | None,
+    login: str | None,
+    home: str,
 ) -> None:
-    """Add a person, or give one that is there another role or way to log in.
+    """Add a person, or give one that is there another role, other people to moderate, or another way to log in.
 
-    A new person has no password until `people reset` gives a one-time one.
+    Of somebody who is there, what is not named stays as it is. A new person has no password until `people reset`
+    gives a one-time one.
     """
+    from mimeportal.addresses import normalise
+    from mimeportal.errors import UsageError
     from mimeportal_server import audit
     from mimeportal_server import people as persons
 
+    if scopes and no_moderates:
+        raise UsageError("--moderates and --no-moderates exclude each other.", remedy="Leave one of them out.")
     with _portal(home) as portal, portal.write() as tx:
         now = portal.clock.now()
         person, new = persons.add(
             tx,
             address,
             role=role,
-            scopes=scopes,
+            scopes=scopes or (() if no_moderates else None),
             content_view=content_view,
             login=login,
             domains=portal.settings.domains,
             now=now,
         )
-        detail = {"address": address, "role": role, "moderates": list(scopes), "os_user": _as_operator()}
+        row = persons.find(tx, normalise(address))
+        assert row is not None
+        now_is = persons.caller(tx, row, "command")
+        moderated = sorted(now_is.scopes)
+        detail = {"address": now_is.address, "role": now_is.role, "moderates": moderated, "os_user": _as_operator()}
         act = audit.Act("add person" if new else "change person", "done", "person", person, detail)
         audit.record(tx, [act], at=now, caller=None, door="command")
-    settings().console.note(f"{'Added' if new else 'Changed'} {address}.")
+    facts = [now_is.role]
+    facts += ["without content view"] if now_is.administrator and not now_is.content_view else []
+    facts += [f"moderates {' '.join(moderated)}"] if moderated else []
+    settings().console.note(f"{'Added' if new else 'Changed'} {now_is.address}: {', '.join(facts)}.")
 
 
 @people.command("list")

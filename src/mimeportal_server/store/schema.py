@@ -23,6 +23,7 @@ from mimeportal_server.store.tables.messages import (
     mailbox,
     messages,
     rejections,
+    searches,
     uploads,
     words,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "preferences",
     "rejections",
     "requested",
+    "searches",
     "secure_copies",
     "secure_messages",
     "senders",

@@ -12,7 +12,7 @@ from sqlalchemy import Row, select
 from mimeportal.holds import contract
 from mimeportal.wire import Response, decode_answer, encode_request
 from mimeportal_server import digests, people, tokens
-from mimeportal_server.holds import still_held
+from mimeportal_server.hold_conditions import still_held
 from mimeportal_server.people import Caller
 from mimeportal_server.portal import Refused
 from mimeportal_server.store.schema import holds

@@ -19,14 +19,17 @@ _OVER = "This link is wrong, was used before, or its time is over."
 _DIFFER = "The two passwords differ."
 
 
-def form(visit: Visit, action: str, address: str, *, error: str = "", current: bool = False) -> Response:
+def form(
+    visit: Visit, action: str, address: str, *, error: str = "", wrong: str = "", current: bool = False
+) -> Response:
     """The form that sets a password, at the path `action`; criteria stand below its fields (portal-rules A.23).
 
-    With `current` it asks for the password that there is.
+    `error` stands beside the field that is `wrong`. With `current` it asks for the password that there is.
     """
     asked = criteria(visit.portal.settings.passwords, visit.form.get("password"))
-    values = {"action": action, "address": address, "error": error, "criteria": asked, "current": current}
-    return visit.page("new_password.html", 422 if error else 200, tried=bool(visit.form.get("password")), **values)
+    values = {"action": action, "address": address, "error": error, "wrong": wrong, "criteria": asked}
+    tried = bool(visit.form.get("password"))
+    return visit.page("new_password.html", 422 if error else 200, tried=tried, current=current, **values)
 
 
 def taken(
@@ -44,13 +47,14 @@ def taken(
     """
     new = visit.form.get("password")
     if new != visit.form.get("again"):
-        return form(visit, action, address, error=_DIFFER, current=current)
+        return form(visit, action, address, error=_DIFFER, wrong="again", current=current)
     try:
         done = set_password(new)
     except Refused as refusal:
         if refusal.failure.field not in ("newPassword", "password"):
             raise
-        return form(visit, action, address, error=str(refusal), current=current)
+        wrong = "current" if refusal.failure.field == "password" else "password"
+        return form(visit, action, address, error=str(refusal), wrong=wrong, current=current)
     if not done:
         raise Refused("err_link", _OVER, status=410)
     return visit.page("password_set.html", address=address, following=following)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from zoneinfo import available_timezones
 
-from mimeportal.account import contract
+from mimeportal import limits
+from mimeportal.account import contract, formats
+from mimeportal.secure import contract as secure
 from mimeportal.wire import Response
 from mimeportal_server.portal import Refused
-from mimeportal_server.web import new_password, sessions
+from mimeportal_server.web import new_password, sessions, showing
 from mimeportal_server.web.route import Route
 from mimeportal_server.web.visit import Visit
 
@@ -22,15 +25,22 @@ def _show(visit: Visit, *, error: str = "", status: int = 200) -> Response:
         "preferences.html",
         status,
         values={name: visit.form.get(name) if error else kept[name] for name in _NAMES},
-        choices={
-            "time_zone": sorted(available_timezones()),
-            "date_format": contract.DATE_FORMATS,
-            "time_format": contract.TIME_FORMATS,
-            "first_day_of_week": contract.DAYS,
-        },
+        choices=_choices(showing.times(visit).now),
         error=error,
         done=bool(visit.query.get("done")),
+        longest=limits.SIGNATURE,
+        offers=visit.ask(secure.SETTINGS, secure.SettingsItem()).row,
     )
+
+
+def _choices(now: datetime) -> dict[str, dict[str, str]]:
+    """What may be chosen, and how it reads: formats as they write this moment."""
+    return {
+        "date_format": {name: f"{now.strftime(formats.DATES[name])} ({name})" for name in contract.DATE_FORMATS},
+        "time_format": {name: f"{now.strftime(formats.TIMES[name])} ({name})" for name in contract.TIME_FORMATS},
+        "first_day_of_week": {name: name.capitalize() for name in contract.DAYS},
+        "time_zone": {name: name.replace("_", " ") for name in sorted(available_timezones())},
+    }
 
 
 def _save(visit: Visit) -> Response:

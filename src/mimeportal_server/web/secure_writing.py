@@ -49,6 +49,11 @@ class _Draft:
     text: str = ""
     files: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""
+    wrong: str = ""  # the field that the error is about
+
+    def refuse(self, sentence: str, wrong: str | None) -> None:
+        """Something of it is not right: the form comes back, and says so beside the field."""
+        self.error, self.wrong = sentence, wrong or ""
 
     @property
     def size(self) -> int:
@@ -72,7 +77,8 @@ def _read(visit: Visit, offers: contract.SettingsRow) -> _Draft:
         files=_kept(form),
     )
     if draft.size + sum(sent.size for sent in form.files) > offers.attachment_octets:
-        draft.error = f"The total attachment size exceeds the {offers.attachment_octets // 1024**2} MB limit."
+        sentence = f"The total attachment size exceeds the {offers.attachment_octets // 1024**2} MB limit."
+        draft.refuse(sentence, "attachments")
         return draft
     for sent in form.files:
         octets = sent.file.read()
@@ -134,7 +140,7 @@ def _send(visit: Visit) -> Response:
     if step not in ("options", "send") or draft.error:
         return _composing(visit, offers, draft)
     if not draft.to and not draft.cc:
-        draft.error = "Name at least one recipient."
+        draft.refuse("Name at least one recipient.", "to")
         return _composing(visit, offers, draft)
     option = visit.form.get("option")
     if step == "options" or option not in OPTIONS:
@@ -156,7 +162,7 @@ def _send(visit: Visit) -> Response:
     try:
         visit.ask(contract.SEND, item)
     except Refused as refusal:
-        draft.error = str(refusal)
+        draft.refuse(str(refusal), refusal.failure.field)
         return _composing(visit, offers, draft)
     return visit.go("/secure/sent?done=sent")
 
@@ -216,9 +222,9 @@ def _answer(visit: Visit) -> Response:
     try:
         visit.ask(contract.REPLY, item)
     except Refused as refusal:
-        if refusal.failure.code in ("forbidden", "recalled", "expired", "not_found"):
-            raise
-        draft.error = str(refusal)
+        if refusal.failure.code in ("forbidden", "recalled", "expired", "not_found"):  # no correction helps
+            return visit.given_back(refusal.status, "Nothing was sent", str(refusal), "Copy it, if you still need it.")
+        draft.refuse(str(refusal), refusal.failure.field)
         return _replying(visit, draft, visit.form)
     return visit.go("/secure/sent?done=sent")
 

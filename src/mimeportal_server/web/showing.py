@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
@@ -78,7 +79,16 @@ def body(content: Content, *, remote_images: bool) -> str:
         if safe is not None:
             return safe
     lines = visible_lines(content.text_body or "").split("\n")
-    return "<br>\n".join(escape(line).replace("  ", "&nbsp; ") for line in lines)
+    return "<br>\n".join(_line(line) for line in lines)
+
+
+# A word, a URL say, that is wider than a phone: it may be broken, so that nothing scrolls sideways.
+_UNBROKEN = re.compile(r"(\S{20})(?=\S)")
+
+
+def _line(text: str) -> str:
+    """A line of a text as HTML: escaped, its blanks kept."""
+    return "<wbr>".join(escape(part) for part in _UNBROKEN.split(text) if part).replace("  ", "&nbsp; ")
 
 
 def asks_for_images(content: Content) -> bool:
@@ -87,8 +97,12 @@ def asks_for_images(content: Content) -> bool:
     return any(source.startswith(("http:", "https:")) for source in sources)
 
 
-def height(content: Content) -> str:
-    """How tall the frame of a body is made: it cannot grow by itself."""
-    lines = sum(1 + len(line) // 90 for line in (content.text_body or "").splitlines())
-    lines = max(lines, len(content.html_body or "") // 200)
-    return "tall" if lines > 30 else "middle" if lines > 9 else "short"
+# Of the frame of a body, in CSS pixels.
+_LINE, _MARGINS, _SHORT, _TALL, _HTML = 20, 56, 120, 1_600, 800
+
+
+def height(content: Content) -> int:
+    """How tall the frame of a body is made, in pixels: it cannot grow by itself, and scrolls what is left."""
+    text = sum(1 + len(line) // 80 for line in (content.text_body or "").splitlines()) * _LINE
+    markup = min(len(content.html_body or "") // 200 * _LINE, _HTML)  # more or less: what of it is text, nobody knows
+    return min(max(text + _MARGINS, markup, _SHORT), _HTML if content.html_body else _TALL)

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import DDL, Column, Index, Integer, Table, Text, UniqueConstraint, column, event, table, text
+from sqlalchemy import (
+    DDL,
+    Column,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    column,
+    event,
+    table,
+    text,
+)
 
 from mimeportal_server.store.tables.columns import NEVER_AGAIN, flag, id_, metadata, number, text_, to
 
@@ -81,6 +94,19 @@ WORD_COLUMNS = ("sender", "recipients", "subject", "body", "attachments")
 WORDS = f"CREATE VIRTUAL TABLE words USING fts5({', '.join(WORD_COLUMNS)}, tokenize = 'ascii')"
 words = table("words", column("rowid", Integer), *(column(name, Text) for name in WORD_COLUMNS))
 event.listen(metadata, "after_create", DDL(WORDS))  # type: ignore[no-untyped-call]
+
+# What the second and later pages of ranked searches show: numbers of rows of `mailbox`, in their order, as JSON.
+searches = Table(
+    "searches",
+    metadata,
+    Column("search", Text, nullable=False),
+    Column("page", Integer, nullable=False),
+    to("person_id", "people.id"),  # who searched
+    text_("found"),
+    Column("at", Integer, nullable=False, index=True),
+    PrimaryKeyConstraint("search", "page"),
+)
+Index("searches_person", searches.c.person_id, searches.c.page, searches.c.at)
 
 # Files on their way into a message, for a day or for as long as a draft names them.
 uploads = Table(

@@ -43,8 +43,25 @@ for (const field of document.querySelectorAll("[data-most]")) {
     const size = [...field.files].reduce((sum, file) => sum + file.size, 0);
     const tooLarge = size > Number(field.dataset.most);
     error.hidden = !tooLarge;
+    error.textContent = error.dataset.over;
     field.setCustomValidity(tooLarge ? error.textContent : "");
     return !tooLarge;
   };
   field.addEventListener("change", check);
+}
+
+// What is taken back while it is shown leaves the page, and so does what was shown to somebody who has logged out.
+const shown = document.querySelector("[data-still]");
+if (shown) {
+  const look = async () => {
+    if (document.hidden) {
+      return;
+    }
+    const answer = await fetch(shown.dataset.still, { redirect: "manual" }).catch(() => null);
+    if (answer && (answer.type === "opaqueredirect" || [403, 404, 410].includes(answer.status))) {
+      location.reload();
+    }
+  };
+  setInterval(look, 30_000);
+  document.addEventListener("visibilitychange", look);
 }

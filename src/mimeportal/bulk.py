@@ -146,8 +146,8 @@ class Plan:
         `report` keeps every outcome, `on_outcomes` is called after each batch. `batch_size` is how many items one
         request names, at most as many as the portal takes; `concurrency` how many requests are under way at once: over
         HTTP more than one is faster. `fail_fast` ends at the first failure. A portal that cannot answer, or a log-in
-        that ends, stops the run: what was not attempted is counted, and the error is in `stopped`. An interrupt ends the
-        batches in flight first.
+        that ends, stops the run: what was not attempted is counted, and the error is in `stopped`. An interrupt ends
+        the batches in flight first.
         """
         return _Run(self, report, batch_size, concurrency, fail_fast, on_outcomes).run()
 

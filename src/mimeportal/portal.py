@@ -43,7 +43,7 @@ class Portal:
 
     def __init__(self, transport: Transport, *, profile: str = "") -> None:
         self._transport = transport
-        self.session = Session(transport)
+        self.session: Session = Session(transport)
         self.profile = profile
 
     @classmethod

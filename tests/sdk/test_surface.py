@@ -424,3 +424,25 @@ def test_attributes_say_their_type() -> None:
                             ]
     assert found == []
     assert wire.WireModel.__annotations__["model_config"] == "ClassVar[ConfigDict]"
+
+
+def public_members() -> Iterator[tuple[str, Any]]:
+    """What the exported classes of ours have: methods and properties by their names, as an editor shows them."""
+    for package in (*PACKAGES, "mimeportal.testing"):
+        module = import_module(package)
+        for name in getattr(module, "__all__", dir(module)):
+            kind = getattr(module, name)
+            if isinstance(kind, type) and kind.__module__.startswith("mimeportal"):
+                yield kind.__name__, kind
+                for inner, value in vars(kind).items():
+                    if not inner.startswith("_") and (inspect.isroutine(value) or hasattr(value, "__get__")):
+                        yield f"{kind.__name__}.{inner}", getattr(value, "__func__", value)
+
+
+def test_whatever_is_hovered_over_says_what_it_is() -> None:
+    silent = {
+        name
+        for name, member in public_members()
+        if not (member.__doc__ or "").strip() and not inspect.ismemberdescriptor(member)
+    }
+    assert silent == set()

@@ -267,6 +267,7 @@ class NewMessage:
 
     @property
     def everyone(self) -> tuple[Recipient, ...]:
+        """All recipients: To, Cc, Bcc."""
         return (*self.to, *self.cc, *self.bcc)
 
     def check(self) -> None:

@@ -88,6 +88,7 @@ class BulkResult:
         return not (self.totals["failed"] or self.totals["unknown"] or self.not_attempted)
 
     def count(self, outcome: Outcome) -> None:
+        """Take one more outcome into the counts."""
         self.totals[outcome.outcome] += 1
         verdict = outcome.verdict
         if verdict.notice:

@@ -43,7 +43,7 @@ class Portal:
 
     def __init__(self, transport: Transport, *, profile: str = "") -> None:
         self._transport = transport
-        self.session = Session(transport)
+        self.session: Session = Session(transport)
         self.profile = profile
 
     @classmethod
@@ -144,48 +144,56 @@ class Portal:
 
     @cached_property
     def account(self) -> AccountClient:
+        """The account and one's own mailbox in it: who is asking, preferences, contacts, delegates."""
         from mimeportal.account.client import AccountClient
 
         return AccountClient(self.session)
 
     @cached_property
     def holds(self) -> HoldsClient:
+        """Held mail: list, read, release, reject."""
         from mimeportal.holds.client import HoldsClient
 
         return HoldsClient(self)
 
     @cached_property
     def auth(self) -> AuthClient:
+        """Logging in, and what an address may log in with."""
         from mimeportal.auth.client import AuthClient
 
         return AuthClient(self.session)
 
     @cached_property
     def largefiles(self) -> LargefilesClient:
+        """Large files: send, take up, list, extend, expire, fetch."""
         from mimeportal.largefiles.client import LargefilesClient
 
         return LargefilesClient(self)
 
     @cached_property
     def messages(self) -> MessagesClient:
+        """The mailbox, mail to write, and mail on its way: tracked, waiting, bounced, rejected."""
         from mimeportal.messages.client import MessagesClient
 
         return MessagesClient(self)
 
     @cached_property
     def reports(self) -> ReportsClient:
+        """Numbers per day and logs, as rows and as files. For administrators."""
         from mimeportal.reports.client import ReportsClient
 
         return ReportsClient(self)
 
     @cached_property
     def secure(self) -> SecureClient:
+        """Secure messages: send, read, answer, recall, watch over."""
         from mimeportal.secure.client import SecureClient
 
         return SecureClient(self)
 
     @cached_property
     def senders(self) -> SendersClient:
+        """Whom a mailbox blocks, permits and trusts."""
         from mimeportal.senders.client import SendersClient
 
         return SendersClient(self)

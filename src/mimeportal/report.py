@@ -60,10 +60,12 @@ class Outcome:
 
     @property
     def id(self) -> str:
+        """The id of the item."""
         return self.item.id
 
     @property
     def outcome(self) -> OutcomeName:
+        """`done`, `already`, `failed` or `unknown`."""
         return self.verdict.outcome
 
 
@@ -101,6 +103,7 @@ class Report:
 
     @property
     def todo(self) -> Path:
+        """Where the plan lies until every item has its outcome."""
         return todo_of(self.path)
 
     def plan(self, selection: Selection, context: Context) -> None:

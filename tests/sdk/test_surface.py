@@ -25,7 +25,7 @@ import pytest
 
 import mimeportal
 from conftest import ADMIN, ANN, BOB, SPAM, Lab, mail_of
-from mimeportal import Api, HoldFilter, MailFilter, Report, SecureFilter, errors, holds, messages, secure
+from mimeportal import Api, HoldFilter, MailFilter, Report, SecureFilter, errors, holds, messages, secure, wire
 from mimeportal.errors import (
     ApiError,
     LostAnswerError,
@@ -404,3 +404,45 @@ def test_a_block_that_failed_is_taken_up_with_its_entry(portal_server: PortalSer
         assert plan.run().totals == {"done": 1}
     (entry,) = portal_server.client(ANN).senders.list("blocked")
     assert entry.entry == "orders@shop.example"
+
+
+def test_attributes_say_their_type() -> None:
+    """Else each type checker infers its own: what is assigned more than a parameter is annotated where it is made."""
+    found = []
+    for path in sorted(Path(str(mimeportal.__file__)).parent.rglob("*.py")):
+        for kind in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(kind, ast.ClassDef) or kind.name.startswith("_"):
+                continue
+            for node in ast.walk(kind):
+                if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                    for made in node.body:
+                        if isinstance(made, ast.Assign) and not isinstance(made.value, ast.Name | ast.Constant):
+                            found += [
+                                f"{path.name}:{made.lineno} {target.attr}"
+                                for target in made.targets
+                                if isinstance(target, ast.Attribute) and not target.attr.startswith("_")
+                            ]
+    assert found == []
+    assert wire.WireModel.__annotations__["model_config"] == "ClassVar[ConfigDict]"
+
+
+def public_members() -> Iterator[tuple[str, Any]]:
+    """What the exported classes of ours have: methods and properties by their names, as an editor shows them."""
+    for package in (*PACKAGES, "mimeportal.testing"):
+        module = import_module(package)
+        for name in getattr(module, "__all__", dir(module)):
+            kind = getattr(module, name)
+            if isinstance(kind, type) and kind.__module__.startswith("mimeportal"):
+                yield kind.__name__, kind
+                for inner, value in vars(kind).items():
+                    if not inner.startswith("_") and (inspect.isroutine(value) or hasattr(value, "__get__")):
+                        yield f"{kind.__name__}.{inner}", getattr(value, "__func__", value)
+
+
+def test_whatever_is_hovered_over_says_what_it_is() -> None:
+    silent = {
+        name
+        for name, member in public_members()
+        if not (member.__doc__ or "").strip() and not inspect.ismemberdescriptor(member)
+    }
+    assert silent == set()

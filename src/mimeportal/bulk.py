@@ -63,7 +63,16 @@ class Keyed:
 
 @dataclass(slots=True)
 class BulkResult:
-    """What a bulk act came to: counts per outcome and code, the first problems, what was not attempted."""
+    """What a bulk act came to: counts per outcome and code, the first problems, what was not attempted.
+
+    totals         how many items ended as `done`, `already`, `failed`, `unknown`
+    codes          how many of them with which code, of failures and of what went otherwise than planned
+    notices        what became of notices to senders, where they were asked for
+    problems       the first 100 outcomes that are `failed` or `unknown`; a report has all of them
+    not_attempted  how many items were never sent
+    stopped        the error that ended it before all were, as a portal that cannot be reached
+    interrupted    whether `KeyboardInterrupt` did
+    """
 
     totals: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
@@ -79,6 +88,7 @@ class BulkResult:
         return not (self.totals["failed"] or self.totals["unknown"] or self.not_attempted)
 
     def count(self, outcome: Outcome) -> None:
+        """Take one more outcome into the counts."""
         self.totals[outcome.outcome] += 1
         verdict = outcome.verdict
         if verdict.notice:
@@ -134,8 +144,11 @@ class Plan:
     ) -> BulkResult:
         """Act on every item, batch by batch. Never raises for what happened to single items.
 
-        A portal that cannot answer, or a log-in that ends, stops the run: what was not attempted is
-        counted, and the error is in `stopped`. An interrupt ends the batches in flight first.
+        `report` keeps every outcome, `on_outcomes` is called after each batch. `batch_size` is how many items one
+        request names, at most as many as the portal takes; `concurrency` how many requests are under way at once: over
+        HTTP more than one is faster. `fail_fast` ends at the first failure. A portal that cannot answer, or a log-in
+        that ends, stops the run: what was not attempted is counted, and the error is in `stopped`. An interrupt ends
+        the batches in flight first.
         """
         return _Run(self, report, batch_size, concurrency, fail_fast, on_outcomes).run()
 

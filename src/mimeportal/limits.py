@@ -98,6 +98,7 @@ LOGINS_PER_ADDRESS = 10  # tried in a minute, right or wrong
 LOGINS_PER_NETWORK = 60
 RESET_HOURS = 24  # how long a reset mail is good for
 RESETS_PER_HOUR = 3  # reset mails to one address
+LINKS_KEPT = 20  # opened in one browser: their cookies travel with every request
 NEW_PASSWORD_MINUTES = 15  # to set another password after a temporary one
 PASSWORD_CHECKS = 4  # at once; one of them is kept for who logged in before
 KEYRING_SECONDS = 5  # how long a keyring is waited for where nobody can be asked (promises E.5)
@@ -128,6 +129,7 @@ NOTIFY_UNASKED = 25  # reject notices one command sends without --notify-many
 
 # Calling a portal over the network.
 ATTEMPTS = 5  # of one call, where it may be repeated
+MOST_ATTEMPTS = 20  # that a caller may ask for
 CONNECT_SECONDS = 10
 READ_SECONDS = 60  # between two pieces of an answer, unless --timeout
 SLOWEST = 1 * KIB  # octets a second of an answer, once it has kept us waiting for the timeout in all
@@ -152,6 +154,7 @@ ACCESS_KEY_LONGEST = 128
 ACCESS_KEY_HOURS = 8  # for which a recipient's browser is believed to know it
 FETCH_SECONDS = 4 * 3_600  # how long the URL of a large file is good for: a slow line may have to resume
 FETCH_PARTS = 1_000  # of one file that went out apart from each other, and are remembered for its count
+FILES_HASHED = 1_000  # whose SHA-256 is made while they arrive; of others it is made in the end
 FILE_THREADS = 4  # that read files which are being fetched
 FILE_PIECES = 8 * MIB  # of all of them in memory, a mebibyte of each at the most
 FILE_PIECE = 1 * MIB

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from mimeportal import limits
 from mimeportal.errors import UsageError
 from mimeportal.transport import Session, Transport
 from mimeportal.urls import LOCAL
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mimeportal.reports.client import ReportsClient
     from mimeportal.secure import SecureClient
     from mimeportal.senders import SendersClient
-    from mimeportal.wire import JsonObject
+    from mimeportal.wire import Api, JsonObject
 
 
 _LONGEST_WAIT = 86_400  # seconds
@@ -32,6 +33,9 @@ _LONGEST_WAIT = 86_400  # seconds
 class Portal:
     """A portal, as one caller sees it. Open it with `Portal.open()`, and close it: use a `with` statement.
 
+    It may be used by several threads at once. `Portal(transport)` takes a way of one's own to a portal: anything that
+    fills `mimeportal.transport.Transport`.
+
     >>> with Portal.open("local:home", user="ann@example.com") as portal:  # doctest: +SKIP
     ...     for hold in portal.holds.list(subject="invoice"):
     ...         print(hold.from_header, hold.subject)
@@ -39,7 +43,7 @@ class Portal:
 
     def __init__(self, transport: Transport, *, profile: str = "") -> None:
         self._transport = transport
-        self.session = Session(transport)
+        self.session: Session = Session(transport)
         self.profile = profile
 
     @classmethod
@@ -50,17 +54,20 @@ class Portal:
         user: str | None = None,
         profile: str | None = None,
         timeout: float | None = None,
-        api: str | None = None,
+        attempts: int | None = None,
+        api: Api | None = None,
         credentials: Credentials | None = None,
     ) -> Portal:
         """Open a portal: `local:DIR`, embedded in this process, or one over HTTP, for the person `user`.
 
         What is not given comes from the environment (`MIMEPORTAL_URL` and the credentials for it, `MIMEPORTAL_USER`,
         `MIMEPORTAL_PROFILE`), else from the current profile; a URL and its credentials always from one source.
-        `timeout` is how many seconds a local portal in use, or a piece of an answer, is waited for. `api` restricts a
-        local portal to what one of Mimecast's APIs offers (`api1`, `api2`). Without credentials a portal over HTTP
-        does nothing but what wants no log-in. Raises `ConfigurationError` when nothing says where to go, or when the
-        folder is no portal home; `AuthenticationError` for an unknown person.
+        `timeout` is how many seconds a local portal in use (10), or a piece of an answer over HTTP (60), is waited for.
+        `attempts` is how often a call over HTTP is sent at the most, the first time included (5): only what may be
+        repeated is, see `mimeportal.retry`. `api` restricts a local portal to what one of Mimecast's APIs offers.
+        Without credentials a portal over HTTP does nothing but what wants no log-in. Raises `ConfigurationError` when
+        nothing says where to go, or when the folder is no portal home; `AuthenticationError` for an unknown person;
+        `UsageError` for arguments that contradict each other.
         """
         from mimeportal import profiles
 
@@ -81,12 +88,20 @@ class Portal:
         else:
             target = profiles.resolve(url=url, user=user, profile=profile)
         asked = replace(target, user=user or target.user, api=api or target.api)
-        return cls.to(asked, timeout, credentials=credentials)
+        return cls.to(asked, timeout, attempts=attempts, credentials=credentials)
 
     @classmethod
-    def to(cls, target: Target, timeout: float | None = None, *, credentials: Credentials | None = None) -> Portal:
+    def to(
+        cls,
+        target: Target,
+        timeout: float | None = None,
+        *,
+        attempts: int | None = None,
+        credentials: Credentials | None = None,
+    ) -> Portal:
         """Open the portal of a target, with these credentials or those that go with it; see `Portal.open`."""
         _check_timeout(timeout)
+        _check_attempts(attempts)
         if target.url.startswith(LOCAL):
             from mimeportal import local, regions
 
@@ -105,10 +120,16 @@ class Portal:
             ca_file=target.ca_file,
             proxy=target.proxy,
         )
+        if attempts is not None:
+            remote.policy.attempts = attempts
         return cls(remote, profile=target.profile)
+
+    def __repr__(self) -> str:
+        return f"Portal({self.url!r}, user={self.user!r})"
 
     @property
     def url(self) -> str:
+        """Where it is: `local:DIR`, or the URL of a portal over HTTP."""
         return self._transport.url
 
     @property
@@ -123,48 +144,56 @@ class Portal:
 
     @cached_property
     def account(self) -> AccountClient:
+        """The account and one's own mailbox in it: who is asking, preferences, contacts, delegates."""
         from mimeportal.account.client import AccountClient
 
         return AccountClient(self.session)
 
     @cached_property
     def holds(self) -> HoldsClient:
+        """Held mail: list, read, release, reject."""
         from mimeportal.holds.client import HoldsClient
 
         return HoldsClient(self)
 
     @cached_property
     def auth(self) -> AuthClient:
+        """Logging in, and what an address may log in with."""
         from mimeportal.auth.client import AuthClient
 
         return AuthClient(self.session)
 
     @cached_property
     def largefiles(self) -> LargefilesClient:
+        """Large files: send, take up, list, extend, expire, fetch."""
         from mimeportal.largefiles.client import LargefilesClient
 
         return LargefilesClient(self)
 
     @cached_property
     def messages(self) -> MessagesClient:
+        """The mailbox, mail to write, and mail on its way: tracked, waiting, bounced, rejected."""
         from mimeportal.messages.client import MessagesClient
 
         return MessagesClient(self)
 
     @cached_property
     def reports(self) -> ReportsClient:
+        """Numbers per day and logs, as rows and as files. For administrators."""
         from mimeportal.reports.client import ReportsClient
 
         return ReportsClient(self)
 
     @cached_property
     def secure(self) -> SecureClient:
+        """Secure messages: send, read, answer, recall, watch over."""
         from mimeportal.secure.client import SecureClient
 
         return SecureClient(self)
 
     @cached_property
     def senders(self) -> SendersClient:
+        """Whom a mailbox blocks, permits and trusts."""
         from mimeportal.senders.client import SendersClient
 
         return SendersClient(self)
@@ -208,6 +237,12 @@ class Portal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_attempts(attempts: object) -> None:
+    number = isinstance(attempts, int) and not isinstance(attempts, bool)
+    if attempts is not None and not (number and 1 <= cast("int", attempts) <= limits.MOST_ATTEMPTS):
+        raise UsageError(f"Not a number of attempts: {attempts!r}.", remedy=f"Give 1 to {limits.MOST_ATTEMPTS}.")
 
 
 def _check_timeout(seconds: object) -> None:

@@ -342,12 +342,13 @@ def _load(path: Path) -> tuple[dict[str, Profile], str | None]:
         document = json.loads(octets)
         profiles = {name: _read(name, entry) for name, entry in document["profiles"].items()}
         current = document.get("current")
+        chosen = current if current in profiles else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ConfigurationError(
             f"The profiles {path} are broken: this is not what mimeportal writes.",
             remedy="Mend the file, or remove it and make the profiles anew with `mimeportal profiles set`.",
         ) from None
-    return profiles, current if current in profiles else None
+    return profiles, chosen
 
 
 def _lock(descriptor: int) -> None:

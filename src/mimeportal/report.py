@@ -60,10 +60,12 @@ class Outcome:
 
     @property
     def id(self) -> str:
+        """The id of the item."""
         return self.item.id
 
     @property
     def outcome(self) -> OutcomeName:
+        """`done`, `already`, `failed` or `unknown`."""
         return self.verdict.outcome
 
 
@@ -101,6 +103,7 @@ class Report:
 
     @property
     def todo(self) -> Path:
+        """Where the plan lies until every item has its outcome."""
         return todo_of(self.path)
 
     def plan(self, selection: Selection, context: Context) -> None:
@@ -162,11 +165,17 @@ def todo_of(path: Path) -> Path:
     return path.with_name(path.name + ".todo")
 
 
-def retry_selection(path: Path, *, actions: frozenset[str], context: Context) -> Selection:
+EntryOf = Callable[[Mapping[str, Any], Mapping[str, Any]], str | None]
+
+
+def retry_selection(
+    path: Path, *, actions: frozenset[str], context: Context, entry_of: EntryOf = lambda _, __: None
+) -> Selection:
     """What a report left undone: every item that is not `done` or `already`, as it was recorded.
 
-    Reads `FILE.todo` too, so that a run that was killed is taken up where it stood. Raises `UsageError`
-    for a file that is no report, and for one of another verb, profile or account.
+    A line of a failure names no list entry, for none was added: `entry_of` tells which one is to be, from what the line
+    tells of the item and from its options. Reads `FILE.todo` too, so that a run that was killed is taken up where it
+    stood. Raises `UsageError` for a file that is no report, and for one of another verb, profile or account.
     """
     selection = Selection()
     try:
@@ -175,18 +184,20 @@ def retry_selection(path: Path, *, actions: frozenset[str], context: Context) ->
             raise UsageError(f"There is no report {path}.", remedy="Name the file given to --report.")
         for source in (todo, path):
             if source.exists():
-                _read_undone(source, selection, actions, context)
+                _read_undone(source, selection, actions, context, entry_of)
     except BaseException:
         selection.close()
         raise
     return selection
 
 
-def _read_undone(path: Path, selection: Selection, actions: frozenset[str], context: Context) -> None:
+def _read_undone(
+    path: Path, selection: Selection, actions: frozenset[str], context: Context, entry_of: EntryOf
+) -> None:
     undone: list[Item] = []
     settled: list[str] = []
     for line in read_lines(path):
-        item = _item_of_line(path, line)
+        item = _item_of_line(path, line, entry_of)
         if item.action not in actions:
             raise UsageError(
                 f"{path} records the verb {item.action}, not {' or '.join(sorted(actions))}.",
@@ -237,11 +248,12 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield line
 
 
-def _item_of_line(path: Path, line: Mapping[str, Any]) -> Item:
+def _item_of_line(path: Path, line: Mapping[str, Any], entry_of: EntryOf) -> Item:
     if not isinstance(line.get("action"), str) or not isinstance(line.get("options"), dict):
         raise UsageError(f"{path} is no report: a line lacks `action` or `options`.")
     described = {name: line.get(name) for name in DESCRIBED}
-    return Item(line["id"], line["action"], line["options"], described, line.get("entry"), line.get("rule"))
+    entry = line.get("entry") or entry_of(described, line["options"])
+    return Item(line["id"], line["action"], line["options"], described, entry, line.get("rule"))
 
 
 def planned(item: Item) -> Outcome:

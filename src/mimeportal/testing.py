@@ -109,7 +109,7 @@ class PortalHome:
         self._bench = bench
         self._opened: list[Portal] = []
         self.path: Path = bench.path
-        self.clock = PortalClock(bench)
+        self.clock: PortalClock = PortalClock(bench)
 
     @property
     def url(self) -> str:
@@ -201,8 +201,8 @@ class PortalServer:
 
     def __init__(self, home: PortalHome, bench: Bench, server: Server) -> None:
         self.home = home
-        self.clock = home.clock
-        self.faults = PortalFaults(self)
+        self.clock: PortalClock = home.clock
+        self.faults: PortalFaults = PortalFaults(self)
         self._bench = bench
         self._opened: list[Portal] = []
         self.url: str = server.http_url

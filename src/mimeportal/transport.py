@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +43,9 @@ from mimeportal.wire import (
 )
 
 RowT = TypeVar("RowT", bound=Row)
+
+# One line per request, at the level DEBUG: which operation, under which id, what came of it. No path, no content.
+_log = logging.getLogger("mimeportal")
 
 _SENTENCE = {
     "api1": "Mimecast's API 1.0 has no such operation",
@@ -286,7 +291,16 @@ class Session:
         renewed = False
         attempt = 1
         while True:
+            begun = time.monotonic()
             sent = self._once(endpoint, request(), send or self.transport.send)
+            _log.debug(
+                "%s: %s in %.0f ms, attempt %d, request %s",
+                endpoint.name,
+                sent.tried.status or (sent.fault.code if sent.fault else "") or "no answer",
+                (time.monotonic() - begun) * 1000,
+                attempt,
+                sent.request_id,
+            )
             if self._remote and not renewed and sent.tried.status in (401, 418) and sent.request.login:
                 code = sent.envelope.failures[0].code if sent.envelope and sent.envelope.failures else ""
                 if self._remote.renew(sent.request, sent.tried.status or 0, code):
@@ -385,7 +399,7 @@ def not_offered(doing: str, api: Api) -> NotOfferedError:
     return NotOfferedError(
         f"This portal does not offer {doing}.",
         why=f"{_SENTENCE[api]}; nothing was sent.",
-        remedy="See which operations each portal offers in docs/operations.md.",
+        remedy="See what each portal offers: `mimeportal account capabilities`.",
     )
 
 

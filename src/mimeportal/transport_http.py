@@ -67,13 +67,13 @@ class HttpTransport:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.url = portal_url(url)
+        self.url: str = portal_url(url)
         self.credentials = credentials
         self.api: Api = regions.api_of(self.url, credentials.login if credentials else "", api)
         self.user = user
         self._host = urlsplit(self.url).hostname or ""
         # Mimecast counts the calls of API 2.0 by function (mimecast-api-core 5.2).
-        self.policy = policy or Policy(per_function=self.api == "api2" and regions.is_mimecast(self._host))
+        self.policy: Policy = policy or Policy(per_function=self.api == "api2" and regions.is_mimecast(self._host))
         self._timeout = (min(limits.CONNECT_SECONDS, timeout or limits.READ_SECONDS), timeout or limits.READ_SECONDS)
         self._trusted = _certificates(ca_file)
         self._proxy = proxy

@@ -151,9 +151,10 @@ def html_page(body: str, *, title: str, csp_images: bool = False, style: str = "
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="referrer" content="no-referrer">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(visible(title))}</title>\n"
         + (f"<style>{style}</style>\n" if style else "")
-        + f"</head>\n<body>\n{body}\n</body>\n</html>\n"
+        + f'</head>\n<body>\n<main dir="auto">\n{body}\n</main>\n</body>\n</html>\n'
     )
 
 

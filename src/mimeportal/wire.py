@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -32,7 +32,7 @@ ARGUMENT = "x-mc-arg"  # the header that says what a body of octets is (mimecast
 class WireModel(BaseModel):
     """A model of the wire: camelCase in JSON, snake_case in Python; unknown fields are kept, not lost."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="allow", defer_build=True, frozen=True
     )
 

@@ -65,6 +65,8 @@ class Choice:
             )
         if self._ids_from == "-" == given.get("mailboxes_from"):
             raise _usage("Only one of --ids-from and --mailboxes-from can read stdin.", "", "Write one to a file.")
+        if self.sort is not None:
+            _check_sort(self.sort)
         self._narrows = any(typed not in ("--queue", "--all") for typed in filters)
 
     @property
@@ -181,10 +183,29 @@ class Choice:
         name, descending = self.sort.removeprefix("-"), self.sort.startswith("-")
         rows = list(records)
         if rows and not _has(rows[0], name):
-            raise _usage(f"There is no field {name!r} to sort by.", "", "Sort by a column of the list.")
+            raise _no_field(name)
         # Dates and sizes start with the newest and largest, words with A.
         newest_first = name in ("date_received", "expires", "size")
         return sorted(rows, key=lambda row: _sort_key(row, name), reverse=newest_first != descending)
+
+
+def _check_sort(field: str) -> None:
+    """Raise `UsageError` for what is no column of a list or of a plan, whether or not anything is there to sort."""
+    from mimeportal.holds.hold import HOLD_FIELDS
+    from mimeportal.report import REPORT_FIELDS
+
+    if field.removeprefix("-") not in (*HOLD_FIELDS, *REPORT_FIELDS):
+        raise _no_field(field.removeprefix("-"))
+
+
+def _no_field(name: str) -> Exception:
+    from mimeportal.holds.hold import HOLD_FIELDS
+
+    return _usage(
+        f"There is no field {name!r} to sort by.",
+        f"The columns are {', '.join(HOLD_FIELDS)}.",
+        "Sort by one of them, with - in front for the other way round.",
+    )
 
 
 def _has(record: Any, name: str) -> bool:

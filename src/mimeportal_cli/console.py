@@ -116,16 +116,12 @@ class Console:
     def require_interactive(self) -> None:
         """Raise `UsageError` when nobody can be asked."""
         if not self.interactive:
-            import click
-
             from mimeportal.errors import UsageError
 
-            context = click.get_current_context(silent=True)
-            looks = context is not None and "dry_run" in context.params
             raise UsageError(
                 NOT_INTERACTIVE,
                 why="This asks before it acts, and nobody can answer here; nothing was changed.",
-                remedy="Add --yes, or look first with --dry-run." if looks else "Add --yes.",
+                remedy="Add --yes, or look first with --dry-run." if _can_look_first() else "Add --yes.",
             )
 
     def confirm(self, question: str) -> None:
@@ -140,7 +136,11 @@ class Console:
         if answer.strip().lower() not in ("y", "yes"):
             from mimeportal.errors import DeclinedError
 
-            raise DeclinedError("Declined; nothing was changed.", why="The answer was not yes.")
+            raise DeclinedError(
+                "Declined; nothing was changed.",
+                why="The answer was not yes.",
+                remedy="Look at what would be done with --dry-run." if _can_look_first() else "Run it again when sure.",
+            )
 
     def ask(self, prompt: str) -> str:
         """One line typed after a prompt on stderr. Raises `DeclinedError` when there is none."""
@@ -209,6 +209,14 @@ def _speed(progress: Any) -> str:
     hours, minutes = divmod(minutes, 60)
     left = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
     return f"{told}, {left} left"
+
+
+def _can_look_first() -> bool:
+    """Whether the command that runs can show what it would do."""
+    import click
+
+    context = click.get_current_context(silent=True)
+    return context is not None and any(parameter.name == "dry_run" for parameter in context.command.params)
 
 
 def _nowhere() -> TextIO:

@@ -64,7 +64,7 @@ _NEXT = {
     ExitCode.NOT_FOUND: "List again, and take an id from there.",
     ExitCode.UNAVAILABLE: "Try again later.",
     ExitCode.DECLINED: "Look at what would be done with --dry-run.",
-    ExitCode.NOT_OFFERED: "See which operations each portal offers in docs/operations.md.",
+    ExitCode.NOT_OFFERED: "See what each portal offers: `mimeportal account capabilities`.",
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 NAMES = ("table", "json", "jsonl", "csv", "tsv")
 _PAGE = 200  # rows of a table that are laid out together
 _LEAST = 8  # characters a column keeps on a narrow terminal
+_VERY_LEAST = 5  # and on one that has no room for that
 _NONE, _NUMBERS, _DAYS = type(None), (int, float), (date, datetime)
 _SHORT = 16  # a column of so many is cut only after the longer ones
 
@@ -190,11 +191,13 @@ def _widths(
     if room is None:
         return widths
     excess = sum(widths) + 2 * (len(widths) - 1) - room
-    least = [width if kept else _LEAST for width, kept in zip(cells, whole, strict=True)]
-    # Short columns, such as references and times, say nothing once cut: the long ones give first.
+    # Short columns, such as references and times, say nothing once cut: the long ones give first, and last of all the
+    # first one, by which a row is named in the next command.
     long = [index for index, width in enumerate(widths) if width > _SHORT]
-    for columns in (long, range(len(widths))):
-        while excess > 0 and (wide := [index for index in columns if widths[index] > max(_LEAST, least[index])]):
+    every = range(len(widths))
+    for columns, keep in ((long, _LEAST), (every[1:], _LEAST), (every[1:], _VERY_LEAST), (every, _VERY_LEAST)):
+        least = [max(keep, width) if kept else keep for width, kept in zip(cells, whole, strict=True)]
+        while excess > 0 and (wide := [index for index in columns if widths[index] > least[index]]):
             widths[max(wide, key=lambda index: (widths[index], -index))] -= 1
             excess -= 1
     return widths

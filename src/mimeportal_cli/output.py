@@ -152,7 +152,8 @@ class Output:
                     cut = True
                     break
         if cut:
-            self.console.note(f"Only the first {self.limit:,} are shown, as --limit says; there are more.")
+            shown = "Only the first is" if self.limit == 1 else f"Only the first {self.limit:,} are"
+            self.console.note(f"{shown} shown, as --limit says; there are more.")
         if not writer.count and self.on_terminal and self.format in ("table", "tsv"):
             self.console.note(self.shape.empty)
         return writer.count

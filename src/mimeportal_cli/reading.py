@@ -218,7 +218,15 @@ def body_of_page(shown: Shown, *, remote_images: bool = False) -> str:
     return f"<pre>{escape(visible_lines(body_of(message)[0]))}</pre>"
 
 
-def write_page(path: str, body: str, *, title: str, remote_images: bool = False, style: str = "") -> None:
+# Whatever a page shows, nothing of it is wider than a phone where that can be helped.
+_STYLE = (
+    "body{font:1rem/1.5 sans-serif;margin:1rem}"
+    "pre{white-space:pre-wrap;overflow-wrap:anywhere;font:.875rem/1.5 monospace}"
+    "img{max-width:100%;height:auto}main{overflow-wrap:anywhere}table{overflow-wrap:break-word}"
+)
+
+
+def write_page(path: str, body: str, *, title: str, remote_images: bool = False, style: str = _STYLE) -> None:
     """A page that needs nothing else, whole or not at all; `-` is stdout."""
     from mimeportal.untrusted_html import html_page
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
 
 from mimeportal.addresses import domain_of, normalise
 from mimeportal.patterns import fold
@@ -23,7 +23,13 @@ from mimeportal_server.settings import HoldRule
 from mimeportal_server.settings_secure import Trigger
 from mimeportal_server.steps import reached
 from mimeportal_server.store.blobs import name_of
+from mimeportal_server.store.prepared import Prepared
 from mimeportal_server.store.schema import copies, deliveries, holds, imports, mailbox, messages, people
+
+_INSERT = {table: Prepared(insert(table)) for table in (messages, imports, copies, holds, deliveries, mailbox)}
+_LAST = {table: select(func.max(table.c.id)) for table in (messages, holds)}
+_KEPT = select(people.c.octets).where(people.c.id == bindparam("person"))
+_KEEP = update(people).where(people.c.id == bindparam("person")).values(octets=bindparam("kept"))
 
 
 def accept(portal: Portal, batch: Sequence[Incoming], *, door: str) -> list[list[Result]]:
@@ -79,13 +85,11 @@ class _Writer:
         self._tx = tx
         self._batch = batch
         self._door = door
-        self._rows: dict[Table, list[dict[str, Any]]] = {
-            table: [] for table in (messages, imports, copies, holds, deliveries, mailbox)
-        }
+        self._rows: dict[Table, list[dict[str, Any]]] = {table: [] for table in _INSERT}
         self._searched: list[searching.Searched] = []
         self._acts: dict[Caller | None, list[audit.Act]] = {}
         self._counts: counting.Counts = Counter()
-        self._last = {table: tx.scalar(select(func.max(table.c.id))) or 0 for table in (messages, holds)}
+        self._last = {table: tx.scalar(last) or 0 for table, last in _LAST.items()}
         self._lists: dict[int, dict[str, str]] = {}
         self._octets: dict[int, int] = {}  # person -> octets kept for them, with this batch
         self.diverted: list[tuple[Incoming, Sequence[tuple[int, str]], Trigger]] = []
@@ -184,8 +188,7 @@ class _Writer:
 
     def _kept_for(self, person_id: int) -> int:
         if person_id not in self._octets:
-            kept = self._tx.scalar(select(people.c.octets).where(people.c.id == person_id))
-            self._octets[person_id] = int(kept or 0)
+            self._octets[person_id] = int(self._tx.scalar(_KEPT, {"person": person_id}) or 0)
         return self._octets[person_id]
 
     def _message(self, entry: Incoming, name: str) -> int:
@@ -373,11 +376,10 @@ class _Writer:
 
     def flush(self) -> None:
         for table, rows in self._rows.items():
-            if rows:
-                self._tx.execute(insert(table), rows)
+            _INSERT[table].run(self._tx, rows)
         searching.keep(self._tx, self._searched)
         for person_id, octets in self._octets.items():
-            self._tx.execute(update(people).where(people.c.id == person_id).values(octets=octets))
+            self._tx.execute(_KEEP, {"person": person_id, "kept": octets})
         for by, addresses in self._sent_to.items():
             now = self._portal.clock.now()
             acts = auto_permit.sent(self._tx, self._portal.settings, by.person_id, addresses, now)

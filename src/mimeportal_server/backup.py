@@ -11,11 +11,12 @@ import sqlite3
 import tarfile
 import tempfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import delete, update
 
-from mimeportal.errors import ConfigurationError, UsageError
+from mimeportal.errors import ConfigurationError, UnavailableError, UsageError
 from mimeportal_server import audit, erasing, largefile_keeping, tokens
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
@@ -24,35 +25,49 @@ from mimeportal_server.store.schema import deliveries, digests, people
 
 _FILES = ("portal.toml", "secret.key", "portal.db")
 _BLOB = re.compile(r"blobs/([0-9a-f]{64})")
+_DIGEST = 64  # characters of a SHA-256, hex
 _LARGE = re.compile(r"largefiles/([0-9]{1,18})-([0-9a-f]{64})")
 
 
-def backup(portal: Portal, target: Path) -> int:
-    """Write a home to one new file, mode 0600, whole or not at all; the number of blobs and large files in it.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a backup holds.
 
-    The portal may be in use meanwhile. Raises `UsageError` when the file exists.
+    count       how many messages and large files have their octets in it
+    lost        the names, in the home, of octets that the home should hold and that are gone or damaged
+    """
+
+    count: int
+    lost: tuple[str, ...]
+
+
+def backup(portal: Portal, target: Path) -> Written:
+    """Write a home to one new file, mode 0600, whole or not at all.
+
+    The portal may be in use meanwhile. Octets that are gone or damaged are left out, and told: what is in the file can
+    be restored. Raises `UsageError` when the file exists, `UnavailableError` when the database cannot be copied.
     """
     if target.exists():
         raise _exists(target)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as folder:
         copy, part = Path(folder) / "portal.db", Path(folder) / "part"
         _copy_database(portal.home.database.path, copy)
-        names = _blob_names(copy)
-        count = 0
+        count, lost = 0, []
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             with tarfile.open(fileobj=file, mode="w|gz") as tar:
                 for name in _FILES:
                     tar.add(copy if name == "portal.db" else portal.home.path / name, arcname=name)
-                named = [(portal.home.blobs.path(name), f"blobs/{name}") for name in names]
-                large = portal.home.large_files
-                named += [(large.path(number), f"largefiles/{number}-{digest}") for number, digest in _large(copy)]
-                for path, archived in named:
+                for archived, path in _octets(portal.home, copy).items():
                     try:
-                        tar.add(path, arcname=archived)
-                        count += 1
+                        sound = _digest(path) == archived[-_DIGEST:]
+                        if sound:
+                            tar.add(path, arcname=archived)
                     except FileNotFoundError:
-                        continue  # purged since the database was copied
+                        sound = False
+                    count += sound
+                    if not sound:
+                        lost.append(archived)
             file.flush()
             os.fsync(file.fileno())
         try:
@@ -60,7 +75,9 @@ def backup(portal: Portal, target: Path) -> int:
         except FileExistsError:
             raise _exists(target) from None
     disk.sync_folder(target.parent)
-    return count
+    named = _octets(portal.home, portal.home.database.path) if lost else {}
+    # What is named no more was purged since the database was copied.
+    return Written(count, tuple(name for name in lost if name in named))
 
 
 def _exists(target: Path) -> UsageError:
@@ -92,7 +109,8 @@ def restore(source: Path, home_path: Path, erased: Path | None = None) -> Home:
             finally:
                 shutil.rmtree(part, ignore_errors=True)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as fault:
-        raise UsageError(f"{source} cannot be restored: {fault}.", remedy="Name a file made by `backup`.") from None
+        why = getattr(fault, "strerror", None) or str(fault).rstrip(".")
+        raise UsageError(f"{source} cannot be restored: {why}.", remedy="Name a file made by `backup`.") from None
     disk.sync_folder(target.parent)
     return Home.open(home_path)
 
@@ -136,9 +154,23 @@ def _copy_database(source: Path, target: Path) -> None:
     try:
         origin.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as fault:
+        raise UnavailableError(
+            f"The database cannot be copied: {fault}.",
+            why=f"From {source} into {target.parent.parent}; no backup was written.",
+            remedy="See that the disk of the backup has room, and run it again.",
+        ) from None
     finally:
         copy.close()
         origin.close()
+
+
+def _octets(home: Home, database: Path) -> dict[str, Path]:
+    """The files of octets that a database names, by their names in a backup, which end with their SHA-256."""
+    blobs = {f"blobs/{name}": home.blobs.path(name) for name in _blob_names(database)}
+    return blobs | {
+        f"largefiles/{number}-{digest}": home.large_files.path(number) for number, digest in _large(database)
+    }
 
 
 def _blob_names(database: Path) -> list[str]:

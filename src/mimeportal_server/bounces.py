@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, select, update
 from mimeportal import limits
 from mimeportal.addresses import normalise
 from mimeportal.untrusted import visible
-from mimeportal_server import audit, counting, mail, tokens
+from mimeportal_server import audit, counting, tokens
 from mimeportal_server.clock import DAY
 from mimeportal_server.portal import Portal
 from mimeportal_server.store.schema import deliveries
@@ -57,6 +57,8 @@ def sender_of(portal: Portal, tx: Connection, token: str) -> Row[Any, Any, Any] 
 
 def take(portal: Portal, tx: Connection, token: str, octets: bytes) -> None:
     """Mark as bounced what a report that came to this token's address says was not delivered; it is used once more."""
+    from mimeportal_server import mail  # whoever delivers needs no parser
+
     granted = sender_of(portal, tx, token)
     reports = mail.delivery_reports(octets) if granted is not None else ()
     if granted is None or not reports:

@@ -16,8 +16,21 @@ from mimeportal_server.asked import forbidden, not_allowed
 from mimeportal_server.clock import moment
 from mimeportal_server.listing import Keyset, may_match
 from mimeportal_server.portal import Answer, Call, Portal
+from mimeportal_server.store.prepared import Prepared
 from mimeportal_server.store.schema import contacts
 from mimeportal_server.store.schema import people as persons
+
+_NEW = upsert(contacts)
+_COUNT = Prepared(
+    _NEW.on_conflict_do_update(
+        index_elements=["person_id", "address"],
+        set_={
+            "uses": contacts.c.uses + 1,
+            "last_used": _NEW.excluded.last_used,
+            "name": func.coalesce(func.nullif(_NEW.excluded.name, ""), contacts.c.name),
+        },
+    )
+)
 
 
 def count(tx: Connection, person_id: int, written_to: Iterable[str], names: Mapping[str, str], *, now: int) -> None:
@@ -26,16 +39,7 @@ def count(tx: Connection, person_id: int, written_to: Iterable[str], names: Mapp
         {"person_id": person_id, "address": address, "name": names.get(address, ""), "uses": 1, "last_used": now}
         for address in dict.fromkeys(written_to)
     ]
-    if not rows:
-        return
-    statement: Any = upsert(contacts)
-    new = statement.excluded
-    latest = {
-        "uses": contacts.c.uses + 1,
-        "last_used": new.last_used,
-        "name": func.coalesce(func.nullif(new.name, ""), contacts.c.name),
-    }
-    tx.execute(statement.on_conflict_do_update(index_elements=["person_id", "address"], set_=latest), rows)
+    _COUNT.run(tx, rows)
 
 
 _ORDER = (contacts.c.uses.desc(), contacts.c.last_used.desc(), contacts.c.address)

@@ -44,6 +44,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from mimeportal import days
 from mimeportal_server.clock import HOUR
 from mimeportal_server.portal import Portal, set_fact
+from mimeportal_server.store.prepared import Prepared
 from mimeportal_server.store.schema import copies, day_counts, deliveries, facts, holds, messages, people, rejections
 
 # (report, milliseconds, part, event) -> how many
@@ -53,6 +54,12 @@ QUARTER = HOUR // 4  # every zone is ahead of UTC by some of these
 _PER_QUARTER = literal_column(str(QUARTER), Integer)
 _FACT = "counted_zone"
 _ZONE = select(facts.c.value).where(facts.c.name == _FACT)
+_NUMBERS = upsert(day_counts)
+_ADD = Prepared(
+    _NUMBERS.on_conflict_do_update(
+        index_elements=[*day_counts.primary_key], set_={"number": day_counts.c.number + _NUMBERS.excluded.number}
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,11 +232,7 @@ def _add(tx: Connection, counts: Counter[tuple[str, str, str, str]]) -> None:
         for (report, day, part, event), number in counts.items()
         if number
     ]
-    if rows:
-        statement: Any = upsert(day_counts)
-        key = [day_counts.c[name] for name in ("report", "day", "part", "event")]
-        more = {"number": day_counts.c.number + statement.excluded.number}
-        tx.execute(statement.on_conflict_do_update(index_elements=key, set_=more), rows)
+    _ADD.run(tx, rows)
 
 
 def day_of(zone: str, at: int) -> str:

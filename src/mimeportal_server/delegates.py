@@ -57,7 +57,10 @@ def find(portal: Portal, call: Call) -> Answer:
 
 
 def add(portal: Portal, call: Call) -> Answer:
-    """add-delegate-user: one of the portal's people may act as the owner from now on."""
+    """add-delegate-user: one of the portal's people may act as the owner from now on.
+
+    A delegate reads what the owner reads: so administrators who may not view content do not name themselves.
+    """
     item = contract.AddDelegateItem.model_validate(call.items[0])
     try:
         address = parse_address(item.delegate_address)
@@ -72,6 +75,8 @@ def add(portal: Portal, call: Call) -> Answer:
         if person.id == owner.id:
             message = f"{address} is the owner of this mailbox already."
             raise Refused("err_validation_value_not_allowed", message, field="delegateAddress")
+        if person.id == call.caller.person_id and not people.may_read(call.caller, owner.address):
+            raise forbidden()
         whose = delegates.c.owner_id == owner.id
         known = tx.scalar(select(delegates.c.id).where(whose, delegates.c.delegate_id == person.id))
         if known is None:

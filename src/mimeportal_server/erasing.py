@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Table, Text, and_, cast, delete, func, literal, or_, select, union, update
 
 from mimeportal.errors import NotFoundError, UsageError
-from mimeportal_server import audit, counting, deciding, keeping, largefile_keeping, largefile_upload, people
+from mimeportal_server import audit, counting, deciding, delivery, keeping, largefile_keeping, largefile_upload, people
 from mimeportal_server.clock import DAY
 from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.steps import reached
@@ -66,12 +67,21 @@ def erase(portal: Portal, address: str, *, by: str = "") -> int:
         raise NotFoundError(f"{address} is none of the portal's people.", why=f"In {portal.home.path}.")
     count, names = _erase(portal, int(person.id), str(person.address), by)
     keeping.let_go(portal, names)
-    finish(portal)
+    finish(portal, wait=math.inf)
     return count
 
 
-def finish(portal: Portal) -> int:
-    """Do what follows the transactions of erasures, also of those that were cut off behind it; how many there were."""
+def finish(portal: Portal, *, wait: float = 0.0) -> int:
+    """Do what follows the transactions of erasures, also of those that were cut off behind it; how many there were.
+
+    Another process that does it is waited for so many seconds, then it is left to that one: to write the database
+    anew twice would keep writers waiting twice.
+    """
+    with delivery.only_one(portal.home.erasing_lock, wait) as ours:
+        return _finish(portal) if ours else 0
+
+
+def _finish(portal: Portal) -> int:
     begun = schema.facts.c.name.startswith(_BEGUN)
     with portal.database.read() as tx:
         found = tx.execute(select(schema.facts).where(begun)).all()

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mimeportal import limits
@@ -62,7 +63,8 @@ class Exchange:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             if name in headers and name in _ONCE:
                 self._twice = name
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+            between = "; " if name == "cookie" else ", "  # HTTP/2 splits cookies, and not every proxy joins them again
+            headers[name] = f"{headers[name]}{between}{value}" if name in headers else value
         peer = self.scope["client"][0] if self.scope["client"] else ""
         secure = self.scope["scheme"] == "https" or is_loopback(peer)
         if behind_proxy and ("x-forwarded-for" in headers or "x-forwarded-proto" in headers):
@@ -185,6 +187,13 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._overhead = 0
+        # uvicorn gathers what comes in a bytearray, and hands on a copy of that; what is long is handed on as it is.
+        waiting: bytes | bytearray = self.cycle.body
+        if not waiting and len(body) > HIGH_WATER_LIMIT:
+            waiting, body = body, b""
+        elif isinstance(waiting, bytes):
+            waiting = bytearray(waiting)
+        self.cycle.body = waiting  # type: ignore[assignment]
         super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -32,6 +32,7 @@ class Home:
         self.spool = path / "spool"
         self.outgoing = path / "outgoing"
         self.delivery_lock = path / "delivery.lock"
+        self.erasing_lock = path / "erasing.lock"
         self.lab_token = path / "lab.token"  # only in a home made for tests
         self.database = Database(path / "portal.db", busy=busy)
         self.blobs = Blobs(path / "blobs")

@@ -141,11 +141,13 @@ class HttpDoor:
     # -- bodies that come -----------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _arriving(self, exchange: Exchange, most: int) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The body, piece by piece. Raises `Refused` as soon as it is too long, whatever is still to come."""
+    async def _arriving(
+        self, exchange: Exchange, most: int, *, declared: bool = True
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The body, piece by piece. Raises `Refused` as soon as it is too long, or with `declared` says that it is."""
         too_large = Refused("err_request_too_large", f"A body has at most {most} octets.", status=413)
-        declared = exchange.request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > most:
+        length = exchange.request.headers.get("content-length", "")
+        if declared and length.isdecimal() and int(length) > most:
             raise too_large
         arrived, network = 0, network_of(exchange.request.peer)
 
@@ -174,7 +176,7 @@ class HttpDoor:
         response = await self._in_thread(self._pages.admit, visit)
         if response is not None:
             if response.status == 401 and visit.route is not None and visit.route.files:
-                response = await self._over(exchange, visit)
+                response = await self._given_back(exchange, visit, self._pages.over)
             await self._give(exchange, response, unread=exchange.has_body())
             return
         assert visit.route is not None
@@ -189,16 +191,25 @@ class HttpDoor:
         except Refused as refusal:
             # A browser shows no answer that comes while it sends: here it may send to the end.
             drained = limits.PAGE_FILES_DRAINED if files else None
-            await self._give(exchange, self._pages.refused(visit, refusal), unread=True, drained=drained)
+            if refusal.status == 413 and files:
+                response = await self._given_back(exchange, visit, self._pages.too_large)
+            else:
+                response = self._pages.refused(visit, refusal)
+            await self._give(exchange, response, unread=True, drained=drained)
 
-    async def _over(self, exchange: Exchange, visit: Visit) -> Response:
+    async def _given_back(
+        self, exchange: Exchange, visit: Visit, answer: Callable[[Visit, Form], Response]
+    ) -> Response:
+        """An answer to a form that is not taken, with what was written in it before its first file."""
         content_type = exchange.request.headers.get("content-type", "")
         try:
-            async with self._arriving(exchange, limits.PAGE_FORM) as pieces, asyncio.timeout(limits.HTTP_SECONDS):
-                form = await read_text(content_type, pieces)
+            # However long it says it is: no more is read than stands before a file.
+            async with self._arriving(exchange, limits.PAGE_FORM, declared=False) as pieces:
+                async with asyncio.timeout(limits.HTTP_SECONDS):
+                    form = await read_text(content_type, pieces)
         except (Refused, TimeoutError):
             form = Form()
-        return await self._in_thread(self._pages.over, visit, form)
+        return await self._in_thread(answer, visit, form)
 
     def _finish(self, visit: Visit) -> None:
         try:
@@ -232,7 +243,8 @@ class HttpDoor:
         headers = dict(response.headers)
         if unread:
             headers["connection"] = "close"
-        if headers["content-type"] == "application/json":
+        complete = headers["content-type"] == "application/json"  # else more may come
+        if complete:
             headers["content-length"] = str(len(first))
         head = start(response.status, headers, response.cookies)
         if unread:
@@ -246,13 +258,14 @@ class HttpDoor:
             await send(head)
             piece = first
             while True:
-                following = await self._in_thread(next, response.body, None) if piece else None
+                more = bool(piece) and not complete
+                following = await self._in_thread(next, response.body, None) if more else None
                 await send({"type": "http.response.body", "body": piece, "more_body": following is not None})
                 if following is None:
                     return
                 piece = following
 
-        if headers["content-type"] == "application/json":
+        if complete and len(first) >= _COMPRESSED_FROM:
             await GZipMiddleware(answer, _COMPRESSED_FROM, compresslevel=1)(
                 exchange.scope, exchange.receive, exchange.send
             )

@@ -15,13 +15,14 @@ from mimeportal import limits
 from mimeportal.addresses import normalise, parse_address
 from mimeportal.errors import UsageError
 from mimeportal.patterns import fold
-from mimeportal_server import arrival, incoming
+from mimeportal_server import arrival, deciding, incoming
 from mimeportal_server.clock import milliseconds
 from mimeportal_server.mbox import split_mbox
 from mimeportal_server.portal import Portal
 from mimeportal_server.settings import HoldRule
 from mimeportal_server.store.schema import people
 
+OVERDUE = "received so long ago that it has left the queue already"  # a note of a line
 _BATCH = 100
 _BATCH_OCTETS = 16 * limits.MIB
 
@@ -162,9 +163,11 @@ class _Import:
         if not batch:
             return
         stored = arrival.accept(self._portal, [message for _, message in batch], door="import")
-        for (found, _), results in zip(batch, stored, strict=True):
+        edge = deciding.expiry_edge(self._portal)
+        for (found, message), results in zip(batch, stored, strict=True):
             for result in results:
-                yield _line(found, result.recipient, result.outcome, result.reason, result.notes)
+                late = (OVERDUE,) if result.outcome == "held" and message.received <= edge else ()
+                yield _line(found, result.recipient, result.outcome, result.reason, (*result.notes, *late))
 
 
 def _line(found: _Found, recipient: str, outcome: str, reason: str, notes: tuple[str, ...] = ()) -> Line:

@@ -15,7 +15,16 @@ from mimeportal.patterns import fold
 from mimeportal.untrusted import visible, visible_lines
 from mimeportal_server import audit, compose, passwords, requested, tokens, told
 from mimeportal_server.clock import DAY
-from mimeportal_server.largefile_rows import changed, facts, files_of, find, following, record, status_of
+from mimeportal_server.largefile_rows import (
+    changed,
+    facts,
+    files_of,
+    find,
+    following,
+    record,
+    require_content,
+    status_of,
+)
 from mimeportal_server.largefile_states import ALREADY, KEPT, gone
 from mimeportal_server.portal import Answer, Call, Portal, Refused
 from mimeportal_server.steps import reached
@@ -64,6 +73,7 @@ def share(portal: Portal, call: Call, item: contract.ResubmitItem) -> Answer:
     now = portal.clock.now()
     with portal.write(call.caller) as tx:
         row = find(portal, tx, call.caller, item.id)
+        require_content(call.caller, row)
         if requested.earlier(tx, call.caller, item.request_id, content) is not None:
             return changed(portal, tx, row.id, ALREADY)
         following(portal, row, "share")

@@ -71,6 +71,12 @@ def find(portal: Portal, tx: Connection, caller: Caller, id: str) -> Row[Any]:
     return row
 
 
+def require_content(caller: Caller, row: Row[Any]) -> None:
+    """Raise `Refused` unless the caller may have the files of a send: fetch them, or send them to whom they choose."""
+    if not people.may_read(caller, row.sender):
+        raise Refused("forbidden", "This caller may not see the content of these files.", status=403)
+
+
 def find_file(portal: Portal, tx: Connection, caller: Caller, id: str) -> tuple[Row[Any], Row[Any]]:
     """A file and its send, likewise."""
     number = portal.sealer.number(FILE_KIND, id)

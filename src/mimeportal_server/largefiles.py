@@ -19,6 +19,7 @@ from mimeportal_server.largefile_rows import (
     following,
     has_status,
     record,
+    require_content,
     status_of,
     told,
 )
@@ -133,8 +134,7 @@ def octets(portal: Portal, call: Call) -> Answer:
     item = contract.OctetsItem.model_validate(call.items[0])
     with portal.database.read() as tx:
         file, row = find_file(portal, tx, call.caller, item.file)
-    if not call.caller.acts_for(row.sender) and not call.caller.content_view:
-        raise Refused("forbidden", "This caller may not see the content of these files.", status=403)
+    require_content(call.caller, row)
     if not file.sha256 or row.purged is not None:
         raise Refused("err_largefile_status", "This file is not there, or not yet all of it.", field="file")
     with portal.write() as tx:

@@ -121,6 +121,8 @@ _DELEGATED = (
     .where(delegates.c.delegate_id == bindparam("person"), people.c.disabled.is_(False))
 )
 
+_BY_ADDRESS = select(people).where(people.c.address == bindparam("address"))
+
 
 def caller_of(tx: Connection, address: str, door: str, os_user: str = "") -> Caller | None:
     """The caller with this address, or the app `app:NAME`; None when there is none, or they are disabled."""
@@ -172,7 +174,7 @@ def may_read(caller: Caller, owner: str) -> bool:
 
 def find(tx: Connection, address: str) -> Row[tuple[object, ...]] | None:
     """The person with a normalised address, or the app `app:NAME`."""
-    return tx.execute(select(people).where(people.c.address == address)).first()
+    return tx.execute(_BY_ADDRESS, {"address": address}).first()
 
 
 def add(

@@ -18,15 +18,18 @@ from mimeportal_server.report_pages import log, numbers
 
 
 def list_days(portal: Portal, call: Call) -> Answer:
-    """Today, and the first day that is not closed: while the clock is not believed, none closes (promises F.2)."""
+    """Today, and the first day that is not closed: while the clock is not believed, none closes (promises F.2).
+
+    A clock that was set back was wrong before, or is now: only what is over by either is closed.
+    """
     administrators_only(call)
     settings = portal.settings
-    now = moment(portal.clock.steady())
+    now, earliest = moment(portal.clock.steady()), moment(min(portal.clock.steady(), portal.clock.now()))
     row = contract.DaysRow(
         time_zone=settings.time_zone,
         now=now,
         today=days.day_of(now, settings.zone),
-        closed_until=days.closed_until(settings.zone, now, settings.report_closes_after_hours),
+        closed_until=days.closed_until(settings.zone, earliest, settings.report_closes_after_hours),
         clock=portal.clock.fault(),
     )
     return Answer([row.to_json()])

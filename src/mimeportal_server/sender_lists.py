@@ -13,10 +13,12 @@ from mimeportal_server.store.schema import senders
 
 AUTO, TRUSTED = "auto-permitted", "trusted"
 
-_MANY = 500  # entries of one person: with more, only those that are asked about are read
-_OWN = select(senders.c.entry, senders.c.list).where(
-    senders.c.person_id == bindparam("person"), senders.c.list.in_(("blocked", "permitted"))
+_MANY = 500  # keys that are asked about at once
+_READ = 2_000  # entries that are read at once; of a person with more, only those that are asked about
+_OWN = select(senders.c.person_id, senders.c.entry, senders.c.list).where(
+    senders.c.person_id.in_(bindparam("people", expanding=True)), senders.c.list.in_(("blocked", "permitted"))
 )
+_FIRST = _OWN.order_by(senders.c.person_id).limit(bindparam("most"))
 # Asked for every message and recipient: what lapsed or is disabled is left out, trusted says nothing about spam.
 _COUNTING = select(senders.c.entry, senders.c.list).where(
     senders.c.person_id == bindparam("person"),
@@ -116,18 +118,19 @@ def is_trusted(tx: Connection, person_id: int, address: str) -> bool:
 def blocked(tx: Connection, holds: Collection[tuple[int, str, str]]) -> set[tuple[int, str, str]]:
     """Of (person, envelope sender, header sender): those whose sender the person blocks, and does not permit."""
     lists: dict[tuple[int, str], str] = {}
-    for person_id in {person_id for person_id, *_ in holds}:
-        # Mostly these are a few people's, with few entries or none: asking for each sender would take far longer.
-        rows = tx.execute(_OWN.limit(_MANY + 1), {"person": person_id}).all()
-        if len(rows) > _MANY:
-            own = {a for person, *addresses in holds if person == person_id for a in addresses}
-            wanted = sorted({entry for a in own for entry in (a, domain_of(a)) if entry})
-            rows = [
-                row
-                for keys in _some(wanted)
-                for row in tx.execute(_OWN.where(senders.c.key.in_(keys)), {"person": person_id})
-            ]
-        lists.update({(person_id, row.entry): row.list for row in rows})
+    people = sorted({person_id for person_id, *_ in holds})
+    while people:
+        # Mostly they have few entries or none: asking for each sender, or each person, would take far longer.
+        rows = tx.execute(_FIRST, {"people": people, "most": _READ + 1}).all()
+        lists.update({(row.person_id, row.entry): row.list for row in rows})
+        if len(rows) <= _READ:
+            break
+        person_id = rows[-1].person_id  # has more than was read
+        own = {a for person, *addresses in holds if person == person_id for a in addresses}
+        for keys in _some(sorted({entry for a in own for entry in (a, domain_of(a)) if entry})):
+            rows = tx.execute(_OWN.where(senders.c.key.in_(keys)), {"people": [person_id]}).all()
+            lists.update({(row.person_id, row.entry): row.list for row in rows})
+        people = [person for person in people if person > person_id]
     return {hold for hold in holds if lists and _is_blocked(hold, lists)}
 
 

@@ -85,7 +85,10 @@ class TestOrder:
         assert subjects(run, "--sort", "size")[0] == "Statement"
 
     def test_no_such_column(self, run: Run, home: Path) -> None:
-        assert run("holds", "list", "--sort", "colour").code == 2
+        done = run("holds", "list", "--sort", "colour")
+        assert (done.code, done.err.splitlines()[0]) == (2, "There is no field 'colour' to sort by.")
+        assert "from_header, to_address" in done.err
+        assert run("holds", "list", "--sort", "colour", "--from", "nobody.example").code == 2
 
 
 class TestIds:

@@ -332,7 +332,7 @@ class TestManaging:
         late = run("largefiles", "extend", id, "--days", "91")
         assert late.code == 1
         assert "which is the latest allowed date" in late.err
-        assert late.err.splitlines()[2].endswith("Name an earlier end of access, or send the files anew.")
+        assert late.err.splitlines()[-1] == "Name that date, or an earlier one."
         for wrong in ((), ("--days", "1", "--until", "2d"), ("--until", "some day")):
             assert run("largefiles", "extend", id, *wrong).code == 2
 

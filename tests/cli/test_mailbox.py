@@ -248,7 +248,7 @@ class TestPrint:
         done = run("messages", "print", ids["files"], "-w", "page.html")
         assert (done.code, done.out, done.last) == (0, "", "Written to page.html.")
         page = Path("page.html").read_text()
-        assert "<th>Subject</th><td>files</td>" in page
+        assert '<h1 dir="auto">files</h1>' in page
         assert "<pre>Many files." in page
         assert page.count("application/octet-stream") == len(NAMES)
         assert "\u202e" not in page

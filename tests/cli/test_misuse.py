@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -205,3 +206,27 @@ class TestProfilesAtOnce:
         monkeypatch.setitem(sys.modules, "fcntl", None)
         Store.open().put("one", url=lab.url)
         assert len(list(Store.open().all())) == 1
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("senders", "list"),
+        ("senders", "check", "a@b.example"),
+        ("secure", "definitions"),
+        ("secure", "settings"),
+        ("account", "delegates", "access"),
+        ("messages", "sent", "eNid"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_not_offered_is_said_in_words(
+    run: Run, monkeypatch: pytest.MonkeyPatch, typed: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("MIMEPORTAL_URL", "https://api.services.mimecast.com")
+    monkeypatch.setenv("MIMEPORTAL_CLIENT_ID", "an-id")
+    monkeypatch.setenv("MIMEPORTAL_CLIENT_SECRET", "a-secret")
+    done = run(*typed)
+    what, _, remedy = done.err.splitlines()
+    assert (done.code, remedy) == (8, "See what each portal offers: `mimeportal account capabilities`.")
+    assert re.fullmatch(r"This portal does not offer [a-z' ]+\.", what), what

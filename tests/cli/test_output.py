@@ -138,6 +138,20 @@ class TestColumns:
         assert all(len(line) <= 40 for line in out.splitlines())
         assert "…" in out
 
+    def test_on_a_narrow_terminal_a_row_can_still_be_named(self) -> None:
+        from mimeportal_cli.formats import Table
+
+        said: list[str] = []
+        columns = ("id", "date", "direction", "from_address", "to", "status", "expires", "definition", "subject")
+        cells = ["#4eww3tab", "2026-11-28 18:24", "outbound", "ann@example.com", "client@elsewhere.example", "recalled",
+               "2026-12-28 18:24", "Default Secure Messaging Definition", "An offer"]  # fmt: skip
+        table = Table(said.append, columns, lambda record: list(record.values()), 80)
+        table.row(dict(zip(columns, cells, strict=True)))
+        table.end()
+        heading, line = "".join(said).splitlines()
+        assert line.startswith("#4eww3tab  ")
+        assert max(len(line), len(heading)) <= 80
+
     def test_numbers_and_days_are_never_cut(self, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", "30")
         records = [
@@ -146,8 +160,8 @@ class TestColumns:
         ]
         _, out, _ = write(records, "-o", "table", "--columns", "name,size,when", "--no-color", terminal=True)
         title, first, second = out.splitlines()
-        assert first == "xxxxxxx…  1234567890  2026-11-03"
-        assert (title, second) == ("NAME            SIZE  WHEN", "")
+        assert first == "xxxxx…  1234567890  2026-11-03"
+        assert (title, second) == ("NAME          SIZE  WHEN", "")
 
     def test_widths_of_the_first_page_hold(self, write: Write) -> None:
         _, out, _ = write(rows(*["aaa"] * 200, "b", "c"), "--no-color", terminal=True)
@@ -194,7 +208,7 @@ class TestStreams:
     def test_limit_says_when_it_cuts(self, write: Write) -> None:
         assert write(rows("a", "b"), "--limit", "1")[1:] == (
             "a\t0\t\n",
-            "Only the first 1 are shown, as --limit says; there are more.\n",
+            "Only the first is shown, as --limit says; there are more.\n",
         )
         assert write(rows("a", "b"), "--limit", "2")[2] == ""
         assert write(rows("a", "b"), "--limit", "1", "-q")[2] == ""

@@ -7,6 +7,8 @@ import fcntl
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -17,7 +19,7 @@ import pytest
 
 from cli.conftest import ESCAPES, Run, Served, message
 from conftest import ADMIN, ANN, Lab
-from mimeportal.reports import contract, exporting, files
+from mimeportal.reports import contract, exporting, files, placing
 from mimeportal.untrusted import uncell
 from mimeportal_server import delivery, keeping
 from mimeportal_server.portal import set_fact
@@ -66,6 +68,16 @@ def home(counted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 def day(back: int) -> str:
     return (datetime.now(UTC).date() - timedelta(back)).isoformat()
+
+
+def at(home: Path, days: int) -> None:
+    """So many days from now."""
+    from mimeportal_server.home import Home
+    from mimeportal_server.portal import Portal
+
+    portal = Portal(Home.open(home))
+    portal.set_offset(days * 86_400_000)
+    portal.close()
 
 
 class TestShow:
@@ -120,12 +132,7 @@ class TestShow:
 
     def test_days_by_the_portal_s_own_time(self, run: Run, home: Path) -> None:
         """`--since` looks back from the portal's now, which a lab may have set."""
-        from mimeportal_server.home import Home
-        from mimeportal_server.portal import Portal
-
-        portal = Portal(Home.open(home))
-        portal.set_offset(20 * 86_400_000)
-        portal.close()
+        at(home, 20)
         done = run("reports", "show", "held", "--since", "1d", "--columns", "day")
         assert done.lines == [day(-19), day(-20)]
 
@@ -249,6 +256,29 @@ class TestCharts:
         assert not Path("a.png").exists()
 
 
+FULL = """
+import resource, sys, zipfile
+from pathlib import Path
+from mimeportal.reports import contract, files
+form, when = sys.argv[1:]
+def full():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+if when == "late":  # not for what a workbook lays down on the way, but for itself
+    zip = zipfile.ZipFile.write
+    zipfile.ZipFile.write = lambda *given: (full(), zip(*given))
+rows = [["2026-11-03", f"door {number}", number, number * 7919 % 104729] for number in range(20_000)]
+def batches():
+    yield rows[:1]
+    if when == "early":
+        full()
+    yield rows
+try:
+    files.FORMS[form](Path(f"day.{form}"), contract.LoginRow, "logins", batches())
+except OSError as fault:
+    print("OSError", end="")
+"""
+
+
 def export(run: Run, *arguments: str, names: tuple[str, ...] = ("held", "releases"), folder: str = "out") -> Any:
     return run("reports", "export", *names, "--dir", folder, *arguments)
 
@@ -296,13 +326,8 @@ class TestExport:
         assert contents(Path("out")) == before
 
     def test_it_catches_up_after_days_off(self, run: Run, home: Path) -> None:
-        from mimeportal_server.home import Home
-        from mimeportal_server.portal import Portal
-
         first = export(run, "--since", "last", names=("held",)).lines
-        portal = Portal(Home.open(home))
-        portal.set_offset(4 * 86_400_000)
-        portal.close()
+        at(home, 4)
         later = export(run, "--since", "last", names=("held",)).lines
         assert len(later) == 4
         both = [date.fromisoformat(Path(line).stem) for line in (*first, *later)]
@@ -346,14 +371,25 @@ class TestExport:
         assert noted["open"] is True
         assert "of days that are not closed" in done.last
         assert f"out/held/{day(0)}.csv" in export(run, "--since", "1d", "--include-today", names=("held",)).lines
-        from mimeportal_server.home import Home
-        from mimeportal_server.portal import Portal
-
-        portal = Portal(Home.open(home))
-        portal.set_offset(2 * 86_400_000)
-        portal.close()
+        at(home, 2)
         assert f"out/held/{day(0)}.csv" in export(run, "--since", "last", names=("held",)).lines
         assert "open" not in json.loads(Path("out/held/manifest.json").read_text())["days"]["csv"][day(0)]
+
+    def test_days_that_a_clock_ran_ahead_to_are_fetched_again(self, run: Run, home: Path) -> None:
+        """They were empty when they were written, and are not for ever."""
+        at(home, 5)
+        early = {Path(line).stem for line in export(run, "--since", "last", names=("held",)).lines}
+        assert day(-1) in early
+        at(home, 0)
+        mark = json.loads(Path("out/held/watermark.json").read_text())
+        assert mark["csv"] > day(0)
+        assert export(run, "--since", "last", names=("held",)).lines == []
+        noted = json.loads(Path("out/held/manifest.json").read_text())["days"]["csv"]
+        assert {name for name, what in noted.items() if what.get("open")} >= {day(0), day(-1), day(-2)}
+        at(home, 3)
+        again = {Path(line).stem for line in export(run, "--since", "last", names=("held",)).lines}
+        assert {day(0), day(-1)} <= again
+        assert day(2) not in again, "it was over"
 
     def test_refresh_and_files_that_are_gone(self, run: Run, home: Path) -> None:
         since = ("--since", day(9), "--until", day(7))
@@ -364,7 +400,7 @@ class TestExport:
         assert len(export(run, *since, "--refresh", names=("held",)).lines) == 2
 
     def test_one_at_a_time(self, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(exporting, "_LOCK_SECONDS", 0.1)
+        monkeypatch.setattr(placing, "_LOCK_SECONDS", 0.1)
         Path("out").mkdir()
         with Path("out/export.lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -512,13 +548,44 @@ class TestExport:
             if "held" in str(path):
                 raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(exporting, "_sync", full)
+        monkeypatch.setattr(placing, "sync", full)
         done = export(run, "--since", "2d", "--format", form, names=("held", "traffic"))
         assert done.code == 3
         assert "out/held cannot be written to: No space left on device." in done.err
         assert {line.split("/")[1] for line in done.lines} == {"traffic"}
         assert not list(Path("out/held").iterdir())
         monkeypatch.undo()
+
+    @pytest.mark.parametrize(("form", "when"), [*((form, "early") for form in exporting.FORMATS), ("xlsx", "late")])
+    def test_a_disk_that_is_full_in_the_middle_of_a_file(self, form: str, when: str, tmp_path: Path) -> None:
+        """An `OSError`, in silence: neither words of a library on stderr nor a file of its own that stays."""
+        done = subprocess.run(
+            [sys.executable, "-c", FULL, form, when], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert (done.stdout, done.stderr) == ("OSError", "")
+        assert [path.name for path in tmp_path.iterdir()] == [f"day.{form}"]
+
+    def test_what_a_kill_leaves_of_a_workbook(self, run: Run, home: Path) -> None:
+        left = Path(f"out/held/.{day(2)}.xlsx.123.part.abc.part")
+        left.mkdir(parents=True)
+        (left / "rows").write_text("")
+        assert export(run, "--since", "2d", "--format", "xlsx", names=("held",)).code == 0
+        assert not [path for path in Path("out/held").iterdir() if path.name.startswith(".")]
+
+    def test_a_manifest_that_finds_no_room(self, run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        export(run, "--since", "3d", names=("held",))
+        before = contents(Path("out"))
+        put = placing.put
+
+        def full(part: Path, path: Path) -> None:
+            if path.suffix == ".json":
+                raise OSError(28, "No space left on device")
+            put(part, path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(placing, "put", full)
+            assert export(run, "--since", "3d", "--refresh", names=("held",)).code == 1
+        assert contents(Path("out")) == before
 
     def test_a_day_whose_name_something_else_has(self, run: Run, home: Path) -> None:
         Path(f"out/held/{day(2)}.xlsx").mkdir(parents=True)

@@ -143,6 +143,18 @@ def test_what_is_wrong_is_said(run: Run, home: Path, typed: tuple[str, ...], lin
     assert line in done.err.splitlines()
 
 
+def test_what_never_expires_is_not_extended_however_it_is_asked_for(run: Run, home: Path) -> None:
+    run("secure", "send", "--to", CARL, "--subject", "s", "--body", "t")
+    (id,) = run("secure", "list", "--columns", "id").lines
+    for later in (("--days", "7"), ("--until", "7d")):
+        done = run("secure", "extend", id, *later)
+        assert (done.code, done.err.splitlines()[0]) == (
+            1,
+            "The portal answered: It does not expire: there is nothing to extend.",
+        )
+        assert "--debug" not in done.err
+
+
 def test_on_mimecast_nothing_is_sent(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIMEPORTAL_URL", "https://api.services.mimecast.com")
     monkeypatch.setenv("MIMEPORTAL_CLIENT_ID", "an-id")

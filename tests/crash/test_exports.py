@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from conftest import ADMIN, Lab, mail_of
-from mimeportal.reports import exporting, files
+from mimeportal.reports import exporting, files, placing
 from mimeportal.reports.exporting import Export
 
 STEPS = ("begun", "written", "synced", "placed", "noted", "advanced")
@@ -59,8 +59,8 @@ def _mark(step: str, occurrence: int) -> None:
     for form in FORMS:
         files.FORMS[form] = _cut(files.FORMS[form], die)
     around(exporter, "_write", after="written")
-    around(exporting, "_sync", after="synced")
-    around(exporting, "_put", after="placed")
+    around(placing, "sync", after="synced")
+    around(placing, "put", after="placed")
     around(exporter, "_note", after="noted")
     around(exporter, "_advance", after="advanced")
 

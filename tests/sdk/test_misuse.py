@@ -66,6 +66,15 @@ def held(lab: Lab) -> Hold:
         lambda portal, _: portal.senders.remove("a@b.example", "blocked"),
         lambda portal, _: portal.senders.add(["a@b.example"], "blocked", mailbox=5),
         lambda portal, _: portal.senders.list(search=5),
+        lambda portal, _: portal.senders.plan("add", ["a@b.example"], list="blocked", limit=1),
+        lambda portal, _: portal.senders.plan("add", ["a@b.example"], list="blocked", search="x"),
+        lambda portal, _: portal.senders.plan("add", ["a@b.example"], list="blocked", every_mailbox=True),
+        lambda portal, _: portal.senders.plan("remove", ["a@b.example"], type="domain"),
+        lambda portal, _: portal.senders.plan("remove", every_mailbox=True, search="x"),
+        lambda portal, _: portal.senders.plan("remove", ["a@b.example"], retry_from=Path("r")),
+        lambda portal, _: portal.senders.plan("remove", retry_from=Path("r"), limit=1),
+        lambda portal, _: portal.messages.list(page_size=0),
+        lambda portal, _: portal.largefiles.list(page_size=-1),
     ],
 )
 def test_wrong_calls(lab: Lab, held: Hold, call: Callable[[Portal, Hold], Any]) -> None:

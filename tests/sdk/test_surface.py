@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import builtins
 import collections.abc
 import copy
@@ -13,17 +14,29 @@ import pkgutil
 import re
 import textwrap
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ForwardRef
 
 import pytest
 
 import mimeportal
-from conftest import ADMIN, ANN, SPAM, Lab, mail_of
-from mimeportal import HoldFilter, MailFilter, SecureFilter, errors, holds, messages, secure
-from mimeportal.errors import ApiError, LostAnswerError, MimeportalError, RateLimitedError, api_error
+from conftest import ADMIN, ANN, BOB, SPAM, Lab, mail_of
+from mimeportal import Api, HoldFilter, MailFilter, Report, SecureFilter, errors, holds, messages, secure, wire
+from mimeportal.errors import (
+    ApiError,
+    LostAnswerError,
+    MimeportalError,
+    RateLimitedError,
+    UnavailableError,
+    UsageError,
+    api_error,
+)
+from mimeportal.portal import Portal
+from mimeportal.testing import PortalServer, mail
 
 NOUNS = ("account", "auth", "holds", "largefiles", "messages", "reports", "secure", "senders")
 PACKAGES = ("mimeportal", *(f"mimeportal.{noun}" for noun in NOUNS))
@@ -250,3 +263,186 @@ def test_the_fields_of_a_message_are_those_of_a_new_message() -> None:
     assert set(messages.MessageFields.__annotations__) == {
         field.name for field in dataclasses.fields(messages.NewMessage)
     }
+
+
+# -- a portal in a program -------------------------------------------------------------------------------------
+
+
+def test_a_portal_shows_where_it_leads_and_no_secret(portal_server: PortalServer, lab: Lab) -> None:
+    assert repr(portal_server.client(ANN)) == f"Portal({portal_server.url!r}, user={ANN!r})"
+    with lab.client() as portal:
+        assert repr(portal) == f"Portal({lab.url!r}, user={ANN!r})"
+        assert repr(portal.holds.list()) == "Pages(...)"
+
+
+def test_log_lines_name_operation_request_and_ending_and_no_secret(
+    portal_server: PortalServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    portal_server.home.deliver(mail("What nobody else may read"), hold=SPAM)
+    keys = portal_server._bench.app_keys() | portal_server._bench.person_keys(ANN)
+    with caplog.at_level("DEBUG"):
+        portal_server.faults.add("holds.find", "status", status=503, retryable=True)
+        for who, api in ((ANN, None), ("app", None), ("app", "api1")):
+            portal = portal_server.client(who, api=api)
+            (hold,) = portal.holds.list(queue="personal" if who == ANN else "admin")
+            b"".join(portal.holds.download(hold.id))
+    lines = [record.getMessage() for record in caplog.records if record.name == "mimeportal"]
+    assert re.match(r"holds.find: 503 in \d+ ms, attempt 1, request [-\w]+$", lines[0])
+    assert re.match(r"holds.find: 200 in \d+ ms, attempt 2, request [-\w]+$", lines[1])
+    told = {request.request_id for request in portal_server.requests}
+    assert {line.rpartition(" ")[2] for line in lines} <= told
+    assert any(line.startswith("auth.token: 200") for line in lines)
+    for hidden in (*keys.values(), hold.id, hold.subject, ANN):
+        assert hidden not in "\n".join(lines)
+    for name, secret in keys.items():
+        if name not in ("client_id", "app_id"):
+            assert secret not in caplog.text, "of any library"
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_how_often_a_call_is_sent_can_be_said(attempts: int, portal_server: PortalServer) -> None:
+    portal_server.faults.add("holds.find", "status", status=503, times=None)
+    credentials = portal_server._credentials("app", None)
+    portal = Portal.open(portal_server.url, credentials=credentials, attempts=attempts)
+    with portal, pytest.raises(UnavailableError):
+        portal.holds.list().first(1)
+    assert [request.operation for request in portal_server.requests].count("holds.find") == attempts
+
+
+@pytest.mark.parametrize("attempts", [0, -1, 1.5, "2", True, 1_000])
+def test_what_is_no_number_of_attempts(attempts: Any, lab: Lab) -> None:
+    with pytest.raises(UsageError, match="Not a number of attempts"):
+        Portal.open(lab.url, user=ANN, attempts=attempts)
+
+
+@pytest.mark.parametrize("door", ["local", "http"])
+def test_one_portal_serves_many_threads(door: str, portal_server: PortalServer) -> None:
+    """With the same client, its clients of nouns made by whichever thread is first; from a loop of asyncio too."""
+    for number in range(12):
+        portal_server.home.deliver(mail(f"Mail {number}"), hold=SPAM)
+    portal = portal_server.home.client() if door == "local" else portal_server.client(ANN)
+
+    def read(number: int) -> tuple[str, str]:
+        (hold,) = portal.holds.list(subject=f"Mail {number}", larger_than=1).first(1)
+        portal.senders.list().first(1)
+        return hold.subject, str(portal.holds.get(hold.id).hold)
+
+    async def together() -> list[tuple[str, str]]:
+        return await asyncio.gather(*(asyncio.to_thread(read, number) for number in range(2, 12)))
+
+    found = asyncio.run(together())
+    assert [subject for subject, _ in found] == [f"Mail {number}" for number in range(2, 12)]
+    assert all(repr(subject) in hold for subject, hold in found)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(portal.holds.release, [[hold.id] for hold in portal.holds.list()]))
+    assert [result.totals for result in results] == [{"done": 1}] * 12
+    portal.close()
+    assert len(portal_server.home.delivered()) == 12
+
+
+def test_a_list_is_fetched_while_it_is_read(portal_server: PortalServer) -> None:
+    for number in range(7):
+        portal_server.home.deliver(mail(f"Mail {number}"), hold=SPAM)
+    portal = portal_server.client(ANN)
+
+    def pages() -> int:
+        return [request.operation for request in portal_server.requests].count("holds.find")
+
+    holds = portal.holds.list(page_size=2)
+    assert pages() == 0
+    rows = iter(holds)
+    assert [next(rows).subject, next(rows).subject] == ["Mail 6", "Mail 5"]
+    assert pages() == 1
+    assert next(rows).subject == "Mail 4"
+    assert pages() == 2
+    assert len(list(holds)) == 7, "each iteration begins anew"
+    assert [len(page.rows) for page in holds.pages()] == [2, 2, 2, 1]
+    for size in (0, -1, True, "2"):
+        with pytest.raises(UsageError, match="page_size"):
+            portal.messages.list(page_size=size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda portal: portal.secure.send(to=[BOB], subject="s", body="b"),
+        lambda portal: portal.messages.list().first(1),
+        lambda portal: portal.senders.list().first(1),
+        lambda portal: portal.account.preferences(),
+        lambda portal: portal.largefiles.list().first(1),
+    ],
+    ids=["secure.send", "messages.list", "senders.list", "account.preferences", "largefiles.list"],
+)
+def test_an_app_is_asked_whose_mailbox_is_meant(call: Callable[[Portal], Any], portal_server: PortalServer) -> None:
+    with pytest.raises(UsageError, match="Whose mailbox"):
+        call(portal_server.client())
+    assert [request.operation for request in portal_server.requests if not request.operation.startswith("auth.")] == []
+
+
+@pytest.mark.parametrize("api", ["api1", "api2"])
+def test_a_permit_that_failed_is_taken_up_with_its_entry(api: Api, portal_server: PortalServer, tmp_path: Path) -> None:
+    """The line of a failure names no entry; Mimecast is told which one is meant all the same."""
+    portal_server.home.deliver(mail(sender="Shop <orders@shop.example>"), hold=SPAM)
+    portal = portal_server.client(api=api)
+    portal_server.faults.add("senders.permit_or_block", "status", status=400, code="err_validation_blank")
+    with portal.holds.plan("release", filter=HoldFilter(queue="admin"), permit="address") as plan:
+        assert plan.run(report=Report(tmp_path / "report")).codes == {"err_validation_blank": 1}
+    with portal.holds.plan("release", retry_from=tmp_path / "report") as plan:
+        assert plan.selection.entries() == (1, ["orders@shop.example"])
+        assert plan.run(report=Report(tmp_path / "report", append=True, resume=True)).totals == {"done": 1}
+    (entry,) = portal_server.client(ANN).senders.list("permitted")
+    assert entry.entry == "orders@shop.example"
+
+
+def test_a_block_that_failed_is_taken_up_with_its_entry(portal_server: PortalServer, tmp_path: Path) -> None:
+    portal_server.home.deliver(mail(sender="Shop <orders@shop.example>"))
+    portal = portal_server.client(ANN, api="api1")
+    portal_server.faults.add("senders.permit_or_block", "status", status=400, code="err_validation_blank")
+    report = Report(tmp_path / "report")
+    assert portal.messages.block(portal.messages.list(), report=report).totals == {"failed": 1}
+    with portal.messages.plan_block(retry_from=tmp_path / "report") as plan:
+        assert plan.run().totals == {"done": 1}
+    (entry,) = portal_server.client(ANN).senders.list("blocked")
+    assert entry.entry == "orders@shop.example"
+
+
+def test_attributes_say_their_type() -> None:
+    """Else each type checker infers its own: what is assigned more than a parameter is annotated where it is made."""
+    found = []
+    for path in sorted(Path(str(mimeportal.__file__)).parent.rglob("*.py")):
+        for kind in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(kind, ast.ClassDef) or kind.name.startswith("_"):
+                continue
+            for node in ast.walk(kind):
+                if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                    for made in node.body:
+                        if isinstance(made, ast.Assign) and not isinstance(made.value, ast.Name | ast.Constant):
+                            found += [
+                                f"{path.name}:{made.lineno} {target.attr}"
+                                for target in made.targets
+                                if isinstance(target, ast.Attribute) and not target.attr.startswith("_")
+                            ]
+    assert found == []
+    assert wire.WireModel.__annotations__["model_config"] == "ClassVar[ConfigDict]"
+
+
+def public_members() -> Iterator[tuple[str, Any]]:
+    """What the exported classes of ours have: methods and properties by their names, as an editor shows them."""
+    for package in (*PACKAGES, "mimeportal.testing"):
+        module = import_module(package)
+        for name in getattr(module, "__all__", dir(module)):
+            kind = getattr(module, name)
+            if isinstance(kind, type) and kind.__module__.startswith("mimeportal"):
+                yield kind.__name__, kind
+                for inner, value in vars(kind).items():
+                    if not inner.startswith("_") and (inspect.isroutine(value) or hasattr(value, "__get__")):
+                        yield f"{kind.__name__}.{inner}", getattr(value, "__func__", value)
+
+
+def test_whatever_is_hovered_over_says_what_it_is() -> None:
+    silent = {
+        name
+        for name, member in public_members()
+        if not (member.__doc__ or "").strip() and not inspect.ismemberdescriptor(member)
+    }
+    assert silent == set()

@@ -335,7 +335,7 @@ def test_a_reply_to_what_one_sent_goes_to_whom_it_went(lab: Lab, ann: Portal) ->
 
 def test_nobody_to_answer(lab: Lab, ann: Portal) -> None:
     id = received(lab, ann, mail_of("nobody here", extra="Message-ID: not an id\n"))
-    with pytest.raises(UsageError, match="no address to answer"):
+    with pytest.raises(UsageError, match=r"no address to answer\.$"):
         ann.messages.reply(id, body="?")
 
 

@@ -342,7 +342,7 @@ def secret(*, option: str | None = None) -> Any:
 def secret_from_bob(stranger: Stranger) -> str:
     """A secure message that waits in the portal for the person."""
     with stranger.lab.client(BOB) as bob:
-        return bob.secure.send(to=ANN, subject="Plans", text="Hello", option="no-print").id
+        return bob.secure.send(to=ANN, subject="Plans", body="Hello", option="no-print").id
 
 
 def deleted(stranger: Stranger) -> str:

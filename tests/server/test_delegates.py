@@ -169,3 +169,18 @@ def test_the_id_of_a_delegation_that_is_over_is_no_other_s(lab: Lab, ask: Asking
     ask(APPOINT, {"primaryAddress": ANN, "delegateAddress": MOD}, by=ANN)
     assert ask(DISMISS, {"id": first["id"]}, by=ANN).status == 404
     assert [row["delegateAddress"] for row in ask(DELEGATES, {"primaryAddress": ANN}, by=ANN).rows] == [MOD]
+
+
+def test_an_administrator_who_may_not_view_content_does_not_name_themselves(lab: Lab, ask: Asking) -> None:
+    """A delegate reads what the owner reads: that would be the permission that they were not given."""
+    blind = "blind@example.com"
+    with lab.server.write() as tx:
+        people.add(tx, blind, role="administrator", content_view=False, domains=("example.com",), now=0)
+    assert ask(APPOINT, {"primaryAddress": ANN, "delegateAddress": blind}, by=blind).code == FORBIDDEN
+    assert blind not in {row["delegateAddress"] for row in ask(DELEGATES, {"primaryAddress": ANN}, by=ANN).rows}
+    assert ask(DETAIL, {"id": held(lab, ask)}, by=blind).code == "forbidden"
+    assert ask(APPOINT, {"primaryAddress": ANN, "delegateAddress": MOD}, by=blind).row["success"] is True
+    assert ask(APPOINT, {"primaryAddress": ANN, "delegateAddress": ADMIN}, by=ADMIN).row["success"] is True
+    # Whom the owner names is named, whatever else they are.
+    assert ask(APPOINT, {"primaryAddress": ANN, "delegateAddress": blind}, by=ANN).row["success"] is True
+    assert ask(APPOINT, {"primaryAddress": ANN, "delegateAddress": blind}, by=blind).row["outcome"] == "already"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from asking import asking
 from conftest import ADMIN, ANN, BOB, Lab, mail_of
 from mimeportal.errors import NotFoundError, UsageError
 from mimeportal_server import backup, counting, delivery, erasing, people
+from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.store.schema import day_counts, facts, rejections
 
@@ -164,6 +166,37 @@ class TestErasing:
             ("other@bobs.example", BOB, "192.0.2.7", "mx.example"),
         ]
         assert [row[6:] for row in told] == [("unknown", "550", "inbound")] * 2
+
+    def test_whoever_reads_meanwhile_is_waited_for(self, story: Lab) -> None:
+        """Else the old pages would lie in the file until somebody writes much."""
+        hasty = Portal(Home.open(story.path, busy=0.01), wall=lambda: story.time)
+        reader = sqlite3.connect(story.path / "portal.db", isolation_level=None, check_same_thread=False)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM people").fetchone()
+        ends = threading.Timer(0.5, reader.close)
+        ends.start()
+        erasing.erase(hasty, ANN)
+        assert (story.path / "portal.db-wal").stat().st_size < 100_000, "the old log was emptied"
+        hasty.close()
+        ends.join()
+        assert named(story.path) == []
+
+    def test_one_process_at_a_time_writes_the_database_anew(self, story: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A portal that runs sees an erasure that a command has under way, and leaves it to the command."""
+        rewritten = []
+        rewrite = story.server.database.rewrite
+
+        def watched() -> None:
+            rewritten.append(erasing.finish(other))
+            rewrite()
+
+        other = Portal(Home.open(story.path), wall=lambda: story.time)
+        monkeypatch.setattr(story.server.database, "rewrite", watched)
+        monkeypatch.setattr(other.database, "rewrite", lambda: pytest.fail("both did"))
+        erasing.erase(story.server, ANN)
+        assert rewritten == [0]
+        other.close()
+        assert named(story.path) == []
 
     def test_what_others_have_stays_theirs(self, story: Lab) -> None:
         erasing.erase(story.server, ANN)

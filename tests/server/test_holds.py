@@ -800,6 +800,19 @@ class TestBlockedSenders:
         ask("/api/portal/senders/add", {"entry": "elsewhere.example", "list": "blocked", "mailbox": ANN})
         assert [row["senderBlocked"] for row in ask.held()] == [False]
 
+    def test_lists_of_any_length(self, lab: Lab, ask: Asking, id: str) -> None:
+        """Those of a page's people are read at once, as far as they are short; of a long one what is asked about."""
+        for address in (ADMIN, ANN):
+            lab.receive(mail_of("eve@elsewhere.example", to=address), to=address)
+        self.block(ask, "eve@elsewhere.example")
+        long = [f"a{number}.example" for number in range(2_100)]
+        for mailbox, entries in ((ADMIN, ["elsewhere.example", *long]), (ANN, long)):
+            items = [{"entry": entry, "list": "blocked", "mailbox": mailbox} for entry in entries]
+            for start in range(0, len(items), limits.SENDERS_ADDED):
+                assert ask("/api/portal/senders/add", *items[start : start + limits.SENDERS_ADDED]).code == ""
+        told = {row["to"]["emailAddress"]: row["senderBlocked"] for row in ask.held()}
+        assert told == {ADMIN: True, ANN: False, BOB: True}
+
     def test_moderators_may_not_release_it(self, ask: Asking, id: str) -> None:
         self.block(ask, "elsewhere.example")
         assert ask.decide(id, "release", by=MOD).code == "sender_blocked"

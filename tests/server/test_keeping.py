@@ -19,6 +19,7 @@ from mimeportal_server.clock import DAY, iso, moment
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
 from mimeportal_server.store import database
+from mimeportal_server.store.blobs import name_of
 from mimeportal_server.store.schema import audit, deliveries, messages, rejections
 
 Mail = Callable[..., bytes]
@@ -44,7 +45,7 @@ class TestSweep:
         assert keeping.sweep(lab.server)["expired"] == 0
         with lab.client(ADMIN) as portal:
             (row,) = portal.holds.log()
-        assert (row.status, row.message_info) == ("expired", "Expired in queue - rejected by housekeeping")
+        assert (row.status, row.info) == ("expired", "Expired in queue - rejected by housekeeping")
 
     def test_what_was_refused_is_kept_and_listed_for_a_week(self, lab: Lab) -> None:
         """portal-rules C.12 for the list; reports have every day (promises G)."""
@@ -57,7 +58,7 @@ class TestSweep:
         with lab.client(ADMIN) as portal:
             told = portal.messages.rejected(since=since)
             assert [row.from_address for row in told] == ["6.9@elsewhere.example"]
-            reported = [row.from_address for row in portal.reports.rejections(since)]
+            reported = [row.from_address for row in portal.reports.rejections(since=since)]
         assert reported == ["400@elsewhere.example", "7.1@elsewhere.example", "6.9@elsewhere.example"]
 
     def test_what_is_over_its_time_is_logged_without_a_sweep(self, lab: Lab, mail: Mail) -> None:
@@ -178,7 +179,7 @@ class TestBackup:
         with lab.client() as portal:
             portal.senders.add(["spam.example"], "blocked")
             (hold,) = portal.holds.list()
-        assert backup.backup(lab.server, tmp_path / "b") == 1
+        assert backup.backup(lab.server, tmp_path / "b") == backup.Written(1, ())
         assert (tmp_path / "b").stat().st_mode & 0o077 == 0
         backup.restore(tmp_path / "b", tmp_path / "restored").close()
         with Client(open_transport(f"local:{tmp_path / 'restored'}", ANN)) as portal:
@@ -219,6 +220,56 @@ class TestBackup:
         with restored.database.read() as tx:
             assert tokens.valid(tx, secret, "one-time password", now=now) is None
         restored.close()
+
+    @pytest.mark.parametrize("damage", ["gone", "damaged"])
+    def test_octets_that_the_home_lost_are_told_and_the_rest_can_be_restored(
+        self, lab: Lab, mail: Mail, tmp_path: Path, damage: str
+    ) -> None:
+        octets = mail(subject="lost"), mail(subject="kept")
+        for each in octets:
+            lab.receive(each)
+        lost = lab.server.home.blobs.path(name_of(octets[0]))
+        lost.unlink()
+        if damage == "damaged":
+            lost.write_bytes(octets[0][:-1])
+        written = backup.backup(lab.server, tmp_path / "b")
+        assert written == backup.Written(1, (f"blobs/{lost.name}",))
+        backup.restore(tmp_path / "b", tmp_path / "restored").close()
+        with Client(open_transport(f"local:{tmp_path / 'restored'}", ANN)) as portal:
+            (kept,) = portal.holds.list(subject="kept")
+            assert b"".join(portal.holds.download(kept.id)) == octets[1]
+
+    def test_what_was_purged_meanwhile_is_not_missed(
+        self, lab: Lab, mail: Mail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lab.receive(mail())
+        named = backup._octets
+
+        def meanwhile(home: Home, database: Path) -> dict[str, Path]:
+            found = named(home, database)
+            if database != home.database.path:
+                lab.advance(days=15)
+                keeping.sweep(lab.server)
+                lab.advance(days=2)
+                assert keeping.sweep(lab.server)["purged"] == 1
+            return found
+
+        settings_of(lab, "archiving = true", "archiving = false")
+        monkeypatch.setattr(backup, "_octets", meanwhile)
+        assert backup.backup(lab.server, tmp_path / "b") == backup.Written(0, ())
+
+    def test_a_disk_that_is_full_is_no_fault_of_the_program(
+        self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Full(sqlite3.Connection):
+            def backup(self, *_: object, **__: object) -> None:
+                raise sqlite3.OperationalError("database or disk is full")
+
+        connect = sqlite3.connect
+        monkeypatch.setattr(sqlite3, "connect", lambda path: connect(path, factory=Full))
+        with pytest.raises(UnavailableError, match="cannot be copied: database or disk is full"):
+            backup.backup(lab.server, tmp_path / "b")
+        assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
     def test_nothing_is_overwritten(self, lab: Lab, tmp_path: Path) -> None:
         (tmp_path / "b").write_text("mine")

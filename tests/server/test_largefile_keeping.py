@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,7 +122,7 @@ class TestTime:
 class TestBackup:
     def test_what_arrived_whole_is_in_it(self, lab: Lab, ask: Asking, tmp_path: Path) -> None:
         sending = sent(ask, {"a": FILE})
-        assert backup.backup(lab.server, tmp_path / "b") >= 2
+        assert backup.backup(lab.server, tmp_path / "b").count >= 2
         restored = Asking(lab)
         restored.portal.close()
         restored.portal = restored.door.portal = Portal(
@@ -156,10 +157,18 @@ class TestBackup:
         assert list(restored.home.large_files.numbers()) == []
         restored.close()
 
-    def test_a_damaged_file_is_no_backup(self, lab: Lab, ask: Asking, tmp_path: Path) -> None:
+    def test_a_damaged_file_is_no_backup(
+        self, lab: Lab, ask: Asking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         sent(ask, {"a": FILE})
         lab.server.home.large_files.path(1).write_bytes(b"other")
+        written = backup.backup(lab.server, tmp_path / "told")
+        assert written.lost == (f"largefiles/1-{hashlib.sha256(FILE).hexdigest()}",)
+        # It is damaged only once it has been read: what is restored is looked at all the same.
+        digest = backup._digest
+        monkeypatch.setattr(backup, "_digest", lambda _: hashlib.sha256(FILE).hexdigest())
         backup.backup(lab.server, tmp_path / "b")
+        monkeypatch.setattr(backup, "_digest", digest)
         with pytest.raises(UsageError, match=r"largefiles/1-.* is damaged"):
             backup.restore(tmp_path / "b", tmp_path / "restored")
         assert not (tmp_path / "restored").exists()

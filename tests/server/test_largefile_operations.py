@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -20,6 +21,7 @@ from mimeportal_server.clock import moment
 from mimeportal_server.largefile_rows import has_status, status_of
 from mimeportal_server.portal import Refused
 from mimeportal_server.settings import LargeFiles
+from mimeportal_server.store.chunked import Chunked
 from mimeportal_server.store.schema import audit, largefile_files, largefiles, people
 from sending import CHUNK, OUT, PATH, Sending, begin, described, links, mails, sent, sha256
 
@@ -40,6 +42,14 @@ def octets_of(ask: Asking) -> int:
 
 def in_days(ask: Asking, days: float) -> str:
     return format_date(moment(ask.portal.clock.now()) + timedelta(days=days))
+
+
+def alike(octets: bytes) -> bytes:
+    """Other octets of the same CRC-32: a multiple of its polynomial, bits the other way round, is added to them."""
+    pattern = (0xEDB88320 << 1 | 1).to_bytes(5, "little")
+    other = bytes(one ^ two for one, two in zip(octets, pattern, strict=False)) + octets[5:]
+    assert zlib.crc32(other) == zlib.crc32(octets)
+    return other
 
 
 class TestSending:
@@ -192,18 +202,36 @@ class TestChecking:
         assert sending.do("finish").code == "err_largefile_incomplete"
 
     def test_a_chunk_that_was_damaged_on_the_disk_is_asked_for_again(self, ask: Asking) -> None:
-        """As after a power cut, when a chunk was noted and its octets were lost."""
+        """As after a power cut, when a chunk was noted and its octets were lost: the portal that checks is another."""
         sending = begin(ask, {"a.bin": BIG})
         for index in range(3):
             sending.chunk(sending.file(), index, BIG[index * CHUNK : (index + 1) * CHUNK])
         with ask.portal.home.large_files.path(1).open("r+b") as file:
             file.seek(CHUNK + 5)
             file.write(b"XXXX")
+        ask.portal.home.large_files = Chunked(ask.portal.home.large_files.folder)
         told = sending.do("check", file=sending.file(), sha256=sha256(BIG))
         assert told.code == "err_largefile_incomplete"
         assert sending.do("missing", file=sending.file()).row["missing"] == [[1, 1]]
         assert sending.chunk(sending.file(), 1, BIG[CHUNK : 2 * CHUNK]).rows
         assert sending.do("check", file=sending.file(), sha256=sha256(BIG)).rows
+
+    def test_a_chunk_that_came_again_as_another(self, ask: Asking) -> None:
+        """Its octets differ and its CRC-32 does not, so that the note of it tells nothing: the whole is read anew."""
+        sending = begin(ask, {"a.bin": BIG})
+        for index in range(3):
+            sending.chunk(sending.file(), index, BIG[index * CHUNK : (index + 1) * CHUNK])
+        other = alike(BIG[CHUNK : 2 * CHUNK])
+        assert sending.chunk(sending.file(), 1, other).rows
+        assert sending.do("check", file=sending.file(), sha256=sha256(BIG)).code == "err_largefile_changed"
+        told = sending.do("check", file=sending.file(), sha256=sha256(BIG[:CHUNK] + other + BIG[2 * CHUNK :]))
+        assert told.rows
+
+    def test_more_files_than_are_hashed_while_they_arrive(self, ask: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "FILES_HASHED", 2)
+        sending = begin(ask, {"a.bin": BIG, "b": b"b", "c": b"c", "d": b""})
+        sending.upload()
+        assert sending.do("finish").row["status"] == "active"
 
     def test_again_it_says_the_same(self, ask: Asking) -> None:
         sending = sent(ask, {"a.bin": BIG})

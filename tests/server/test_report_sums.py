@@ -88,7 +88,7 @@ class Story:
 
     def secure(self, number: int) -> None:
         ann = self.lab.client(ANN)
-        sent = ann.secure.send([CARL, "dora@other.example"], f"Contract {number}", "Here it is.")
+        sent = ann.secure.send(to=[CARL, "dora@other.example"], subject=f"Contract {number}", body="Here it is.")
         ann.close()
         if number % 2:
             carl = self.lab.client(CARL)
@@ -157,7 +157,7 @@ class Home:
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         ask = getattr(self.portal.reports, name.replace("-", "_"))
-        return [row.model_dump() for row in ask(self.since, self.until)]
+        return [row.model_dump() for row in ask(since=self.since, until=self.until)]
 
     def by_hand(self, query: str) -> Numbers:
         """(day, part, event) -> number, of a query that tells the time, the part and the event of each thing."""

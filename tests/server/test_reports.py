@@ -362,6 +362,17 @@ class TestDays:
             ask.portal.accept_clock()
             assert ask(DAYS).row["closedUntil"] > before["closedUntil"]
 
+    def test_a_clock_that_was_set_back_closes_no_day_that_lies_ahead_of_it(self, lab: Lab) -> None:
+        """It may have been wrong until then, and what was seen by it is no evidence that days are over."""
+        with asking(lab) as ask:
+            with ask.portal.write():  # which records the time
+                before = ask(DAYS).row
+            lab.step(days=-3)
+            after = ask(DAYS).row
+            assert "set back" in after["clock"]
+            back = date.fromisoformat(before["closedUntil"]) - timedelta(3)
+            assert date.fromisoformat(after["closedUntil"]) == back
+
     def test_what_is_over_its_time_counts_before_any_sweep(self, lab: Lab) -> None:
         lab.receive(mail_of())
         lab.advance(days=15)

@@ -210,7 +210,7 @@ WRITING = {
 }  # fmt: skip
 
 
-# Large files of ann's, likewise. Whoever may not see content may manage a send, and not fetch it.
+# Large files of ann's, likewise. Whoever may not see content may manage a send, and neither fetch nor send it on.
 LARGE = {
     "how sends are preferred":  ("largefiles.preferences", "+", "+", "+", "+", "+", "+", "+", "+", "+"),
     "one's own sends":          ("largefiles.list",        "+", "+", "+", "+", "+", "+", "+", "F", "F"),
@@ -228,7 +228,7 @@ LARGE = {
     "cancel":                   ("largefiles.cancel",      "+", "-", "-", "-", "-", "+", "+", "+", "-"),
     "extend":                   ("largefiles.extend",      "+", "-", "-", "-", "-", "+", "+", "+", "-"),
     "expire":                   ("largefiles.expire",      "+", "-", "-", "-", "-", "+", "+", "+", "-"),
-    "resubmit":                 ("largefiles.resubmit",    "+", "-", "-", "-", "-", "+", "+", "+", "-"),
+    "resubmit":                 ("largefiles.resubmit",    "+", "-", "-", "-", "-", "+", "C", "+", "-"),
     "fetch":                    ("largefiles.octets",      "+", "-", "-", "-", "-", "+", "C", "+", "-"),
 }  # fmt: skip
 

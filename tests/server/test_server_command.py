@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from conftest import ANN, SPAM, Lab
 from mimeportal_server import outsiders, people
+from mimeportal_server.store.blobs import name_of
 from mimeportal_server.store.schema import audit_details
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -117,6 +118,16 @@ def test_screened_mail_is_delivered_at_once(run: Run, tmp_path: Path, lab: Lab, 
     )
 
 
+def test_what_is_held_and_over_its_time_at_once_is_said(
+    run: Run, tmp_path: Path, lab: Lab, mail: Callable[..., bytes]
+) -> None:
+    (tmp_path / "old.eml").write_bytes(mail())
+    done = run("import", "old.eml", "--recipient", ANN, "--hold", SPAM, "--received", "2020-01-01", home=lab.path)
+    note = "received so long ago that it has left the queue already"
+    assert done.stdout.split("\t")[3:] == ["held", SPAM, f"{note}\n"]
+    assert done.stderr == f"Imported: 1 held.\n1 of those held were {note} (keeping.hold_days).\n"
+
+
 def test_what_the_relay_did_not_take_is_said_to_be_queued(
     run: Run, tmp_path: Path, lab: Lab, mail: Callable[..., bytes]
 ) -> None:
@@ -166,6 +177,32 @@ def test_backup_and_restore(run: Run, lab: Lab, tmp_path: Path, mail: Callable[.
     assert restored.returncode == 0, restored.stderr
     facts = dict(line.split("\t") for line in run("status", home=tmp_path / "restored").stdout.splitlines())
     assert facts["held"] == "1"
+
+
+def test_a_backup_of_a_home_that_lost_octets_ends_with_3(
+    run: Run, lab: Lab, tmp_path: Path, mail: Callable[..., bytes]
+) -> None:
+    lab.receive(mail())
+    lab.server.home.blobs.path(name_of(mail())).unlink()
+    done = run("backup", "b", home=lab.path)
+    assert (done.returncode, done.stderr.splitlines()[:2]) == (
+        3,
+        [
+            "Wrote b: the database and 0 messages. Keep it as safe as the home.",
+            "1 messages or large files are not in it.",
+        ],
+    )
+    assert f"blobs/{name_of(mail())}" in done.stderr
+
+
+def test_a_remedy_names_only_options_that_there_are(run: Run, lab: Lab) -> None:
+    told = three_lines(run("people", "erase", ANN, home=lab.path), 2)
+    assert told.splitlines()[2] == "Add --yes."
+
+
+def test_what_is_no_backup_is_told_without_numbers_of_errors(run: Run, tmp_path: Path) -> None:
+    told = three_lines(run("restore", "nothing", home=tmp_path / "restored"), 2)
+    assert told.startswith("nothing cannot be restored: No such file or directory.\n")
 
 
 def test_sweep_says_what_it_did(run: Run, lab: Lab, mail: Callable[..., bytes]) -> None:

@@ -373,6 +373,11 @@ class TestHtmlPage:
         assert r"<title>&lt;b&gt;&amp;\x1b</title>" in page
         assert "<p>x</p>" in page
 
+    def test_it_fits_a_phone_and_has_a_main_part(self) -> None:
+        page = html_page("<p>x</p>", title="x")
+        assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+        assert page.count("<main") == page.count("</main>") == 1
+
     def test_images_only_when_asked_for(self) -> None:
         assert "img-src data: https: http:" in html_page("", title="", csp_images=True)
 

@@ -145,6 +145,22 @@ class TestSessions:
             broken = {"Cookie": f"mimeportal-session={guess!r}; ;=;"}
             assert Visitor(served).ask("/secure/inbox", headers=broken).status == 303
 
+    @pytest.mark.parametrize("theirs", ['prefs={"a": 1}', "x=a b", "flag", "a=é", "=", 'q="a;b"', "session=x"])
+    def test_cookies_of_others_on_this_host_do_no_harm(self, served: Served, theirs: str) -> None:
+        """Another program on the host, or a site beside it, sets what it likes: nobody is locked out by it."""
+        visitor = logged_in(served)
+        own = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
+        for cookies in (f"{theirs}; {own}", f"{own}; {theirs}"):
+            octets = cookies.encode().decode("latin-1")
+            assert Visitor(served).ask("/secure/inbox", headers={"Cookie": octets}).status == 200, cookies
+
+    def test_cookies_that_a_proxy_left_in_several_headers(self, served: Served) -> None:
+        lines = [f"Cookie: {name}={value}\r\n" for name, value in logged_in(served).cookies.items()]
+        assert len(lines) > 1
+        for order in (lines, lines[::-1]):
+            head = "GET /secure/inbox HTTP/1.1\r\nHost: portal\r\nConnection: close\r\n" + "".join(order)
+            assert served.raw(f"{head}\r\n".encode()).startswith(b"HTTP/1.1 200 ")
+
     def test_it_ends_with_its_hours(self, served: Served) -> None:
         visitor = logged_in(served)
         served.lab.time += 8 * 3600 - 60

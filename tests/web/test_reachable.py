@@ -359,3 +359,41 @@ def test_an_open_page_loses_what_was_shown_to_somebody_who_has_logged_out(world:
     page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
     expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
     context.close()
+
+
+def test_what_may_not_be_printed_is_not_on_paper(world: World) -> None:
+    context = world.open(world.reader)
+    page = context.new_page()
+    page.goto(world.url + "/secure/inbox")
+    page.get_by_text("Restricted").click()
+    frame = page.locator("iframe")
+    expect(frame).to_be_visible()
+    page.emulate_media(media="print")
+    expect(frame).to_be_hidden()
+    page.goto(f"{world.url}/secure/messages/{world.id}")
+    expect(frame).to_be_visible()
+    context.close()
+
+
+def test_a_message_can_be_looked_at_while_it_is_answered(world: World) -> None:
+    context = world.open(world.reader)
+    page = context.new_page()
+    page.goto(f"{world.url}/secure/messages/{world.id}/reply")
+    page.get_by_label("Message", exact=True).fill("I see ")
+    page.get_by_text("Show the message").click()
+    expect(page.frame_locator("iframe").locator("body")).to_contain_text("Hello")
+    assert page.get_by_label("Message", exact=True).input_value() == "I see "
+    context.close()
+
+
+def test_going_back_after_logging_out_shows_nothing(world: World) -> None:
+    visitor = Visitor(world.reader.served)
+    visitor.log_in("client@elsewhere.example", PASSWORD)
+    context = world.open(visitor)
+    page = context.new_page()
+    page.goto(f"{world.url}/secure/messages/{world.id}")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You are logged out")
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+    context.close()

@@ -31,6 +31,7 @@ from writing import (
 
 from browsing import Shown, Visitor, links_in, written_to
 from conftest import ADMIN, ANN
+from mimeportal import limits
 from mimeportal_server.store.schema import metadata, people
 from served import serving
 
@@ -94,6 +95,19 @@ class TestTheWayIn:
         assert visitor.ask(page_of(mine)).status == 200
         visitor.submit(shown, "/log-out")
         assert heading(visitor.follow(office.link(OTHER))) == "Create a new password"
+
+    def test_links_that_were_opened_do_not_pile_up(self, office: Office) -> None:
+        """Their cookies travel with every request: a server in front takes only so much of them."""
+        visitor = Visitor(office.served)
+        for number in range(limits.LINKS_KEPT + 5):
+            address = f"client{number}@elsewhere.example"
+            office.send(to=address)
+            latest = visitor.follow(office.link(address))
+            assert heading(latest) == "Create a new password"
+        kept = [name for name in visitor.cookies if "-link-" in name]
+        assert len(kept) == limits.LINKS_KEPT
+        (action,) = latest.actions()
+        assert visitor.new_password(latest, action, PASSWORD).status == 200, "the latest is among them"
 
     def test_a_wrong_link(self, office: Office) -> None:
         assert heading(Visitor(office.served).ask("/s/" + "A" * 43)) == "No longer available"
@@ -189,7 +203,9 @@ class TestReading:
         page = visitor.ask(page_of(id))
         assert "Images are not shown." in page.text
         assert "track.example" not in body_of(visitor, page).text
-        asked = visitor.ask(page_of(id, "?images=1"))
+        assert "Images are not shown." in visitor.ask(page_of(id, "?images=1")).text, "no link in a mail loads them"
+        (load,) = re.findall(r'href="([^"]*[?]images=[^"]*)"', page.text)
+        asked = visitor.ask(load)
         frame = body_of(visitor, asked)
         assert "https://track.example/1.png" in frame.text
         assert "img-src data: http: https:;" in frame.header("content-security-policy")
@@ -230,6 +246,23 @@ class TestReading:
         assert ">Old<" in visitor.ask("/secure/inbox?q=old").text
         assert ">Old<" in visitor.ask("/secure/inbox?since=2000-01-01").text
         assert visitor.ask("/secure/inbox?since=yesterday").status == 400
+
+    @pytest.mark.parametrize("query", ["q=%2A%2A%2A", "q=" + "a+" * 3_000, "since=soon", "until=9999-12-31"])
+    def test_a_search_that_cannot_be_made_says_so_where_it_was_typed(self, office: Office, query: str) -> None:
+        office.send()
+        shown = office.visitor().ask(f"/secure/inbox?{query}")
+        assert shown.status == 400
+        assert heading(shown) == "Inbox"
+        assert alert(shown)
+        assert '<input id="q"' in shown.text
+        assert "Your contract" not in shown.text
+        assert "Nothing was found." not in shown.text
+
+    @pytest.mark.parametrize("path", ["/secure/messages/x", "/secure/messages/..%2f..", "/secure/files/%00"])
+    def test_an_id_that_is_none(self, office: Office, path: str) -> None:
+        office.send()
+        shown = office.visitor().ask(path)
+        assert (shown.status, heading(shown), alert(shown)) == (404, "Page not found", "There is no such page.")
 
     def test_pages_of_a_folder(self, office: Office) -> None:
         for number in range(52):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from writing import CLIENT, OTHER, Office, alert, compose, heading, inside, multipart, page_of
+from writing import CLIENT, OTHER, PASSWORD, RECALL, Office, alert, compose, heading, inside, multipart, page_of
 
 from browsing import Shown, Visitor, chromium, links_in, written_to
 from conftest import ANN, BOB
@@ -99,6 +99,31 @@ class TestWriting:
         assert "nothing was sent" in alert(shown)
         assert "A long &lt;letter&gt;</textarea>" in shown.text
 
+    def test_what_was_written_is_given_back_when_another_tab_logged_in_anew(self, office: Office) -> None:
+        id = office.send()
+        visitor = office.visitor()
+        action = page_of(id, "/reply")
+        page = visitor.ask(action)
+        visitor.submit(visitor.ask("/secure/inbox"), "/log-out")
+        visitor.log_in(CLIENT, PASSWORD)
+        body, headers = multipart({**page.fields(action), "step": "send", "text": "A long <letter>"}, {"a.txt": b"a"})
+        shown = visitor.ask(action, body, headers=headers)
+        assert shown.status == 403
+        assert "nothing was sent" in alert(shown)
+        assert "A long &lt;letter&gt;</textarea>" in shown.text
+        assert visitor.ask("/secure/sent").text.count('<a href="/secure/messages/') == 0
+
+    def test_what_was_written_is_given_back_when_the_message_was_recalled_meanwhile(self, office: Office) -> None:
+        id = office.send()
+        visitor = office.visitor()
+        action = page_of(id, "/reply")
+        page = visitor.ask(action)
+        office.ask(RECALL, {"id": id})
+        shown = visitor.submit(page, action, step="send", text="A long <letter>")
+        assert (shown.status, heading(shown)) == (410, "Nothing was sent")
+        assert "recalled" in alert(shown)
+        assert "A long &lt;letter&gt;</textarea>" in shown.text
+
     def test_people_outside_write_to_the_account_s_people_alone(self, office: Office) -> None:
         office.send()
         visitor = office.visitor()
@@ -178,6 +203,8 @@ class TestAttachments:
         shown = self.reply(visitor, id, {"a.bin": b"a" * (60 * MIB)})
         assert shown.status == 413
         assert heading(shown) == "Too large"
+        assert alert(shown) == "The total attachment size exceeds the 50 MB limit."
+        assert "Signed.</textarea>" in shown.text, "what was written is given back"
         self.nothing_sent(office)
 
     def test_a_hundred_files_and_no_more(self, office: Office) -> None:

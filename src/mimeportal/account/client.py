@@ -195,6 +195,7 @@ class AccountClient:
         """
         from mimeportal.account.persons import Access
 
+        self._session.require(contract.DELEGATED_ACCESS, "telling what one has access to")
         row = self._session.one(contract.DELEGATED_ACCESS, contract.DelegatedAccessItem())
         return [Access.from_row(access) for access in row.delegate_access]
 

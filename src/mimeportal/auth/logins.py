@@ -85,7 +85,7 @@ class Signed:
 
     def __init__(self, keys: Keys | None, wall: Callable[[], float], log_in: Callable[[str], Keys] | None) -> None:
         self._keys = keys
-        self.own = False  # the keys are of this log-in alone
+        self.own: bool = False  # the keys are of this log-in alone
         self._wall = wall
         self._log_in = log_in
         self._lock = threading.Lock()

@@ -66,7 +66,7 @@ def plan(
     context = _context(portal)
     left_out: Counter[str] = Counter()
     if retry_from is not None:
-        selection = retry_selection(retry_from, actions=frozenset({verb}), context=context)
+        selection = retry_selection(retry_from, actions=frozenset({verb}), context=context, entry_of=_entry)
     elif ids is not None:
         # Written out, the default differs from another recorded one.
         typed = given | ({"sender_part": "header"} if options.get("sender_part") == "header" else {})
@@ -119,7 +119,7 @@ def retry_rules(portal: Portal, report: Path) -> Plan:
                     remedy=f"Run `mimeportal holds {line.get('action')} --retry-from {report}`.",
                 )
     context = _context(portal)
-    selection = retry_selection(report, actions=frozenset(_OPTIONS), context=context)
+    selection = retry_selection(report, actions=frozenset(_OPTIONS), context=context, entry_of=_entry)
     return _finished(selection, portal, context, Counter(), None, notify_many=False)
 
 

@@ -141,7 +141,7 @@ class Meter:
         self._lock = threading.Lock()
         self._begun = monotonic()
         self._octets = self._sent = 0
-        self.moved = self._begun  # when octets went last
+        self.moved: float = self._begun  # when octets went last
 
     def add(self, file: str, octets: int, *, sent: bool = True) -> None:
         """Octets that went, or that had gone before."""

@@ -69,8 +69,9 @@ def _answered(message: Message, own: set[str]) -> list[Recipient]:
         return [*_usable(message.to)]  # what one sent oneself goes on to whom it went
     found = [*_usable([asked])]
     if not found:
+        told = f": {asked.address[:80]!r}" if asked.address else ""
         raise UsageError(
-            f"The message tells no address to answer: {asked.address[:80]!r}.",
+            f"The message tells no address to answer{told}.",
             why="Nothing was sent.",
             remedy="Send a message of your own, to an address that you know.",
         )

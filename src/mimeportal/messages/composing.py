@@ -99,7 +99,7 @@ class FileContent(Content):
             self._size = facts.st_size
         except (OSError, ValueError) as fault:
             raise self._unreadable(fault) from None
-        self.sha256 = ""
+        self.sha256: str = ""
 
     def __len__(self) -> int:
         return self._size
@@ -267,6 +267,7 @@ class NewMessage:
 
     @property
     def everyone(self) -> tuple[Recipient, ...]:
+        """All recipients: To, Cc, Bcc."""
         return (*self.to, *self.cc, *self.bcc)
 
     def check(self) -> None:

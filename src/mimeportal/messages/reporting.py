@@ -83,7 +83,8 @@ class Reporting(Asking):
         local = self._session.offers(contract.BLOCK)
         worker: Worker = BlockWorker(self._session) if local else MimecastBlockWorker(self._portal)
         if retry_from is not None:
-            return Plan(retry_selection(retry_from, actions=frozenset({_VERB}), context=context), worker, context)
+            undone = retry_selection(retry_from, actions=frozenset({_VERB}), context=context, entry_of=_entry)
+            return Plan(undone, worker, context)
         if messages is None:
             raise UsageError("Whose sender shall be blocked?", remedy="Name messages, or a report to take up.")
         options = self._options(form, sender_part)
@@ -168,10 +169,15 @@ def _facts_of(message: Message) -> dict[str, Any]:
 
 
 def _item(id: str, options: Mapping[str, Any], facts: Mapping[str, Any]) -> Item:
+    return Item(id, _VERB, options, dict(facts), _entry(facts, options))
+
+
+def _entry(facts: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:
     part = "from_address" if options.get("sender_part") == "envelope" else "from_header"
     address = normalise(str(facts.get(part) or ""))
-    entry = address if options["block"] == "address" else domain_of(address)
-    return Item(id, _VERB, options, dict(facts), entry if "@" in address else None)
+    if "@" not in address:
+        return None
+    return domain_of(address) if options.get("block") == "domain" else address
 
 
 def _recorded(entry: object, options: Mapping[str, Any]) -> Item:

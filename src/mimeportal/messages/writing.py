@@ -59,22 +59,27 @@ class Draft:
 
     @property
     def to(self) -> tuple[str, ...]:
+        """The addresses of its To."""
         return tuple(entry.address for entry in self.message.to)
 
     @property
     def cc(self) -> tuple[str, ...]:
+        """The addresses of its Cc."""
         return tuple(entry.address for entry in self.message.cc)
 
     @property
     def bcc(self) -> tuple[str, ...]:
+        """The addresses of its Bcc."""
         return tuple(entry.address for entry in self.message.bcc)
 
     @property
     def subject(self) -> str:
+        """Its subject."""
         return self.message.subject
 
     @property
     def attachments(self) -> tuple[str, ...]:
+        """The names of its attachments."""
         return tuple(file.name for file in self.message.attachments)
 
 

@@ -215,8 +215,8 @@ _STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto; max-width: 72rem;
   padding: 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .25rem; }
-figure { margin: .5rem 0; overflow-x: auto; } figure svg { width: 100%; height: auto; min-width: 46rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; text-wrap: balance; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .25rem; }
+figure { margin: .5rem 0; } figure svg { width: 100%; height: auto; min-width: 46rem; }
 figcaption { color: #444; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; min-width: 100%; }
 caption { text-align: left; color: #444; padding: .25rem 0; }
@@ -247,7 +247,8 @@ def _section(chart: Chart, number: int) -> str:
     svg = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-labelledby="c{number}"', 1)
     svg = _apart(svg, number)
     return (
-        f"<section>\n<h2>{escape(chart.title)}</h2>\n<figure>\n{svg}"
+        f"<section>\n<h2>{escape(chart.title)}</h2>\n<figure>\n"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Chart: {escape(chart.title)}">\n{svg}</div>\n'
         f'<figcaption id="c{number}">{escape(visible(chart.summary))}</figcaption>\n</figure>\n'
         f"{_table(chart)}</section>\n"
     )

@@ -50,10 +50,12 @@ class Days:
 
     @property
     def since(self) -> datetime:
+        """The moment at which the first day begins."""
         return calendar.begin(self.start, self.zone)
 
     @property
     def until(self) -> datetime:
+        """The moment at which the last day ends."""
         return calendar.begin(self.end, self.zone)
 
 

@@ -11,19 +11,15 @@ moves last. Whatever a kill cuts off, no name of a day ever shows a part of it, 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimeportal.errors import ForbiddenError, MimeportalError, NotOfferedError, UnavailableError, UsageError
-from mimeportal.reports import contract
+from mimeportal.reports import contract, placing
 from mimeportal.reports.client import Calendar, Days, ReportsClient, check_day
 from mimeportal.untrusted import safe_name
 
@@ -34,8 +30,6 @@ FORMATS = ("csv", "jsonl", "json", "xlsx", "parquet")
 LAST = "last"
 
 _FIRST_DAYS = 7  # of the first `last`
-_LOCK_SECONDS = 5.0
-_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +103,7 @@ def run(
         done.append(what)
         on_file(what)
 
-    with _only_one(place):
+    with placing.only_one(place):
         today = portal.reports.calendar(plan.zone)
         for name in dict.fromkeys(reports):
             try:
@@ -143,9 +137,9 @@ class _Exporting:
         self._folder = folder
         self._plan = plan
         self._today = today
-        self._manifest = _read(folder / "manifest.json", _is_manifest)
+        self._manifest = placing.read(folder / "manifest.json", placing.is_manifest)
         self._noted: dict[str, Any] = self._manifest.setdefault("days", {}).setdefault(plan.format, {})
-        self._marks = _read(folder / "watermark.json", _are_marks)
+        self._marks = placing.read(folder / "watermark.json", placing.are_marks)
 
     def run(self, tell: Callable[[Exported], None]) -> None:
         account = _account(self._portal)
@@ -162,12 +156,18 @@ class _Exporting:
                 why="Days of two zones overlap.",
                 remedy="Export into another folder.",
             )
+        self._reopen()
         days = self._days()
         if days is None:
             return
         self._folder.mkdir(exist_ok=True)
-        _remove_parts(self._folder)
-        self._manifest |= {"version": _VERSION, "report": self._report.name, "account": account, "time_zone": zone}
+        placing.remove_parts(self._folder)
+        self._manifest |= {
+            "version": placing.VERSION,
+            "report": self._report.name,
+            "account": account,
+            "time_zone": zone,
+        }
         if self._plan.since == LAST:
             # An explicit range is no promise to take up what follows it: it moves a mark on, and makes none.
             self._marks.setdefault(self._plan.format, days.start.isoformat())
@@ -180,6 +180,24 @@ class _Exporting:
             else:
                 tell(Exported(self._report.name, day, "kept", self._folder / noted["file"], noted["rows"]))
             self._advance(day)
+
+    def _reopen(self) -> None:
+        """Take back what is noted of days that are not over: a clock ran ahead when they were exported.
+
+        Of local portals alone, which have every day to be fetched again.
+        """
+        closed, today = self._today.closed_until.isoformat(), self._today.today.isoformat()
+        mark = self._marks.get(self._plan.format, "")
+        if self._portal.session.api != "local" or self._today.clock:
+            return
+        early = [day for day, noted in self._noted.items() if day >= closed and not noted.get("open")]
+        if max(early, default="") >= today:
+            for day in early:
+                self._noted[day]["open"] = True
+            self._write_manifest()
+        if mark > today:
+            self._marks[self._plan.format] = closed
+            self._write_marks()
 
     def _days(self) -> Days | None:
         """The days of this run; None when none of them is closed."""
@@ -205,15 +223,11 @@ class _Exporting:
             return
         path = self._folder / f"{day.isoformat()}.{self._plan.format}"
         part = self._folder / f".{path.name}.{os.getpid()}.part"
-        try:
+        with placing.gone_unless_placed(part):
             rows = self._write(part, window)
-            _sync(part)
-            digest = _digest(part)
-            _put(part, path)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink()
-            raise
+            placing.sync(part)
+            digest = placing.digest(part)
+            placing.put(part, path)
         noted: dict[str, Any] = {"file": path.name, "rows": rows, "sha256": digest}
         is_open = day >= self._today.closed_until
         self._note(day, {**noted, "open": True} if is_open else noted)
@@ -232,8 +246,11 @@ class _Exporting:
 
     def _note(self, day: date, noted: dict[str, Any]) -> None:
         self._noted[day.isoformat()] = noted
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
         ordered = {form: dict(sorted(days.items())) for form, days in sorted(self._manifest["days"].items())}
-        _replace(self._folder / "manifest.json", {**self._manifest, "days": ordered})
+        placing.replace(self._folder / "manifest.json", {**self._manifest, "days": ordered})
 
     def _advance(self, day: date) -> None:
         """Move the watermark past a day that is done for good, where it has come to it."""
@@ -247,7 +264,10 @@ class _Exporting:
             while (done := self._noted.get(mark.isoformat())) is not None and not done.get("open"):
                 mark += timedelta(1)
             self._marks[form] = mark.isoformat()
-            _replace(self._folder / "watermark.json", dict(sorted(self._marks.items())))
+            self._write_marks()
+
+    def _write_marks(self) -> None:
+        placing.replace(self._folder / "watermark.json", dict(sorted(self._marks.items())))
 
 
 def _account(portal: Portal) -> str:
@@ -256,109 +276,3 @@ def _account(portal: Portal) -> str:
         return portal.account.code
     except (ForbiddenError, NotOfferedError):
         return ""
-
-
-# -- files -----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, or raise `UnavailableError`: two exports would write the same names."""
-    try:
-        import fcntl
-    except ImportError:  # this system has no such locks: whoever runs two exports there sees to it
-        yield
-        return
-    with (folder / "export.lock").open("ab") as file:
-        until = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    raise UnavailableError(
-                        f"Another export is writing to {folder}.",
-                        why="Two at once would write the same files.",
-                        remedy="Wait for its end, and run this again.",
-                    ) from None
-                time.sleep(0.05)
-        yield
-
-
-def _read(path: Path, is_ours: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """A file of our own. Raises `UsageError` for one that is none."""
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as fault:
-        raise UsageError(f"{path} cannot be read: {fault}.", remedy="Export into another folder.") from None
-    if not isinstance(found, dict) or found.get("version", _VERSION) != _VERSION:
-        raise UsageError(f"{path} is of another release.", remedy="Export into another folder.")
-    if not is_ours(found):
-        raise UsageError(f"{path} is not what an export writes.", remedy="Export into another folder.")
-    return found
-
-
-def _is_manifest(found: dict[str, Any]) -> bool:
-    days = found.get("days", {})
-    return (
-        isinstance(days, dict)
-        and all(isinstance(noted, dict) for noted in days.values())
-        and all(_is_day(day) and _is_noted(what) for noted in days.values() for day, what in noted.items())
-    )
-
-
-def _is_noted(what: Any) -> bool:
-    """Of a day: a file beside the manifest and its rows, or why it is absent."""
-    if not isinstance(what, dict):
-        return False
-    if "absent" in what:
-        return isinstance(what["absent"], str)
-    file, rows = what.get("file"), what.get("rows")
-    return isinstance(file, str) and Path(file).name == file and type(rows) is int
-
-
-def _are_marks(found: dict[str, Any]) -> bool:
-    return all(map(_is_day, found.values()))
-
-
-def _is_day(text: Any) -> bool:
-    try:
-        return isinstance(text, str) and date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
-
-
-def _replace(path: Path, content: dict[str, Any]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=1) + "\n", "ascii")
-    _sync(part)
-    _put(part, path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _put(part: Path, path: Path) -> None:
-    """Give a whole and synced file its name, durably."""
-    os.replace(part, path)
-    with suppress(OSError):  # not every system lets a folder be opened
-        _sync(path.parent)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _remove_parts(folder: Path) -> None:
-    """What a kill left: only whoever holds the lock writes here, so nobody's part is under way."""
-    for part in folder.glob(".*.part"):
-        part.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import NoneType
 from typing import Any, get_args
 
@@ -88,17 +89,61 @@ def xlsx(path: Path, row: type[Row], title: str, batches: Batches) -> int:
     except ImportError:
         raise _absent("xlsx", "XlsxWriter") from None
     off = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
-    book = Workbook(path, {"constant_memory": True, **off})
-    book.set_properties({"created": _EPOCH, "title": title})
-    sheets = _Sheets(book, title, row)
-    for batch in batches:
-        for values in batch:
-            sheets.write(values)
-    try:
-        book.close()
-    except XlsxFileError as fault:
-        raise OSError(f"the workbook cannot be written: {fault}") from fault
+    # What it lays down on the way lies beside the file, as private as that, and goes with it.
+    with TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as folder, _Steady(path) as file:
+        book = Workbook(file, {"constant_memory": True, "tmpdir": folder, **off})
+        book.set_properties({"created": _EPOCH, "title": title})
+        sheets = _Sheets(book, title, row)
+        for batch in batches:
+            for values in batch:
+                sheets.write(values)
+        try:
+            book.close()
+        except XlsxFileError as fault:
+            raise OSError(f"the workbook cannot be written: {fault}") from fault
     return sheets.count
+
+
+class _Steady:
+    """A file that tells its first fault when it is closed, and takes whatever comes behind that.
+
+    A ZIP file that was given up ends itself once more when it is let go, and says on stderr that it could not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._fault: OSError | None = None
+
+    def write(self, octets: bytes) -> int:
+        return self._tried(lambda: self._file.write(octets))
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        return self._tried(lambda: self._file.seek(place, whence))
+
+    def tell(self) -> int:
+        return self._tried(self._file.tell)
+
+    def flush(self) -> None:
+        """Its end does that."""
+
+    def _tried(self, act: Callable[[], int]) -> int:
+        if self._fault is None and not self._file.closed:
+            try:
+                return act()
+            except OSError as fault:
+                self._fault = fault
+        return 0
+
+    def __enter__(self) -> _Steady:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._file.close()
+        except OSError as fault:
+            self._fault = self._fault or fault
+        if self._fault is not None:
+            raise self._fault
 
 
 class _Sheets:

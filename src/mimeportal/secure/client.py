@@ -146,7 +146,7 @@ class SecureClient:
 
         Raises `ForbiddenError` for a mailbox that is not the caller's to use.
         """
-        self._session.require(contract.DEFINITIONS)
+        self._session.require(contract.DEFINITIONS, "definitions of secure messages")
         whose = self._session.mailbox_of(mailbox)
         items = [contract.DefinitionsItem(mailbox=whose)] if whose is not None else []
         return self._session.call(contract.DEFINITIONS, items).rows
@@ -156,6 +156,7 @@ class SecureClient:
 
         Raises `NotOfferedError` on Mimecast.
         """
+        self._session.require(contract.SETTINGS, "settings of secure messages")
         row: SettingsRow = self._session.one(contract.SETTINGS, contract.SettingsItem())
         return row
 

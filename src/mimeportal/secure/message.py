@@ -119,6 +119,7 @@ class Recipient:
 
     @classmethod
     def from_row(cls, row: RecipientRow) -> Recipient:
+        """Read a row of the wire."""
         return cls(row.address, row.name, row.part, row.way, row.notice, row.status, _date(row.read))
 
 
@@ -141,6 +142,7 @@ class SentSecure:
 
     @classmethod
     def from_row(cls, row: SentRow) -> SentSecure:
+        """Read a row of the wire."""
         recipients = tuple(Recipient.from_row(one) for one in row.recipients)
         return cls(row.id, row.definition, row.option, _date(row.expires), recipients, tuple(row.inline_left_out))
 
@@ -184,6 +186,7 @@ class SecureContent:
 
     @classmethod
     def from_row(cls, row: MessageRow) -> SecureContent:
+        """Read a row of the wire."""
         return cls(
             message=SecureMessage.from_row(row),
             names={one.email_address: one.displayable_name for one in (*row.to, *row.cc) if one.displayable_name},
@@ -222,6 +225,7 @@ class MonitoredMessage:
 
     @classmethod
     def from_row(cls, row: MonitorRow) -> MonitoredMessage:
+        """Read a row of the wire."""
         return cls(
             id=row.id,
             direction=row.direction,
@@ -253,6 +257,7 @@ class SecureEvent:
 
     @classmethod
     def from_row(cls, row: LogRow) -> SecureEvent:
+        """Read a row of the wire."""
         return cls(told_date(row.time), row.event, row.outcome, row.actor, row.recipient, row.detail)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -50,6 +50,7 @@ class SendersClient:
         is `manual`, `auto`, `disabled` or `trusted` (portal-rules D.22). `search` is a substring or a glob with `*`.
         Raises `NotOfferedError` on Mimecast, `ForbiddenError` for a mailbox that is not the caller's to use.
         """
+        self._session.require(contract.LIST, "listing managed senders")
         if list is not None:
             check_list(list)
         for name, value, known in (("type", type, ENTRY_TYPES), ("policy_type", policy_type, contract.POLICY_TYPES)):
@@ -136,7 +137,8 @@ class SendersClient:
     ) -> Plan:
         """Freeze what is to be added or removed, for the bulk engine: `add` takes entries, `remove` entries or filters.
 
-        `every_mailbox` removes entries from everybody's lists. `retry_from` takes up a report. Nothing is sent before
+        `every_mailbox` removes entries from everybody's lists, `limit` keeps the oldest of what filters choose.
+        `retry_from` takes up a report, and stands alone. Nothing is sent before
         the plan is run, but for what a filter reads. Raises as `add`, `remove` and `remove_everywhere` do. The plan
         must be closed, or used in a `with` statement.
         """
@@ -144,8 +146,17 @@ class SendersClient:
 
         if verb not in changing.VERBS:
             raise UsageError(f"There is no verb {verb!r}.", remedy=f"Use one of: {', '.join(changing.VERBS)}.")
+        beside = {"search": search, "type": type, "policy_type": policy_type, "limit": limit}
         if retry_from is not None:
+            chosen = {"entries": entries, "list": list, "mailbox": mailbox, "every_mailbox": every_mailbox or None}
+            _refuse({**chosen, **beside}, "a report to take up")
             return changing.retry(self._portal, verb, retry_from)
+        if entries is not None or verb == "add":
+            _refuse(beside, "entries that are named")
+        if every_mailbox:
+            _refuse({**beside, "mailbox": mailbox}, "the lists of everybody")
+            if verb == "add":
+                raise UsageError("Nothing is added to the lists of everybody.", remedy="Name whose list it is.")
         whose = None if every_mailbox else self._mailbox(mailbox)
         if whose not in (None, self._portal.user) and self._session.offers(contract.LIST):
             self.list(mailbox=whose).first(1)  # whose lists are not the caller's is said before anything is asked
@@ -182,6 +193,7 @@ class SendersClient:
         `envelope` is the envelope sender, "" or `<>` for none; without it the same address. Asks the portal's own
         screening. Raises `UsageError` for what is no address, `NotOfferedError` on Mimecast.
         """
+        self._session.require(contract.CHECK, "telling what would happen to mail")
         checked_text("sender", sender)
         bounce = envelope
         if envelope is not None:
@@ -222,3 +234,10 @@ class SendersClient:
                 raise api_error(failure.code, failure.message, key=failure.key, request_id=answer.request_id)
             changes += [SenderChange(row.sender, list, row.to, "done", None) for row in answer.rows]
         return changes
+
+
+def _refuse(given: Mapping[str, object], beside: str) -> None:
+    """Raise `UsageError` for what would choose otherwise, and be passed over."""
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"{name} cannot stand beside {beside}.", remedy="Leave one of them out.")

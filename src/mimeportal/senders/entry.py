@@ -34,6 +34,7 @@ class SenderEntry:
 
     @classmethod
     def of(cls, row: SenderRow) -> SenderEntry:
+        """Read a row of the wire."""
         expires = told_date(row.expires) if row.expires else None
         return cls(
             row.entry, row.list, row.type, row.mailbox, told_date(row.added), row.source, row.policy_type, expires
@@ -55,6 +56,7 @@ class SenderChange:
 
     @classmethod
     def of(cls, row: ChangeSenderRow) -> SenderChange:
+        """Read a row of the wire."""
         return cls(row.entry, row.list, row.mailbox, row.outcome, row.moved_from)
 
 

@@ -238,10 +238,10 @@ def extend(id: str, until: str | None, days: int | None, tz: str | None, output:
         if until is not None:
             wanted = coming_time(until, zone, now_of(portal))
         else:
+            # Whose it is not, and what never expires, the portal refuses whatever the date.
             found = next(portal.secure.lookup([full]), None)
-            if found is None or found.expires is None:
-                raise UsageError("It does not expire, or is none of yours.", remedy="Look: `mimeportal secure list`.")
-            wanted = found.expires + timedelta(days=days or 0)
+            begin = found.expires if found is not None and found.expires is not None else now_of(portal)
+            wanted = begin + timedelta(days=days or 0)
         expires = portal.secure.extend(full, until=wanted)
         if output.asked or not output.on_terminal:
             output.one({"id": full, "expires": expires})

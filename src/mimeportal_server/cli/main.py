@@ -40,6 +40,7 @@ _DELIVERIES = Shape(
     table=("id", "kind", "sender", "recipient", "state", "error", "queued"),
     empty="Nothing was delivered yet.",
 )
+_SHOWN = 3
 _LATER = 6  # exit code: try again later
 _SOME = 3  # exit code: some items failed
 
@@ -175,6 +176,7 @@ def import_(
     def counted(lines: Iterator[importing.Line]) -> Iterator[dict[str, Any]]:
         for line in lines:
             counts[line.outcome] += 1
+            counts[importing.OVERDUE] += importing.OVERDUE in line.notes
             yield {
                 "file": line.file,
                 "position": line.position,
@@ -188,11 +190,14 @@ def import_(
         output.rows(counted(importing.run(portal, [Path(path) for path in paths], options)))
         # The lines say what screening decided; what left is told here.
         left = delivery.deliver(portal) if counts["delivered"] else Counter()
+    overdue = counts.pop(importing.OVERDUE, 0)
     counts["let through"] = counts.pop("delivered", 0)
     told = [f"{count} {name}" for name, count in counts.items() if count]
     told += [f"{left[name]} {name}" for name in ("delivered", "failed") if left[name]]
     console = settings().console
     console.note(f"Imported: {', '.join(told) or 'nothing'}.")
+    if overdue:
+        console.warn(f"{overdue} of those held were {importing.OVERDUE} (keeping.hold_days).")
     if left["queued"]:
         console.warn(f"{left['queued']} still queued for delivery: run `mimeportal-server sweep` to try again.")
     return _SOME if counts["error"] else 0
@@ -239,13 +244,26 @@ def sweep(thaw: bool, home: str) -> int:
 @main.command("backup")
 @click.argument("file")
 @_home
-def backup_(file: str, home: str) -> None:
-    """Write the whole home to one file, while it is in use."""
+def backup_(file: str, home: str) -> int:
+    """Write the whole home to one file, while it is in use.
+
+    Octets that the home has lost, or that are damaged, are told, and the exit code is 3: the rest is in the file.
+    """
     from mimeportal_server import backup
 
     with _portal(home) as portal:
-        count = backup.backup(portal, Path(file))
-    settings().console.note(f"Wrote {file}: the database and {count} messages. Keep it as safe as the home.")
+        written = backup.backup(portal, Path(file))
+    console = settings().console
+    console.note(f"Wrote {file}: the database and {written.count} messages. Keep it as safe as the home.")
+    if not written.lost:
+        return 0
+    named = ", ".join(written.lost[:_SHOWN]) + (", ..." if len(written.lost) > _SHOWN else "")
+    console.error(
+        f"{len(written.lost)} messages or large files are not in it.",
+        f"Their octets are gone from the home, or damaged: {named}.",
+        "Keep earlier backups: they may have them.",
+    )
+    return _SOME
 
 
 @main.command()

@@ -1,8 +1,12 @@
 """Large files that arrive in chunks: each written in place into its file, noted with its CRC-32, never copied again.
 
-`folder/12` holds the octets of file 12, `folder/12.sums` 8 octets for each chunk: a one and its CRC-32 once it has
-arrived, until then zeros. Chunks are not synced one by one: a power cut may lose some that were noted, so the whole is
-synced and hashed before it counts, and where it is not what it should be, each chunk is compared with its note.
+`folder/12` holds the octets of file 12, `folder/12.sums` 8 octets for each chunk: a number of its own and its CRC-32
+once it has arrived, until then zeros. Chunks are not synced one by one: a power cut may lose some that were noted, so
+the whole is synced and hashed before it counts, and where it is not what it should be, each chunk is compared with its
+note.
+
+The whole is read back and hashed while it arrives, by the process that began it, as far as it has come without a gap;
+what is left, in the end. After a restart, which alone can have lost what was written, all of it is left.
 """
 
 from __future__ import annotations
@@ -11,7 +15,9 @@ import ctypes
 import fcntl
 import hashlib
 import os
+import secrets
 import struct
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -52,8 +58,8 @@ def length_of(size: int, index: int) -> int:
 
 
 def _note(crc32: int) -> bytes:
-    """What is noted of a chunk that has arrived."""
-    return struct.pack(">II", 1, crc32)
+    """What is noted of a chunk that has arrived: never the same again, so that one that came anew is seen."""
+    return struct.pack(">II", secrets.randbelow(2**32 - 1) + 1, crc32)
 
 
 class Chunked:
@@ -61,6 +67,7 @@ class Chunked:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._hashing: dict[int, Hashing] = {}  # of files that arrive, those begun first to be given up first
 
     def path(self, number: int) -> Path:
         return self.folder / str(number)
@@ -78,18 +85,22 @@ class Chunked:
                 os.ftruncate(descriptor, length)
             finally:
                 os.close(descriptor)
+        while len(self._hashing) >= limits.FILES_HASHED:
+            self._hashing.pop(next(iter(self._hashing)), None)
+        self._hashing[number] = Hashing()
 
     @contextmanager
     def writing(self, number: int) -> Iterator[Writing]:
         """The file as one of those who write chunks to it. Raises `Vanished`, and `InUse` while it is checked."""
         with self._locked(number, fcntl.LOCK_SH) as sums:
-            yield Writing(self.path(number), sums)
+            yield Writing(self.path(number), sums, self._hashing.get(number))
 
     @contextmanager
     def checking(self, number: int, size: int) -> Iterator[Checking]:
         """The file for oneself alone. Raises `Vanished`, and `InUse` while chunks are written."""
         with self._locked(number, fcntl.LOCK_EX) as sums:
-            yield Checking(self.path(number), self._sums(number), sums, size)
+            hashing = self._hashing.pop(number, None)  # what is checked once more is read whole
+            yield Checking(self.path(number), self._sums(number), sums, size, hashing or Hashing())
 
     @contextmanager
     def _locked(self, number: int, how: int) -> Iterator[int]:
@@ -133,6 +144,7 @@ class Chunked:
 
     def delete(self, number: int) -> None:
         """Let go of a file; whoever reads it at this moment reads on."""
+        self._hashing.pop(number, None)
         for path in (self._sums(number), self.path(number)):
             path.unlink(missing_ok=True)
 
@@ -143,16 +155,49 @@ class Chunked:
             yield from sorted(int(name) for name in found if name.isdecimal())
 
 
+class Hashing:
+    """The SHA-256 of a file from its beginning, as far as it was hashed, and the notes of the chunks in it."""
+
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+        self.notes = bytearray()
+        self._busy = threading.Lock()
+
+    def follow(self, path: Path, sums: int) -> None:
+        """Hash the chunks that are there next. While one writer does so the others do not wait for it."""
+        if not self._busy.acquire(blocking=False):
+            return
+        try:
+            while len(note := os.pread(sums, _SUM, len(self.notes))) == _SUM and note != _ABSENT:
+                self.read(path, limits.CHUNK)
+                self.notes += note
+        finally:
+            self._busy.release()
+
+    def read(self, path: Path, length: int | None = None) -> None:
+        """Hash what follows in the file: so many octets, or all."""
+        view = memoryview(bytearray(_READ))
+        with path.open("rb", buffering=0) as file:
+            file.seek(len(self.notes) // _SUM * limits.CHUNK)
+            left = os.fstat(file.fileno()).st_size if length is None else length
+            while left and (count := file.readinto(view[:left])):
+                self.digest.update(view[:count])
+                left -= count
+
+
 class Writing:
     """A file that takes chunks, of several writers at once."""
 
-    def __init__(self, path: Path, sums: int) -> None:
+    def __init__(self, path: Path, sums: int, hashing: Hashing | None) -> None:
         self._path = path
         self._sums = sums
+        self._hashing = hashing
 
     def put(self, index: int, pieces: Sequence[bytes], crc32: int) -> None:
         """Write one chunk in its place, and note that it is there."""
         at = position = index * limits.CHUNK
+        if os.pread(self._sums, _SUM, index * _SUM) != _ABSENT:
+            os.pwrite(self._sums, _ABSENT, index * _SUM)  # while it is written anew, it is not there
         descriptor = os.open(self._path, os.O_WRONLY)
         try:
             for piece in pieces:
@@ -168,28 +213,31 @@ class Writing:
             os.close(descriptor)
         os.pwrite(self._sums, _note(crc32), index * _SUM)
         reached("largefile.chunk noted")
+        if self._hashing is not None:
+            with suppress(FileNotFoundError):  # it was cancelled meanwhile: the next call is told
+                self._hashing.follow(self._path, self._sums)
 
 
 class Checking:
     """A file to which nobody writes meanwhile."""
 
-    def __init__(self, path: Path, sums_path: Path, sums: int, size: int) -> None:
+    def __init__(self, path: Path, sums_path: Path, sums: int, size: int, hashing: Hashing) -> None:
         self._path = path
         self._sums_path = sums_path
         self._sums = sums
         self._size = size
+        self._hashing = hashing
 
     def sha256(self) -> str:
         """The SHA-256 of all of it, hex, after it was synced."""
-        digest = hashlib.sha256()
-        buffer = bytearray(_READ)
-        view = memoryview(buffer)
+        hashing = self._hashing
+        if os.pread(self._sums, len(hashing.notes), 0) != hashing.notes:  # a chunk came anew since it was hashed
+            hashing = Hashing()
+        hashing.read(self._path)
         with self._path.open("rb", buffering=0) as file:
-            while count := file.readinto(buffer):
-                digest.update(view[:count])
             os.fsync(file.fileno())
         reached("largefile.hashed")
-        return digest.hexdigest()
+        return hashing.digest.hexdigest()
 
     def forget_wrong(self) -> int:
         """Take back the notes of chunks that are not what they were when they arrived; how many."""
@@ -198,7 +246,7 @@ class Checking:
             for index in range(chunks_of(self._size)):
                 noted = os.pread(self._sums, _SUM, index * _SUM)
                 octets = os.pread(file.fileno(), length_of(self._size, index), index * limits.CHUNK)
-                if noted not in (_ABSENT, _note(zlib.crc32(octets))):
+                if noted != _ABSENT and struct.unpack(">II", noted)[1] != zlib.crc32(octets):
                     os.pwrite(self._sums, _ABSENT, index * _SUM)
                     wrong += 1
         return wrong

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from sqlalchemy.pool import QueuePool
 from mimeportal_server.store import schema
 
 BUSY_SECONDS = 10.0
+_EMPTIED_SECONDS = 120.0  # for others to let the log be emptied; what they have under way may be a large copy
 _WRITE = "mimeportal_write"
 
 
@@ -73,16 +75,27 @@ class Database:
                 yield connection
 
     def checkpoint(self) -> None:
-        """Put what was committed into the file itself, and empty its log. Readers may keep it from doing all."""
-        with _explained(), self._lock, self._engine.connect() as connection:
-            connection.exec_driver_sql("ROLLBACK")  # no transaction may be open meanwhile
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.exec_driver_sql("BEGIN")
+        """Put what was committed into the file itself, and empty its log.
+
+        Whoever reads the file as it was before, or does the same at this moment, is waited for. Raises `StoreError`.
+        """
+        until = time.monotonic() + _EMPTIED_SECONDS
+        while True:
+            with _explained(), self._lock, self._engine.connect() as connection:
+                connection.exec_driver_sql("ROLLBACK")  # no transaction may be open meanwhile
+                hindered = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
+                connection.exec_driver_sql("BEGIN")
+            if not hindered:
+                return
+            if time.monotonic() > until:
+                raise StoreError("The portal's database is in use by another program.", passing=True)
+            time.sleep(0.05)
 
     def rewrite(self) -> None:
         """Write the whole file anew, so that what was changed or deleted is in no spare room of its pages any more.
 
-        Takes as much room again for as long, and keeps writers waiting.
+        Takes as much room again for as long, and keeps writers waiting, those who only read not. When this returns,
+        the old pages are gone.
         """
         with _explained(), self._lock, self._engine.connect() as connection:
             connection.exec_driver_sql("ROLLBACK")  # it is a transaction of its own

@@ -32,9 +32,9 @@ class Prepared:
     def _compile(self, tx: Connection, names: list[str]) -> tuple[str, list[tuple[str, Any]]]:
         given = names if isinstance(self._statement, Insert) else None
         compiled: Any = self._statement.compile(dialect=tx.dialect, column_keys=given)
-        # What the statement itself says, as in a condition, or the default of a column that no row gives.
+        # What the statement itself says, as in a condition; or the default of a column that no row gives.
         said = dict(compiled.params)
         if given is not None:
             columns = self._statement.table.c
-            said = {name: getattr(columns[name].default, "arg", None) for name in said}
+            said |= {name: getattr(columns[name].default, "arg", None) for name in said if name in columns}
         return str(compiled), [(name, said[name]) for name in compiled.positiontup]

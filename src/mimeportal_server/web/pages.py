@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from mimeportal import limits
 from mimeportal.errors import UnavailableError
+from mimeportal.secure.contract import TOO_LARGE
 from mimeportal.wire import Request, Response
 from mimeportal_server.door import Door, defect, network_of
 from mimeportal_server.portal import Refused
@@ -65,7 +66,14 @@ class Pages:
 
     def over(self, visit: Visit, form: Form) -> Response:
         """The session has ended meanwhile: nothing was done, and what was written is given back."""
-        return visit.page("session_over.html", 401, text=form.get("text"), subject=form.get("subject"))
+        visit.form = form
+        sentence = "You are no longer logged in: nothing was sent."
+        return visit.given_back(401, "Please log in", sentence, "Copy it, log in, and write it once more.")
+
+    def too_large(self, visit: Visit, form: Form) -> Response:
+        """More is attached than a form may bring: nothing was done, and what was written is given back."""
+        visit.form = form
+        return visit.given_back(413, "Too large", TOO_LARGE, "Copy it, and send it with less attached.")
 
     def finish(self, visit: Visit) -> None:
         """What is left to do once the answer was given. Raises what the store raises."""
@@ -109,13 +117,22 @@ class Pages:
     def _answer(self, visit: Visit) -> Response:
         assert visit.route is not None
         if visit.request.method == "POST":
-            visit.refuse_forged()
+            try:
+                visit.refuse_forged()
+            except Refused:
+                if not visit.route.files:
+                    raise
+                sentence = "You have logged in anew since this form was opened: nothing was sent."
+                advice = "Copy it, open the page again, and write it once more."
+                return visit.given_back(403, "Nothing was sent", sentence, advice)
         return visit.route.handler(visit)
 
     def _guarded(self, visit: Visit, work: Callable[[Visit], Response | None]) -> Response | None:
         try:
             return work(visit)
         except Refused as refusal:
+            if refusal.failure.code == "xdk_failure":  # an id or a page token that is none
+                return self._told(visit, 404, "There is no such page.")
             return self.refused(visit, refusal)
         except InvalidToken:
             return self._told(visit, 404, "There is no such page.")

@@ -10,7 +10,7 @@ from mimeportal.wire import Response, format_date
 from mimeportal_server.portal import Refused
 from mimeportal_server.web import showing
 from mimeportal_server.web.route import Route
-from mimeportal_server.web.visit import Visit
+from mimeportal_server.web.visit import Answered, Visit
 
 INBOX = "/secure/inbox"
 _TITLES = {"inbox": "Inbox", "sent": "Sent Items", "deleted": "Deleted Items"}
@@ -30,18 +30,27 @@ def _folder(visit: Visit) -> Response:
     folder = visit.route.path.rpartition("/")[2] if visit.route else ""
     times = showing.times(visit)
     asked = {name: visit.query.get(name).strip() for name in ("q", "since", "until", "unread")}
-    item = contract.ListItem(
-        folder=folder,
-        search=asked["q"] or None,
-        start=_day(times, asked["since"]),
-        end=_day(times, asked["until"], after=1),
-        unread=True if asked["unread"] else None,
-    )
-    found = visit.ask(contract.LIST, item, size=_PAGE, page=visit.query.get("page") or None)
+    error, status = "", 200
+    found: Answered[contract.SecureRow] = Answered([])
+    try:
+        item = contract.ListItem(
+            folder=folder,
+            search=asked["q"] or None,
+            start=_day(times, asked["since"]),
+            end=_day(times, asked["until"], after=1),
+            unread=True if asked["unread"] else None,
+        )
+        found = visit.ask(contract.LIST, item, size=_PAGE, page=visit.query.get("page") or None)
+    except Refused as refusal:
+        if refusal.failure.field not in ("search", "date"):
+            raise
+        error, status = str(refusal), refusal.status
     groups = [(name, list(rows)) for name, rows in groupby(found.rows, lambda row: times.group(row.date))]
     return visit.page(
         "secure_folder.html",
+        status,
         folder=folder,
+        error=error,
         title=_TITLES[folder],
         titles=_TITLES,
         groups=groups,
@@ -62,7 +71,7 @@ def _day(times: showing.Times, text: str, *, after: int = 0) -> str | None:
         day = datetime.combine(datetime.fromisoformat(text).date() + timedelta(days=after), time(), times.now.tzinfo)
         return format_date(day)
     except (ValueError, OverflowError):
-        raise Refused("err_date", "Write dates as 2026-11-03.", status=400) from None
+        raise Refused("err_date", "Write dates as 2026-11-03.", status=400, field="date") from None
 
 
 def _message(visit: Visit) -> Response:
@@ -75,7 +84,8 @@ def _message(visit: Visit) -> Response:
         times=showing.times(visit),
         folder=message.folder,
         titles=_TITLES,
-        images=bool(visit.query.get("images")),
+        images=_images(visit),
+        load=visit.own_link("images", message.id),
         asks_for_images=showing.asks_for_images(message),
         height=showing.height(message),
         done=_DONE.get(visit.query.get("done"), ""),
@@ -87,8 +97,13 @@ def _body(visit: Visit) -> Response:
     """The body of a message, for the frame in its page: opened by the same act as that."""
     visit.continue_act(visit.query.get("of"))
     message = visit.ask(contract.SHOW, contract.MessageItem(id=visit.parameters["id"])).row
-    images = bool(visit.query.get("images"))
+    images = _images(visit)
     return visit.body(showing.body(message, remote_images=images), remote_images=images)
+
+
+def _images(visit: Visit) -> bool:
+    """Whether the reader asked for the images that others keep: on the page itself, by no link in a mail."""
+    return visit.query.get("images") == visit.own_link("images", visit.parameters["id"])
 
 
 def _still(visit: Visit) -> Response:

@@ -222,8 +222,8 @@ def _answer(visit: Visit) -> Response:
     try:
         visit.ask(contract.REPLY, item)
     except Refused as refusal:
-        if refusal.failure.code in ("forbidden", "recalled", "expired", "not_found"):
-            raise
+        if refusal.failure.code in ("forbidden", "recalled", "expired", "not_found"):  # no correction helps
+            return visit.given_back(refusal.status, "Nothing was sent", str(refusal), "Copy it, if you still need it.")
         draft.refuse(str(refusal), refusal.failure.field)
         return _replying(visit, draft, visit.form)
     return visit.go("/secure/sent?done=sent")

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from markupsafe import Markup
 from sqlalchemy import Row as Record
 
+from mimeportal import limits
 from mimeportal.wire import (
     ARGUMENT,
     REQUEST_ID,
@@ -50,6 +51,7 @@ _PRINTED = f"default-src 'none'; img-src data:; style-src 'sha256-{{style}}'; fr
 
 _VISITOR = "visitor"  # the cookie of who is not logged in, to which forms are bound
 _CSRF = "csrf"
+_LINK = "link-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,11 @@ class Visit:
             self.set_cookie(_VISITOR, visitor)
         return self._token_of(visitor)
 
+    def own_link(self, purpose: str, object: str) -> str:
+        """What a link on a page of ours carries for whoever is logged in, and a link in a mail cannot."""
+        assert self.session is not None
+        return tokens.digest(self._token_of(f"{purpose} {object} {self.session.secret}"))[:32]
+
     def refuse_forged(self) -> None:
         """Raise `Refused` for a form that is none of ours, or was made for another log-in."""
         given = self.form.get(_CSRF).encode()
@@ -183,8 +190,17 @@ class Visit:
         return granted
 
     def keep(self, purpose: str, secret: str, object: str) -> None:
-        """Keep a link in a cookie, so that its secret stands in no address line (promises E.2)."""
-        self.set_cookie(_link_cookie(purpose, object), secret)
+        """Keep a link in a cookie, so that its secret stands in no address line (promises E.2).
+
+        A browser keeps the latest only: without end they would outgrow what servers take of one request.
+        """
+        name = _link_cookie(purpose, object)
+        prefix = sessions.cookie_name(_LINK, https=self.https)
+        kept = [known.removeprefix(prefix) for known in self.cookies if known.startswith(prefix)]  # the oldest first
+        others = [_LINK + known for known in kept if _LINK + known != name]
+        for known in others[: max(0, len(others) - limits.LINKS_KEPT + 1)]:
+            self.set_cookie(known, "", seconds=0)
+        self.set_cookie(name, secret)
 
     def kept(self, purpose: str, object: str) -> Record[Any, Any, Any] | None:
         """What a link that was opened in this browser stands for, if it is for this object and still good."""
@@ -211,6 +227,11 @@ class Visit:
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page: a template and what it shows."""
         return self.reply(status, {"content-security-policy": _OWN}, self._render(template, values))
+
+    def given_back(self, status: int, heading: str, sentence: str, advice: str) -> Response:
+        """What somebody wrote in a form that is not taken: a browser that goes back may have lost it."""
+        written = {name: self.form.get(name) for name in ("subject", "text")}
+        return self.page("given_back.html", status, heading=heading, sentence=sentence, advice=advice, **written)
 
     def body(self, html: str, *, remote_images: bool = False) -> Response:
         """The body of a message, already made safe, for the frame that a page shows it in."""
@@ -288,4 +309,4 @@ def _refuse(status: int, failures: list[Failure]) -> None:
 
 def _link_cookie(purpose: str, object: str) -> str:
     """One for each object, so that links opened beside each other are not taken for one another."""
-    return f"link-{tokens.digest(f'{purpose} {object}')[:16]}"
+    return f"{_LINK}{tokens.digest(f'{purpose} {object}')[:16]}"

@@ -63,6 +63,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+_WAIT = "until curl --silent --fail --output /dev/null http://127.0.0.1:8025/readyz; do sleep 0.1; kill -0 $!; done"
+
+
 @pytest.mark.parametrize("page", pages_with("console"), ids=lambda page: page.name)
 def test_command_lines_run(page: Path, place: Path) -> None:
     lines = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line.startswith("$ ")]
@@ -72,7 +75,8 @@ def test_command_lines_run(page: Path, place: Path) -> None:
     else:
         where = WHERE
     # As a person types them: one shell, which stops at the first that fails. Ports may be taken here.
-    text = "\n".join(lines)
+    # But they type slower than a shell reads: what goes to the background is there before the next line is.
+    text = "\n".join([f"{line}\n{_WAIT}" if line.endswith(" &") else line for line in lines])
     for port in ("8025", "2525"):
         text = text.replace(port, str(free_port()))
     with open(place / "typed.log", "w+") as log:

@@ -76,13 +76,15 @@ def _speeds(lab: Lab, server: Server, floor: str, random: Path, zeros: Path, abs
     for path, what in ((zeros, "zeros"), (random, "random")):
         acts: list[Act] = [lambda path=path: _send(lab, server, path)]  # type: ignore[misc]
         if not absent:
-            acts.append(lambda path=path: _put(floor, path))  # type: ignore[misc]
+            # A new file each time, as ours is: an octet in a new page costs more than in one that is written over.
+            acts.append(lambda path=path: _put(floor, path, f"{secrets.token_hex(4)}-{path.name}"))  # type: ignore[misc]
         taken, *other = by_turns(rounds, *acts, warm=0)
         rows.append(_row(f"upload of {_told(path)} of {what}", path, taken, other, absent))
     if "curl" not in absent:
         url = _url(server, random)
         acts = [lambda: _get(url, random)]
         if not absent:
+            _put(floor, random)
             acts.append(lambda: _get(f"{floor}/{random.name}", random))
         taken, *other = by_turns(rounds, *acts, warm=0)
         rows.append(_row(f"download of {_told(random)} by a recipient", random, taken, other, absent))
@@ -244,9 +246,9 @@ def _user() -> str:
     return pwd.getpwuid(os.getuid()).pw_name
 
 
-def _put(floor: str, path: Path) -> float:
+def _put(floor: str, path: Path, name: str = "") -> float:
     os.sync()
-    return _curl("-T", str(path), f"{floor}/{path.name}")
+    return _curl("-T", str(path), f"{floor}/{name or path.name}")
 
 
 def _get(url: str, path: Path) -> float:

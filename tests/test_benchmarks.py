@@ -37,6 +37,7 @@ ROWS = {
         "search, 200 messages, first page: of a tenth",
         "search, 200 messages, first page: two words",
         "search, 200 messages, first page: of all",
+        "search, 200 messages, each page behind the first: of all",
         "messages search, a word of few, whole process",
     ],
     "release": [

@@ -37,7 +37,7 @@ class TestShow:
         page = Path("page.html").read_text()
         assert (done.code, done.out) == (0, "")
         assert "track.example" not in page
-        assert 'img-src data:"' in page
+        assert "default-src 'none'; img-src data:; style-src 'sha256-" in page
         assert "[evil.example]" in page
 
     def test_remote_images_are_a_choice_with_a_warning(self, run: Run, statement: str) -> None:

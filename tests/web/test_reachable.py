@@ -219,7 +219,7 @@ def test_by_keyboard_alone(world: World) -> None:
     page.goto(world.url)
     page.keyboard.type("client@elsewhere.example")  # the field has the focus
     page.keyboard.press("Enter")
-    page.get_by_label("Password").wait_for()
+    page.wait_for_function("() => document.activeElement?.name === 'password'")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     page.wait_for_url("**/secure/inbox")

@@ -252,12 +252,18 @@ def test_by_keyboard_alone(world: World) -> None:
 
 def beside(page: Page) -> tuple[str, str]:
     """The name of the field that is wrong and has the focus, and what it is described by: what is read out with it."""
+    page.wait_for_function("() => document.activeElement?.getAttribute('aria-invalid') === 'true'")
     field, told = page.evaluate(
         "() => { const at = document.activeElement; const ids = at.getAttribute('aria-describedby').split(' ');"
-        " return [at.getAttribute('aria-invalid') === 'true' ? at.name : '',"
-        " document.getElementById(ids[0]).textContent.trim()] }"
+        " return [at.name, document.getElementById(ids[0]).textContent.trim()] }"
     )
     return field, told
+
+
+def press(page: Page, name: str) -> None:
+    """A button that leads to another page, until that is there."""
+    with page.expect_navigation():
+        page.get_by_role("button", name=name).click()
 
 
 def test_what_is_wrong_is_said_beside_its_field_which_has_the_focus(world: World) -> None:
@@ -265,7 +271,7 @@ def test_what_is_wrong_is_said_beside_its_field_which_has_the_focus(world: World
     page = context.new_page()
     page.goto(world.url + "/log-in")
     page.get_by_label("Email address").evaluate("node => { node.required = false }")
-    page.get_by_role("button", name="Next").click()
+    press(page, "Next")
     assert beside(page) == ("address", "Enter your email address.")
     context.close()
 
@@ -274,28 +280,28 @@ def test_what_is_wrong_is_said_beside_its_field_which_has_the_focus(world: World
     page.goto(world.url + "/preferences/password")
     for label in ("Current password", "New password", "New password, again"):
         page.get_by_label(label, exact=True).fill("weak")
-    page.get_by_role("button", name="Confirm").click()
+    press(page, "Confirm")
     field, told = beside(page)
     assert (field, told[:16]) == ("password", "A password has 8")
     page.get_by_label("Current password").fill("wrong")
     page.get_by_label("New password", exact=True).fill("Better-horse-8")
     page.get_by_label("New password, again").fill("Better-horse-9")
-    page.get_by_role("button", name="Confirm").click()
+    press(page, "Confirm")
     assert beside(page) == ("password", "The two passwords differ.")
     for label in ("Current password", "New password", "New password, again"):
         page.get_by_label(label, exact=True).fill("Better-horse-8")
-    page.get_by_role("button", name="Confirm").click()
+    press(page, "Confirm")
     field, told = beside(page)
     assert (field, told[:33]) == ("current", "The current password is wrong, or")
 
     page.goto(world.url + "/secure/compose")
-    page.get_by_role("button", name="Send").click()
+    press(page, "Send")
     assert beside(page) == ("to", "Name at least one recipient.")
     page.get_by_label("To", exact=True).fill(ANN)
     page.get_by_label("Cc", exact=True).fill("stranger@nowhere.example")
-    page.get_by_role("button", name="Send").click()
+    press(page, "Send")
     page.get_by_label("Request Read Receipt").check()
-    page.get_by_role("button", name="Send").click()
+    press(page, "Send")
     field, told = beside(page)
     assert (field, told[-33:]) == ("cc", "stranger@nowhere.example is none.")
     context.close()
@@ -311,6 +317,7 @@ def test_what_is_written_from_right_to_left_is_shown_so(world: World) -> None:
     subject = page.get_by_text("عقدك الجديد")
     assert subject.evaluate(direction) == "rtl"
     subject.click()
+    page.wait_for_url("**/secure/messages/*")
     assert page.get_by_role("heading", level=1).evaluate(direction) == "rtl"
     assert page.frame_locator("iframe").get_by_text("عزيزي").evaluate(direction) == "rtl"
     # The end of a name says what it is: it stays at the end.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import signal
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from mimeportal import limits
 from mimeportal_cli.options import option, settings
 from mimeportal_server.cli.main import _home, main
 
+_ARENA_MAX = -8  # of glibc's malloc.h
 _SWITCH = 0.001  # seconds
 _FILES = limits.HTTP_CONNECTIONS + limits.SMTP_CONNECTIONS + 500  # open at once: of connections, and of the home
 
@@ -27,6 +29,15 @@ def _address(context: click.Context, parameter: click.Parameter, value: str | No
     if not host or not port.isdecimal() or int(port) > 65535:
         raise click.BadParameter(f"{value!r} is not HOST:PORT.", context, parameter)
     return host.strip("[]"), int(port)
+
+
+def _share_heaps() -> None:
+    """Have all threads share two heaps, where the C library is glibc: what one has freed serves the others.
+
+    With a heap each, 50 downloads at once took a fifth more memory, for octets that were in nobody's use.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
 
 
 @main.command()
@@ -74,6 +85,7 @@ def serve(
     if soft != resource.RLIM_INFINITY and soft < _FILES:
         most = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    _share_heaps()
     ended = threading.Event()
     with ExitStack() as stack:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -274,7 +274,7 @@ class TestGoingOn:
             monkeypatch.setenv(name, value)
         huge = Path("huge.bin")
         huge.touch()
-        os.truncate(huge, 400 * limits.MIB)
+        os.truncate(huge, limits.LARGE_FILE)  # as long as it may be: it must not have been sent before the signal comes
         command = [sys.executable, "-m", "mimeportal_cli", "largefiles"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         sending = subprocess.Popen([*command, "send", "huge.bin", *SEND], stderr=subprocess.PIPE, env=environment)

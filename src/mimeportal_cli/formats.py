@@ -13,7 +13,8 @@ NAMES = ("table", "json", "jsonl", "csv", "tsv")
 _PAGE = 200  # rows of a table that are laid out together
 _LEAST = 8  # characters a column keeps on a narrow terminal
 _VERY_LEAST = 5  # and on one that has no room for that
-_NONE, _NUMBERS, _DAYS = type(None), (int, float), (date, datetime)
+_NUMBERS = {int, float}
+_NEVER_CUT = {*_NUMBERS, date, datetime, type(None)}
 _SHORT = 16  # a column of so many is cut only after the longer ones
 
 
@@ -147,8 +148,8 @@ class Table:
             return
         heading = [name.replace("_", " ").upper() for name in self.columns]
         first = self.widths is None
-        numbers = [bool(kinds & {*_NUMBERS}) and kinds <= {*_NUMBERS, _NONE} for kinds in self.kinds]
-        whole = [kinds <= {*_NUMBERS, *_DAYS, _NONE} for kinds in self.kinds]
+        numbers = [bool(kinds & _NUMBERS) and kinds <= {*_NUMBERS, type(None)} for kinds in self.kinds]
+        whole = [kinds <= _NEVER_CUT for kinds in self.kinds]
         if self.widths is None:
             self.widths = _widths(heading, self.waiting, whole, self.width)
             # The last column is ragged: nothing stands to the right of it.
@@ -157,8 +158,11 @@ class Table:
         rows = self.waiting
         if self.width is not None:
             heading = [_cut(name, width) for name, width in zip(heading, self.widths, strict=True)]
-            most = [10**9 if kept else width for kept, width in zip(whole, self.widths, strict=True)]
-            rows = [[_cut(cell, width) for cell, width in zip(row, most, strict=True)] for row in rows]
+            columns = list(zip(self.widths, whole, strict=True))
+            rows = [
+                [cell if kept else _cut(cell, width) for cell, (width, kept) in zip(row, columns, strict=True)]
+                for row in rows
+            ]
         title, *lines = laid_out(heading, rows, self.widths, ["right" if it else "left" for it in numbers])
         if first:
             self.text((f"\x1b[1m{title}\x1b[0m" if self.bold else title) + "\n")

@@ -8,13 +8,9 @@ What is wrong with one message, such as octets that are missing, ends that deliv
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, select, update
@@ -42,7 +38,7 @@ def deliver(portal: Portal, *, wait: float = _LOCK_SECONDS, until: Callable[[], 
     counts: Counter[str] = Counter()
     if not pending(portal):
         return counts
-    with only_one(portal.home.delivery_lock, wait) as ours:
+    with disk.only_one(portal.home.delivery_lock, wait) as ours:
         if ours:
             counts["maybe_twice"] += _doubt_interrupted(portal)
             last = 0
@@ -81,23 +77,6 @@ def _due(portal: Portal, after: int) -> list[Row[Any]]:
                 .limit(_BATCH)
             )
         )
-
-
-@contextmanager
-def only_one(lock: Path, wait: float) -> Iterator[bool]:
-    """Hold the file lock of the home; false when another process has it all the time."""
-    with lock.open("ab") as file:
-        until = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    yield False
-                    return
-                time.sleep(0.05)
-        yield True
 
 
 # -- what is remembered of a delivery ---------------------------------------------------------------------

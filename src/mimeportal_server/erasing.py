@@ -18,7 +18,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Table, Text, and_, cast, delete, func, literal, or_, select, union, update
 
 from mimeportal.errors import NotFoundError, UsageError
-from mimeportal_server import audit, counting, deciding, delivery, keeping, largefile_keeping, largefile_upload, people
+from mimeportal_server import audit, counting, deciding, keeping, largefile_keeping, largefile_upload, people
 from mimeportal_server.clock import DAY
 from mimeportal_server.portal import Portal, set_fact
 from mimeportal_server.steps import reached
@@ -77,7 +77,7 @@ def finish(portal: Portal, *, wait: float = 0.0) -> int:
     Another process that does it is waited for so many seconds, then it is left to that one: to write the database
     anew twice would keep writers waiting twice.
     """
-    with delivery.only_one(portal.home.erasing_lock, wait) as ours:
+    with disk.only_one(portal.home.erasing_lock, wait) as ours:
         return _finish(portal) if ours else 0
 
 

@@ -322,8 +322,8 @@ def empty(portal: Portal) -> None:
     from sqlalchemy import delete, update
 
     from mimeportal_server import tokens
-    from mimeportal_server.delivery import only_one
     from mimeportal_server.store import schema
+    from mimeportal_server.store.disk import only_one
 
     with only_one(portal.home.delivery_lock, _WAIT) as ours, portal.database.write() as tx:
         if not ours:

@@ -17,6 +17,7 @@ from sqlalchemy import func, insert, select, update
 from mimeportal_server import delivery, importing
 from mimeportal_server.home import Home
 from mimeportal_server.portal import Portal
+from mimeportal_server.store import disk
 from mimeportal_server.store.blobs import name_of
 from mimeportal_server.store.schema import audit, deliveries, messages
 
@@ -239,7 +240,7 @@ def test_processes_that_deliver_at_once_deliver_each_message_once(lab: Any, monk
 
 def test_who_finds_another_delivering_says_what_is_queued(lab: Any) -> None:
     _queue(lab.server, [ODD[0]])
-    with delivery.only_one(lab.server.home.delivery_lock, 0) as ours:
+    with disk.only_one(lab.server.home.delivery_lock, 0) as ours:
         assert ours
         other = Portal(Home.open(lab.path))
         assert +delivery.deliver(other, wait=0.1) == {"queued": 1}

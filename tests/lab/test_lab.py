@@ -26,7 +26,7 @@ from mimeportal_server.lab import KINDS, Fault, Lab
 from mimeportal_server.portal import Portal
 from mimeportal_server.quota import Quota
 from mimeportal_server.serving import Server
-from mimeportal_server.store import schema
+from mimeportal_server.store import disk, schema
 
 
 @dataclass
@@ -387,7 +387,7 @@ class TestReset:
     def test_a_delivery_under_way_is_waited_for(self, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("mimeportal_server.lab._WAIT", 0.0)
         room.receive()
-        with delivery.only_one(room.portal.home.delivery_lock, 0) as ours:
+        with disk.only_one(room.portal.home.delivery_lock, 0) as ours:
             assert ours
             status, sentence = room.refused("POST", "reset")
         assert status == 400

@@ -1,10 +1,13 @@
-"""How files reach the disk: written, synced in one go per batch, and only then renamed into place."""
+"""How files reach the disk: written, synced in one go per batch, and only then renamed into place; and locks."""
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,23 @@ try:
     _syncfs: Any = ctypes.CDLL(None, use_errno=True).syncfs
 except (AttributeError, OSError, TypeError):
     _syncfs = None
+
+
+@contextmanager
+def only_one(lock: Path, wait: float) -> Iterator[bool]:
+    """Hold a lock that is a file; false when another process has it all the time."""
+    with lock.open("ab") as file:
+        until = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    yield False
+                    return
+                time.sleep(0.05)
+        yield True
 
 
 def sync(folder: Path) -> None:
